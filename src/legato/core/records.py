@@ -1,0 +1,385 @@
+"""The records: one frozen definition each, which serves the domain, the wire (JSON by msgspec) and the database row.
+
+Instants are aware UTC datetimes, durations are seconds as floats with `_s` in the name, ids are UUIDv7 strings.
+Nothing here decides anything; see `rules`, `queues` and `retry`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from legato.core.schedules import Schedule
+from legato.core.states import State, StateType
+
+
+class RunKind(StrEnum):
+    """Which of the two kinds of run a transition speaks of."""
+
+    FLOW = "flow"
+    TASK = "task"
+
+
+class OnLost(StrEnum):
+    """What becomes of a run whose process or machine went away: stay CRASHED, or be scheduled again as a new attempt."""
+
+    FAIL = "fail"
+    RETRY = "retry"
+
+
+class Catchup(StrEnum):
+    """What a schedule does with ticks that passed while no scheduler was up (names as in the field)."""
+
+    LATEST = "latest"
+    ALL = "all"
+    NONE = "none"
+
+
+class Result(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a return value is and how to read it; or, in `unavailable`, why it cannot be had.
+
+    Small values lie here in `inline` (serialised bytes), large ones in storage under `key`, which is their content address.
+    `hash` is the BLAKE2b-256 hex digest of the serialised bytes, `size` their length.
+    """
+
+    serializer: str = "json"
+    type: str = ""
+    size: int = 0
+    hash: str = ""
+    inline: bytes | None = None
+    key: str | None = None
+    preview: str = ""
+    unavailable: str = ""
+
+
+class ErrorDetail(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What went wrong in a failed run: the exception, where in the user's code, and the traceback without our own frames."""
+
+    type: str
+    message: str
+    file: str = ""
+    line: int = 0
+    function: str = ""
+    source: str = ""
+    traceback: str = ""
+
+
+class Flow(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A flow that has been run or deployed at least once."""
+
+    id: str
+    name: str
+    created_at: datetime
+    description: str = ""
+
+
+class FlowRun(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One execution of a flow.
+
+    `seq` counts the run's transitions; `attempt` its tries, and is the fencing token of whoever holds it.
+    `expected_start_at` is set once, at creation: lists are sorted by it. `due_at` moves when the run is rescheduled.
+    `host` and `pid` name the process under a run that nobody else supervises (embedded mode).
+    """
+
+    id: str
+    flow_name: str
+    name: str
+    state: State
+    seq: int = 1
+    attempt: int = 0
+    created_at: datetime
+    expected_start_at: datetime
+    due_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    parameters: dict[str, Any] = {}
+    tags: tuple[str, ...] = ()
+    deployment_id: str | None = None
+    deployment_name: str | None = None
+    schedule_id: str | None = None
+    trigger: str = ""
+    parent_run_id: str | None = None
+    upstream: tuple[str, ...] = ()
+    flow_runner: str = ""
+    work_queue: str | None = None
+    agent_id: str | None = None
+    lease_expires_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    host: str = ""
+    pid: int = 0
+    retries: int = 0
+    on_lost: OnLost = OnLost.FAIL
+    lost: int = 0
+    result: Result | None = None
+    error: ErrorDetail | None = None
+
+    @property
+    def display_state(self) -> str:
+        """The state's name, or "Cancelling" while a wish to cancel is being carried out."""
+        return "Cancelling" if self.cancel_requested_at and not self.state.is_final else self.state.name
+
+
+class TaskRun(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One execution of a task inside a flow run.
+
+    `key` names the task's function (module and qualified name); `upstream` the runs whose results it was given or waited for.
+    `flow_attempt` is the flow run's attempt that started it: the fencing token of its transitions.
+    """
+
+    id: str
+    flow_run_id: str
+    key: str
+    name: str
+    state: State
+    seq: int = 1
+    attempt: int = 1
+    flow_attempt: int = 1
+    created_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    tags: tuple[str, ...] = ()
+    upstream: tuple[str, ...] = ()
+    cache_key: str | None = None
+    cache_expires_s: float | None = None
+    retries: int = 0
+    result: Result | None = None
+    error: ErrorDetail | None = None
+
+
+class Transition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A proposed change of state.
+
+    `seq` is the number this change would take: one more than the run's present one, so a repeat is recognised and a loser learns it lost.
+    `fence` is the flow run's attempt on whose behalf it is made (None: an operator or service, which holds no attempt).
+    `attempt` is the attempt the new state belongs to. The first transition of a run carries its record in `flow_run` or `task_run`.
+    """
+
+    kind: RunKind
+    run_id: str
+    seq: int
+    state: State
+    attempt: int = 1
+    fence: int | None = None
+    flow_run: FlowRun | None = None
+    task_run: TaskRun | None = None
+    result: Result | None = None
+    error: ErrorDetail | None = None
+    reopen: bool = False
+
+
+class VerdictKind(StrEnum):
+    """The answer to a transition."""
+
+    ACCEPTED = "accepted"
+    ALREADY = "already"
+    INSTEAD = "instead"
+    WAIT = "wait"
+    REFUSED = "refused"
+
+
+class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the store decided about one transition.
+
+    accepted: recorded as proposed. already: it had been recorded before, this was a repeat. instead: `state` was recorded in its place.
+    wait: ask again at `until`. refused: nothing was recorded; `code` is for programs, `reason` for people.
+    `seq` and `attempt` are the run's after the decision.
+    """
+
+    kind: VerdictKind
+    seq: int = 0
+    attempt: int = 0
+    state: State | None = None
+    result: Result | None = None
+    until: datetime | None = None
+    code: str = ""
+    reason: str = ""
+
+
+class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of a run's log. `level` is the number of the standard library's logging (20 INFO, 40 ERROR).
+
+    `n` is given by the store and rises in the order the lines were written; it is the cursor for reading on.
+    """
+
+    flow_run_id: str
+    at: datetime
+    level: int
+    logger: str
+    message: str
+    task_run_id: str | None = None
+    n: int = 0
+
+
+class JournalEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One recorded transition. `pos` is dense and in commit order over the whole database; `seq` is gapless within the run."""
+
+    pos: int
+    kind: RunKind
+    run_id: str
+    flow_run_id: str
+    seq: int
+    attempt: int
+    state: State
+
+
+class DeploymentSchedule(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A schedule of a deployment. `cursor_at` is the last tick that was dealt with; `version` changes when the schedule is edited."""
+
+    id: str
+    schedule: Schedule
+    deployment_id: str = ""
+    active: bool = True
+    catchup: Catchup = Catchup.LATEST
+    version: int = 1
+    cursor_at: datetime | None = None
+
+
+class Deployment(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A flow made runnable by others.
+
+    `entrypoint` is "path/in/bundle.py:flow_function". `bundle` is the content address of the packed source, `storage` where it lies.
+    `flow_runner` holds the runner's "type" and its own options. Identified by "flow_name/name".
+    """
+
+    id: str
+    flow_name: str
+    name: str
+    entrypoint: str
+    created_at: datetime
+    updated_at: datetime
+    bundle: str | None = None
+    storage: str = "local"
+    description: str = ""
+    version: str = ""
+    parameters: dict[str, Any] = {}
+    parameter_schema: dict[str, Any] = {}
+    tags: tuple[str, ...] = ()
+    flow_runner: dict[str, Any] = {}
+    schedules: tuple[DeploymentSchedule, ...] = ()
+    paused: bool = False
+    retries: int = 0
+    on_lost: OnLost = OnLost.FAIL
+
+    @property
+    def full_name(self) -> str:
+        """ "flow_name/name", which identifies a deployment everywhere."""
+        return f"{self.flow_name}/{self.name}"
+
+
+class QueueFilter(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Which scheduled runs a queue takes: those that match all that is given. Empty: every run that came from a deployment.
+
+    `tags`: the run has all of them. `deployments`: it came from one of these ("flow/name"). `flow_runners`: its runner is one of these types.
+    """
+
+    tags: tuple[str, ...] = ()
+    deployments: tuple[str, ...] = ()
+    flow_runners: tuple[str, ...] = ()
+
+
+class WorkQueue(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A standing filter over scheduled runs, with a priority (higher first), a limit on runs at once, and a pause switch."""
+
+    id: str
+    name: str
+    created_at: datetime
+    description: str = ""
+    filter: QueueFilter = QueueFilter()
+    priority: int = 0
+    concurrency_limit: int | None = None
+    paused: bool = False
+
+
+class QueueStatus(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A queue with its live numbers: slots in use, runs that are due and wait, runs late by more than 15 s, agents seen within 60 s."""
+
+    queue: WorkQueue
+    running: int = 0
+    waiting: int = 0
+    late: int = 0
+    agents: int = 0
+    oldest_due_at: datetime | None = None
+
+
+class Agent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A process that claims runs from queues and starts them. `id` is issued anew at each start; names may repeat."""
+
+    id: str
+    name: str
+    queues: tuple[str, ...]
+    started_at: datetime
+    last_seen_at: datetime
+    host: str = ""
+    pid: int = 0
+    version: str = ""
+    capacity: int = 0
+    running: int = 0
+    ended_at: datetime | None = None
+
+
+class ClaimRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """An agent's request for work: at most `limit` due runs from `queues` (names), each leased for `lease_s` seconds."""
+
+    agent_id: str
+    queues: tuple[str, ...]
+    limit: int = 1
+    lease_s: float = 30.0
+    flow_runners: tuple[str, ...] = ()
+
+
+class Claim(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A run that is now the agent's, until its lease runs out or is renewed. `flow_run.attempt` is the fencing token."""
+
+    flow_run: FlowRun
+    deployment: Deployment
+
+
+class Beat(msgspec.Struct, frozen=True):
+    """A sign of life for one attempt of a run."""
+
+    run_id: str
+    attempt: int
+
+
+class BeatReply(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Whether the attempt is still the run's own (`alive`), and whether somebody wants it to stop."""
+
+    run_id: str
+    alive: bool
+    cancel_requested: bool = False
+    reason: str = ""
+
+
+class FlowRunFilter(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Which flow runs a list holds: those that match all that is given. `text` is a part of the run's or flow's name, or an id's beginning."""
+
+    states: tuple[StateType, ...] = ()
+    state_names: tuple[str, ...] = ()
+    flow_name: str | None = None
+    deployment_id: str | None = None
+    work_queue: str | None = None
+    agent_id: str | None = None
+    parent_run_id: str | None = None
+    schedule_id: str | None = None
+    tags: tuple[str, ...] = ()
+    text: str = ""
+    start_after: datetime | None = None
+    start_before: datetime | None = None
+    top_level: bool = False
+
+
+class FlowRunPage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Flow runs, newest expected start first. `cursor` continues the list; None at its end."""
+
+    items: list[FlowRun]
+    cursor: str | None = None
+
+
+class TaskRunPage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Task runs of one flow run in order of creation. `cursor` continues the list; None at its end."""
+
+    items: list[TaskRun]
+    cursor: str | None = None
