@@ -1,0 +1,121 @@
+# The workshop's front door. `make help` lists what there is; CONTRIBUTING.md says when to use what.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?=
+export PYTHON
+# Extra arguments for the program behind a target: make test ARGS="-k schedule -x"
+ARGS ?=
+
+BIN := .venv/bin
+ENV_STAMP := .venv/.legato-dev
+UI_STAMP := .cache/ui-built
+UI_SOURCES := $(shell [ -d ui ] && find ui -name node_modules -prune -o -type f -print)
+
+# In CI what is missing is a failure, never a skip.
+ifeq ($(CI),true)
+export LEGATO_REQUIRE_UI := 1
+endif
+
+##@ Use
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} \
+	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-zA-Z0-9_-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: demo
+demo: $(ENV_STAMP) ## run the main example: train a model, with retries, caching and full history
+	@$(MAKE) --no-print-directory ui || echo "demo: going on without the web UI"
+	$(BIN)/python examples/duration_prediction/train.py $(ARGS)
+
+##@ Work
+
+.PHONY: dev
+dev: $(ENV_STAMP) ## make .venv and install the pinned development environment
+
+$(ENV_STAMP): requirements/dev.txt pyproject.toml tools/dev-env.sh
+	@tools/dev-env.sh $@
+
+.PHONY: format
+format: $(ENV_STAMP) ## format the Python code and apply the safe lint fixes
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: ui
+ui: $(UI_STAMP) ## build the web UI, if its sources changed
+
+$(UI_STAMP): $(UI_SOURCES) hatch_build.py | $(ENV_STAMP)
+	@tools/ui-build.sh
+	@mkdir -p $(@D) && touch $@
+
+.PHONY: bench
+bench: $(ENV_STAMP) ## run the benchmarks and compare them with the budgets
+	@if [ -f benchmarks/__main__.py ]; then $(BIN)/python -m benchmarks $(ARGS); else echo "bench: nothing here yet"; fi
+
+.PHONY: docs
+docs: $(ENV_STAMP) ## build the documentation into site/; a broken link is an error
+	$(BIN)/python -m mkdocs build --strict --quiet
+
+##@ Prove
+
+.PHONY: test
+test: $(ENV_STAMP) ## run the Python tests, with PostgreSQL and a browser where they exist (in CI: always)
+	@$(MAKE) --no-print-directory ui
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: lint types layers docs docs-run ui-test ## everything CI runs besides the tests
+
+.PHONY: lint
+lint: $(ENV_STAMP) ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: $(ENV_STAMP) ## mypy, strict
+	$(BIN)/mypy
+
+.PHONY: layers
+layers: $(ENV_STAMP) ## import-linter: imports point down
+	$(BIN)/lint-imports
+
+.PHONY: docs-run
+docs-run: $(ENV_STAMP) ## run every Python block of the README and the docs
+	$(BIN)/python -m pytest tests/docs $(ARGS)
+
+.PHONY: ui-test
+ui-test: $(ENV_STAMP) ## type-check, test and build the web UI
+	@if [ -f ui/package.json ]; then \
+	  $(MAKE) --no-print-directory ui; \
+	  $(BIN)/python hatch_build.py run check; \
+	  $(BIN)/python hatch_build.py run test; \
+	else echo "ui-test: nothing here yet"; fi
+
+.PHONY: chaos
+chaos: $(ENV_STAMP) ## kill processes at random for a while and check that nothing was lost
+	@if [ -d tests/chaos ]; then $(BIN)/python -m pytest tests/chaos -m chaos $(ARGS); else echo "chaos: nothing here yet"; fi
+
+.PHONY: soak
+soak: $(ENV_STAMP) ## run under load for hours and watch memory, handles and latency
+	@if [ -f benchmarks/soak.py ]; then $(BIN)/python -m benchmarks.soak $(ARGS); else echo "soak: nothing here yet"; fi
+
+##@ Keep
+
+.PHONY: pins
+pins: ## resolve the development environment anew into requirements/*.txt
+	@tools/pins.sh $(ARGS)
+
+.PHONY: deps-apt
+deps-apt: ## as root on Debian: install what the tests need and pip cannot bring (PostgreSQL, Chromium, fonts)
+	@tools/deps-apt.sh
+
+.PHONY: clean
+clean: ## remove what was built and cached; keeps .venv and your data
+	rm -rf build dist site .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov test-results
+	rm -rf src/legato/server/ui_dist ui/node_modules
+	find src tests benchmarks examples tools -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
