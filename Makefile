@@ -59,7 +59,7 @@ bench: $(ENV_STAMP) ## run the benchmarks and compare them with the budgets
 
 .PHONY: docs
 docs: $(ENV_STAMP) ## build the documentation into site/; a broken link is an error
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 ##@ Prove
 
