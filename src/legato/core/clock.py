@@ -1,0 +1,47 @@
+"""Time as a port: who needs the time is handed a `Clock`. `legato.system.SystemClock` is the only one that reads the machine's.
+
+`ManualClock` stands still until it is moved, for tests and simulation.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Clock(Protocol):
+    """Tells the time. `now` is an aware UTC instant, to be written down; `monotonic_s` never jumps, to measure durations."""
+
+    def now(self) -> datetime: ...
+
+    def monotonic_s(self) -> float: ...
+
+
+class ManualClock:
+    """A clock that moves only when told to."""
+
+    def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
+        self._now = start
+
+    def now(self) -> datetime:
+        return self._now
+
+    def monotonic_s(self) -> float:
+        return (self._now - EPOCH).total_seconds()
+
+    def advance(self, by: timedelta | float) -> datetime:
+        """Move forward by a timedelta or a number of seconds; returns the new time."""
+        self._now += by if isinstance(by, timedelta) else timedelta(seconds=by)
+        return self._now
+
+
+def to_us(at: datetime) -> int:
+    """Microseconds since 1970, exact: a float holds 53 bits, the number of microseconds until 2255 needs 53."""
+    return round(at.timestamp() * 1_000_000)
+
+
+def from_us(us: int) -> datetime:
+    """The instant `us` microseconds after 1970; the inverse of `to_us`."""
+    return EPOCH + timedelta(microseconds=us)

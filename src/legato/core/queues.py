@@ -1,0 +1,27 @@
+"""Which runs a work queue takes. The same meaning as the stores' SQL; the store suite compares the two."""
+
+from __future__ import annotations
+
+from legato.core.records import FlowRun, QueueFilter
+
+
+def matches(filter_: QueueFilter, run: FlowRun) -> bool:
+    """Whether the queue takes this run: it came from a deployment, and fits every part of the filter that is given."""
+    return (
+        run.deployment_id is not None
+        and set(filter_.tags) <= set(run.tags)
+        and (not filter_.deployments or run.deployment_name in filter_.deployments)
+        and (not filter_.flow_runners or run.flow_runner in filter_.flow_runners)
+    )
+
+
+def in_words(filter_: QueueFilter) -> str:
+    """The filter as a phrase for people: "runs tagged prod and ml, of deployment a/b"."""
+    parts = []
+    if filter_.tags:
+        parts.append("tagged " + " and ".join(filter_.tags))
+    if filter_.deployments:
+        parts.append("of " + " or ".join(filter_.deployments))
+    if filter_.flow_runners:
+        parts.append("with flow runner " + " or ".join(filter_.flow_runners))
+    return "runs " + ", ".join(parts) if parts else "every scheduled run"

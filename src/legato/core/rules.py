@@ -1,0 +1,201 @@
+"""The rules: what the store answers to a proposed transition. Each is a pure function from facts to a verdict, or None for "no objection".
+
+The first verdict wins, so the order of FLOW_RUN_RULES and TASK_RUN_RULES is the policy. A transition that no rule answers is accepted.
+The store loads the facts before and performs the verdict after, inside one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TypeAlias
+
+import msgspec
+
+from legato.core.records import Result, RunKind, Transition, Verdict, VerdictKind
+from legato.core.retry import MAX_LOST
+from legato.core.states import (
+    CANCELLED,
+    COMPLETED,
+    CRASHED,
+    FINAL,
+    INITIAL,
+    PENDING,
+    RUNNING,
+    SCHEDULED,
+    TRANSITIONS,
+    State,
+    StateType,
+)
+
+
+class RunFacts(msgspec.Struct):
+    """What the store knows of a run before a decision. Not frozen: within one batch, each decision is projected onto it for the next."""
+
+    state_type: StateType
+    state_name: str
+    seq: int
+    attempt: int
+    name: str = ""
+    flow_run_id: str = ""
+    cancel_requested: bool = False
+    claimed: bool = False
+    retries: int = 0
+    retry_when_lost: bool = False
+    lost: int = 0
+
+
+class Facts(msgspec.Struct):
+    """Everything a rule may look at: the run as it is (None: not there yet), its flow run, a cached result, and what is proposed."""
+
+    proposed: Transition
+    now: datetime
+    run: RunFacts | None = None
+    parent: RunFacts | None = None
+    recorded: State | None = None
+    cached: Result | None = None
+    cache_key: str | None = None
+
+
+Rule: TypeAlias = Callable[[Facts], Verdict | None]
+
+
+def answer_repeats(f: Facts) -> Verdict | None:
+    """A transition sent again, because its first answer was lost, gets that answer. `recorded` is what the journal holds at its sequence."""
+    if f.run is None or f.recorded is None:
+        return None
+    if f.recorded.type is f.proposed.state.type and f.recorded.at == f.proposed.state.at:
+        return Verdict(VerdictKind.ALREADY, seq=f.run.seq, attempt=f.run.attempt)
+    if f.recorded.name in ("Cached", "Cancelled") and f.proposed.state.type not in FINAL:
+        return Verdict(VerdictKind.INSTEAD, seq=f.run.seq, attempt=f.run.attempt, state=f.recorded, result=f.cached)
+    return None
+
+
+def require_the_record(f: Facts) -> Verdict | None:
+    """The first transition of a run must carry the run itself, and start it."""
+    if f.run is not None:
+        return None
+    if (f.proposed.flow_run or f.proposed.task_run) is None:
+        return _refuse(f, "not_found", f"no {f.proposed.kind} run '{f.proposed.run_id}'")
+    if f.proposed.state.type not in INITIAL or f.proposed.seq != 1:
+        return _refuse(f, "illegal_transition", f"a run cannot begin as {f.proposed.state.type.upper()} with sequence {f.proposed.seq}")
+    return None
+
+
+def fence_stale_attempts(f: Facts) -> Verdict | None:
+    """A process that holds an attempt which is no longer the run's own is refused: another has taken over, or the run was given up."""
+    holder = f.run if f.proposed.kind is RunKind.FLOW else f.parent
+    if f.proposed.fence is None or holder is None or f.proposed.fence == holder.attempt:
+        return None
+    return _refuse(f, "fenced", f"attempt {f.proposed.fence} is over: the flow run is at attempt {holder.attempt}")
+
+
+def refuse_children_of_ended_runs(f: Facts) -> Verdict | None:
+    """No task starts under a flow run that has ended."""
+    if f.parent is None:
+        return _refuse(f, "not_found", "the task's flow run is not here")
+    if f.run is None and f.parent.state_type in FINAL:
+        return _refuse(f, "fenced", f"its flow run is {f.parent.state_name} already")
+    return None
+
+
+def keep_final_states(f: Facts) -> Verdict | None:
+    """Final means final; only an explicit reopen makes a new attempt."""
+    if f.run is None or f.run.state_type not in FINAL:
+        return None
+    if f.proposed.reopen and f.proposed.state.type is SCHEDULED:
+        return None
+    return _refuse(
+        f,
+        "illegal_transition",
+        f"{f.proposed.kind} run '{f.run.name}' cannot go {f.run.state_type.upper()} -> {f.proposed.state.type.upper()}: "
+        f"{f.run.state_type.upper()} is final",
+    )
+
+
+def expect_the_sequence(f: Facts) -> Verdict | None:
+    """A write names the sequence it follows; whoever was overtaken learns it. Services and operators (no fence) are held to it too."""
+    if f.run is None or f.proposed.seq == f.run.seq + 1:
+        return None
+    return _refuse(f, "conflict", f"the run is at sequence {f.run.seq} ({f.run.state_name}), not {f.proposed.seq - 1}")
+
+
+def follow_the_table(f: Facts) -> Verdict | None:
+    """Only what TRANSITIONS allows."""
+    if f.run is None or f.run.state_type in FINAL or f.proposed.state.type in TRANSITIONS[f.run.state_type]:
+        return None
+    return _refuse(
+        f, "illegal_transition", f"{f.proposed.kind} run '{f.run.name}' cannot go {f.run.state_type.upper()} -> {f.proposed.state.type.upper()}"
+    )
+
+
+def carry_out_cancellation(f: Facts) -> Verdict | None:
+    """Once a cancel was asked for, the run starts no more attempts, and nothing new starts under it."""
+    wished = f.parent if f.proposed.kind is RunKind.TASK else f.run
+    if wished is None or not wished.cancel_requested or f.run is None or f.proposed.reopen:
+        return None
+    starting = f.proposed.state.type in (PENDING, RUNNING, SCHEDULED) and f.run.state_type is not RUNNING
+    retrying = f.proposed.state.type is SCHEDULED and f.run.state_type is RUNNING
+    if starting or retrying:
+        return Verdict(VerdictKind.INSTEAD, state=State(CANCELLED, "Cancelled", f.now, "cancelled before it started again"))
+    return None
+
+
+def reuse_cached_results(f: Facts) -> Verdict | None:
+    """A task about to run whose result is in the cache is completed with it instead."""
+    if f.cached is None or f.proposed.state.type is not RUNNING or f.proposed.kind is not RunKind.TASK:
+        return None
+    state = State(COMPLETED, "Cached", f.now, f"the result was in the cache under {f.cache_key}")
+    return Verdict(VerdictKind.INSTEAD, state=state, result=f.cached)
+
+
+FLOW_RUN_RULES: Sequence[Rule] = (
+    answer_repeats,
+    require_the_record,
+    fence_stale_attempts,
+    keep_final_states,
+    expect_the_sequence,
+    follow_the_table,
+    carry_out_cancellation,
+)
+
+TASK_RUN_RULES: Sequence[Rule] = (
+    answer_repeats,
+    require_the_record,
+    fence_stale_attempts,
+    refuse_children_of_ended_runs,
+    keep_final_states,
+    expect_the_sequence,
+    follow_the_table,
+    carry_out_cancellation,
+    reuse_cached_results,
+)
+
+
+def decide(facts: Facts) -> Verdict:
+    """The verdict on `facts.proposed`: the first rule's that has one, else accepted."""
+    for rule in FLOW_RUN_RULES if facts.proposed.kind is RunKind.FLOW else TASK_RUN_RULES:
+        verdict = rule(facts)
+        if verdict is not None:
+            return verdict
+    return Verdict(VerdictKind.ACCEPTED, seq=facts.proposed.seq, attempt=facts.proposed.attempt)
+
+
+def state_after_loss(run: RunFacts, now: datetime, why: str) -> State:
+    """What becomes of a run whose holder went away: never started, it waits again; otherwise it is CRASHED."""
+    if run.state_type is PENDING and run.claimed:
+        return State(SCHEDULED, "Scheduled", now, f"{why} before it started; it will be handed out again", due_at=now)
+    return State(CRASHED, "Crashed", now, why)
+
+
+def state_after_crash(run: RunFacts, now: datetime) -> State | None:
+    """The new attempt that policy gives a CRASHED run, or None: it stays CRASHED. At most MAX_LOST attempts may be lost."""
+    if run.cancel_requested or not run.retry_when_lost or run.lost >= MAX_LOST:
+        return None
+    return State(SCHEDULED, "AwaitingRetry", now, f"attempt {run.attempt} was lost; its policy schedules it again", due_at=now)
+
+
+def _refuse(f: Facts, code: str, reason: str) -> Verdict:
+    seq, attempt = (f.run.seq, f.run.attempt) if f.run else (0, 0)
+    return Verdict(VerdictKind.REFUSED, seq=seq, attempt=attempt, code=code, reason=reason)
+

@@ -1,0 +1,82 @@
+"""What the SQL store needs of a database: transactions, and two bulk writes. SQLite and PostgreSQL differ here and nowhere above.
+
+Statements are written once, with `:name` parameters and `in :names*` for lists, and live in `statements/*.sql`; see `load_statements`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from importlib import resources
+from typing import Any, Protocol, TypeAlias
+
+Row: TypeAlias = Sequence[Any]
+
+
+class Session(Protocol):
+    """One open transaction."""
+
+    def rows(self, sql: str, **parameters: Any) -> list[Row]:
+        """All rows of a query."""
+        ...
+
+    def row(self, sql: str, **parameters: Any) -> Row | None:
+        """The first row of a query, or None."""
+        ...
+
+    def run(self, sql: str, **parameters: Any) -> int:
+        """Execute a change; returns how many rows it touched."""
+        ...
+
+    def insert(self, table: str, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
+        """Add many rows. `columns` gives names and PostgreSQL types, in the order of each row."""
+        ...
+
+    def update(self, table: str, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
+        """Change many rows by their `id`, which is the first of `columns`."""
+        ...
+
+
+class Database(Protocol):
+    """A place to open sessions in."""
+
+    kind: str
+    location: str
+    row_locks: bool
+    """Whether a claim must lock rows for itself (PostgreSQL); SQLite has one writer at a time."""
+
+    def write(self) -> AbstractContextManager[Session]:
+        """A transaction that may change things: committed at the end, rolled back on an exception. One at a time in this process."""
+        ...
+
+    def read(self) -> AbstractContextManager[Session]:
+        """A consistent view; changes nothing."""
+        ...
+
+    def next_journal_position(self, session: Session) -> int:
+        """The position the next journal row of this transaction gets. Whoever asks holds it until the commit: positions have no gaps."""
+        ...
+
+    def foreign_changes(self) -> bool:
+        """Whether another connection or process has committed since this was last asked. Cheap; may say yes too often, never too seldom."""
+        ...
+
+    def close(self) -> None: ...
+
+
+_SECTION = re.compile(r"^-- (\w+):", re.MULTILINE)
+
+
+def load_statements(package: str = "legato.store.statements") -> dict[str, str]:
+    """Every named statement of the package's .sql files. A statement begins with a comment line `-- name: what it is for`."""
+    statements: dict[str, str] = {}
+    for file in resources.files(package).iterdir():
+        if not file.name.endswith(".sql"):
+            continue
+        text = file.read_text(encoding="utf-8")
+        marks = [*_SECTION.finditer(text)]
+        for mark, end in zip(marks, [m.start() for m in marks[1:]] + [len(text)], strict=True):
+            lines = text[mark.start() : end].splitlines()
+            statements[mark.group(1)] = "\n".join(line for line in lines if not line.startswith("--")).strip().rstrip(";")
+    return statements

@@ -1,0 +1,126 @@
+"""Lists of flow runs: filters to SQL, and keyset cursors.
+
+Lists are sorted by (expected_start_at, n), which never changes once a run is there, so a cursor stays true while rows come and go.
+A tag drives the query from run_tag, which carries the sort key; the planner would walk the start index instead (0.2 against 31 ms for a
+rare tag among 100,000 runs).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from legato.core.clock import to_us
+from legato.core.errors import UsageError
+from legato.core.records import FlowRunFilter, QueueFilter
+from legato.store import rows
+from legato.store.port import COUNT_CAP
+
+COLUMNS = ", ".join(f"r.{name}" for name in rows.FLOW_RUN)
+
+
+class Where:
+    """Conditions and their parameters, gathered step by step. Only names of ours are put into the text; values are parameters."""
+
+    def __init__(self) -> None:
+        self.conditions: list[str] = []
+        self.parameters: dict[str, Any] = {}
+
+    def add(self, condition: str, **parameters: Any) -> None:
+        self.conditions.append(condition)
+        self.parameters.update(parameters)
+
+    @property
+    def text(self) -> str:
+        return " and ".join(self.conditions) or "1 = 1"
+
+
+def flow_runs_where(filter_: FlowRunFilter) -> Where:
+    """The conditions of a filter, over `flow_run r`. Tags are not among them: see `select_flow_runs`."""
+    where = Where()
+    if filter_.states:
+        where.add("r.state_type in :states*", states=[str(state) for state in filter_.states])
+    if filter_.state_names:
+        where.add("r.state_name in :state_names*", state_names=list(filter_.state_names))
+    for column in ("flow_name", "deployment_id", "work_queue", "agent_id", "parent_run_id", "schedule_id"):
+        value = getattr(filter_, column)
+        if value is not None:
+            where.add(f"r.{column} = :{column}", **{column: value})
+    if filter_.top_level:
+        where.add("r.parent_run_id is null")
+    if filter_.start_after is not None:
+        where.add("r.expected_start_at >= :start_after", start_after=to_us(filter_.start_after))
+    if filter_.start_before is not None:
+        where.add("r.expected_start_at < :start_before", start_before=to_us(filter_.start_before))
+    if filter_.text:
+        pattern = "%" + filter_.text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+        where.add(
+            "(lower(r.name) like :text escape '\\' or lower(r.flow_name) like :text escape '\\' or r.id like :id_text escape '\\')",
+            text=pattern,
+            id_text=pattern[1:],
+        )
+    return where
+
+
+def select_flow_runs(filter_: FlowRunFilter, *, cursor: str | None, limit: int, oldest_first: bool) -> tuple[str, dict[str, Any]]:
+    """The query of one page: n, then the columns of FLOW_RUN."""
+    where = flow_runs_where(filter_)
+    source, start, n = _driven_by_tags(filter_.tags, where)
+    if cursor is not None:
+        at, last = _read_cursor(cursor)
+        where.add(f"({start}, {n}) {'>' if oldest_first else '<'} (:cursor_at, :cursor_n)", cursor_at=at, cursor_n=last)
+    order = f"{start}, {n}" if oldest_first else f"{start} desc, {n} desc"
+    sql = f"select r.n, {COLUMNS} from {source} where {where.text} order by {order} limit :limit"  # noqa: S608 built from names of ours
+    return sql, {**where.parameters, "limit": limit}
+
+
+def count_flow_runs(filter_: FlowRunFilter, state: str) -> tuple[str, dict[str, Any]]:
+    """The query that counts one state's runs, up to COUNT_CAP + 1."""
+    where = flow_runs_where(msgspec.structs.replace(filter_, states=()))
+    source, _, _ = _driven_by_tags(filter_.tags, where)
+    where.add("r.state_type = :state", state=state)
+    sql = f"select count(*) from (select 1 from {source} where {where.text} limit {COUNT_CAP + 1}) c"  # noqa: S608 built from names of ours
+    return sql, where.parameters
+
+
+def select_due(filter_: QueueFilter, *, lock: bool) -> tuple[str, dict[str, Any]]:
+    """Ids of runs due by :until that a queue matches, oldest due first. Means the same as `core.queues.matches`. index: flow_run_due"""
+    where = Where()
+    where.add("r.state_type = 'scheduled' and r.lease_expires_at is null and r.deployment_id is not null and r.due_at <= :until")
+    if filter_.deployments:
+        where.add("r.deployment_name in :deployments*", deployments=list(filter_.deployments))
+    if filter_.flow_runners:
+        where.add("r.flow_runner in :flow_runners*", flow_runners=list(filter_.flow_runners))
+    for i, tag in enumerate(filter_.tags):
+        _require_tag(where, i, tag, "r.n")
+    tail = " for update of r skip locked" if lock else ""
+    sql = f"select r.id from flow_run r where {where.text} order by r.due_at, r.n limit :limit{tail}"  # noqa: S608 built from names of ours
+    return sql, where.parameters
+
+
+def _driven_by_tags(tags: tuple[str, ...], where: Where) -> tuple[str, str, str]:
+    """Where the rows come from, and the two sort columns there. `cross join` fixes SQLite's order; the sort columns fix PostgreSQL's."""
+    if not tags:
+        return "flow_run r", "r.expected_start_at", "r.n"
+    where.add("x.tag = (select n from tag where name = :tag_first) and r.n = x.run", tag_first=tags[0])
+    for i, tag in enumerate(tags[1:]):
+        _require_tag(where, i, tag, "x.run")
+    return "run_tag x cross join flow_run r", "x.start_at", "x.run"
+
+
+def _require_tag(where: Where, i: int, tag: str, run: str) -> None:
+    where.add(f"exists (select 1 from run_tag y{i} join tag g{i} on g{i}.n = y{i}.tag where y{i}.run = {run} and g{i}.name = :tag{i})", **{f"tag{i}": tag})  # noqa: S608
+
+
+def make_cursor(at: int, n: int) -> str:
+    """Where the next page begins."""
+    return f"{at}.{n}"
+
+
+def _read_cursor(cursor: str) -> tuple[int, int]:
+    at, _, n = cursor.partition(".")
+    try:
+        return int(at), int(n)
+    except ValueError:
+        raise UsageError(f"'{cursor}' is not a cursor of this list", hint="leave the cursor out to begin at the start") from None

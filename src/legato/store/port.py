@@ -1,0 +1,209 @@
+"""The store's port: everything Legato asks of the place where runs are kept, in domain verbs.
+
+`SqlStore` (SQLite, PostgreSQL) and `RemoteStore` (a server over HTTP) implement it, and one conformance suite runs over all of them.
+Every verb is synchronous, atomic, and safe to call from any thread. Verbs that depend on the time take `now`; None means the store's own
+clock, which alone judges leases. Writes are idempotent where a client may have to send them again.
+
+Errors: `NotFound`, `Conflict` (the thing changed or is in the way), `Unavailable` (try again), `UsageError` (the request makes no sense).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from legato.core.records import (
+    Agent,
+    Beat,
+    BeatReply,
+    Claim,
+    ClaimRequest,
+    Deployment,
+    DeploymentSchedule,
+    Flow,
+    FlowRun,
+    FlowRunFilter,
+    FlowRunPage,
+    JournalEntry,
+    LogLine,
+    QueueStatus,
+    TaskRun,
+    TaskRunPage,
+    Transition,
+    Verdict,
+    WorkQueue,
+)
+from legato.core.states import StateType
+
+COUNT_CAP = 10_000
+"""Counts stop here: COUNT_CAP + 1 means "more". Exact counts grow with the table (30-70 ms at a million rows)."""
+
+
+class RunStore(Protocol):
+    """What an engine needs: to report, to ask, and to say that it lives. Small enough to fake; the fake passes the same suite."""
+
+    def apply(self, transitions: Sequence[Transition], logs: Sequence[LogLine] = (), *, now: datetime | None = None) -> list[Verdict]:
+        """Decide and record transitions in order, and the log lines with them, in one transaction. One verdict each, in the same order."""
+        ...
+
+    def heartbeat(self, beats: Sequence[Beat], *, lease_s: float, now: datetime | None = None) -> list[BeatReply]:
+        """Renew the leases of these attempts. A reply that is not `alive` means: stop, the run is no longer yours."""
+        ...
+
+    def get_flow_run(self, run_id: str) -> FlowRun: ...
+
+    def get_task_run(self, run_id: str) -> TaskRun: ...
+
+    def close(self) -> None:
+        """Let go of connections and files. Safe to call twice."""
+        ...
+
+
+class Store(RunStore, Protocol):
+    """All verbs."""
+
+    # flow runs
+    def create_flow_run(self, run: FlowRun, *, now: datetime | None = None) -> FlowRun:
+        """Add a run in a SCHEDULED state; the same id again returns the run that is there."""
+        ...
+
+    def list_flow_runs(
+        self, filter: FlowRunFilter = ..., *, cursor: str | None = None, limit: int = 100, oldest_first: bool = False
+    ) -> FlowRunPage:
+        """Runs by expected start, newest first."""
+        ...
+
+    def count_flow_runs(self, filter: FlowRunFilter = ...) -> dict[StateType, int]:
+        """How many runs of each state type, each capped at COUNT_CAP + 1. Types with none are left out."""
+        ...
+
+    def find_flow_runs(self, text: str, *, limit: int = 10) -> list[FlowRun]:
+        """Runs whose id begins with `text`, or whose name is `text`, newest first."""
+        ...
+
+    def request_cancel(self, run_id: str, *, now: datetime | None = None) -> FlowRun:
+        """Ask for the run to stop. One that nobody holds is CANCELLED at once; otherwise its holder is told at its next heartbeat."""
+        ...
+
+    def delete_flow_run(self, run_id: str) -> None:
+        """Remove an ended run with its tasks, logs and transitions. `Conflict` while it has not ended."""
+        ...
+
+    # task runs, history, logs
+    def list_task_runs(self, flow_run_id: str, *, cursor: str | None = None, limit: int = 1000) -> TaskRunPage: ...
+
+    def count_task_runs(self, flow_run_ids: Sequence[str]) -> dict[str, dict[StateType, int]]:
+        """By flow run, how many task runs of each state type."""
+        ...
+
+    def list_transitions(self, run_id: str) -> list[JournalEntry]:
+        """The journal of one flow or task run, in order."""
+        ...
+
+    def read_journal(self, after: int, *, limit: int = 1000) -> list[JournalEntry]:
+        """Recorded transitions with a position above `after`, in commit order, with no gaps to come later."""
+        ...
+
+    def journal_position(self) -> int:
+        """The position of the last recorded transition, 0 when there is none."""
+        ...
+
+    def read_logs(
+        self,
+        flow_run_id: str,
+        *,
+        task_run_id: str | None = None,
+        min_level: int = 0,
+        text: str = "",
+        after: int = 0,
+        limit: int = 500,
+    ) -> list[LogLine]:
+        """Log lines with `n` above `after`, in order. `text` is a part of the message, upper and lower case alike."""
+        ...
+
+    def count_logs(self, flow_run_ids: Sequence[str]) -> dict[str, tuple[int, int, int]]:
+        """By flow run: all lines, warnings, errors."""
+        ...
+
+    # claims and leases
+    def claim_runs(self, request: ClaimRequest, *, now: datetime | None = None) -> list[Claim]:
+        """Hand over due runs that the agent's queues match: highest queue priority first, then oldest due. Never more than a queue's limit."""
+        ...
+
+    def next_due_at(self, *, now: datetime | None = None) -> datetime | None:
+        """When the next scheduled run becomes due (past if one is waiting); None when nothing is scheduled."""
+        ...
+
+    def expired_leases(self, *, limit: int = 100, now: datetime | None = None) -> list[FlowRun]:
+        """Runs whose lease has run out, oldest first."""
+        ...
+
+    def report_lost(self, run_id: str, attempt: int, why: str, *, now: datetime | None = None) -> FlowRun:
+        """Record that this attempt's holder is gone: the run is CRASHED (with what ran under it), and scheduled again where its policy says
+        so; a run that never started is handed out again. Slots are freed in the same transaction. Nothing happens if the attempt is over."""
+        ...
+
+    # flows, deployments, schedules
+    def list_flows(self) -> list[Flow]: ...
+
+    def save_deployment(self, deployment: Deployment, *, now: datetime | None = None) -> Deployment:
+        """Add, or replace the one of the same full name (its id is kept). Unstarted runs of changed or removed schedules are removed."""
+        ...
+
+    def get_deployment(self, name: str) -> Deployment:
+        """By id or "flow/name"."""
+        ...
+
+    def list_deployments(self) -> list[Deployment]: ...
+
+    def set_deployment_paused(self, name: str, paused: bool, *, now: datetime | None = None) -> Deployment:
+        """Stop or continue its schedules. Pausing removes its scheduled runs that have not been handed out."""
+        ...
+
+    def delete_deployment(self, name: str, *, now: datetime | None = None) -> int:
+        """Remove it and its schedules, and cancel its runs that wait. Returns how many runs were cancelled."""
+        ...
+
+    def list_schedules(self) -> list[DeploymentSchedule]:
+        """Active schedules of deployments that are not paused."""
+        ...
+
+    def schedule_runs(
+        self, schedule: DeploymentSchedule, runs: Sequence[FlowRun], *, cursor_at: datetime, now: datetime | None = None
+    ) -> int:
+        """Add a schedule's runs, one a tick, and move its cursor. A tick that has its run already is skipped; returns how many are new.
+
+        `Conflict` when the schedule has been edited or removed since it was read.
+        """
+        ...
+
+    # work queues, agents
+    def save_queue(self, queue: WorkQueue) -> WorkQueue:
+        """Add, or replace the one of the same id. `Conflict` when another has its name."""
+        ...
+
+    def get_queue(self, name: str, *, now: datetime | None = None) -> QueueStatus:
+        """By id or name."""
+        ...
+
+    def list_queues(self, *, now: datetime | None = None) -> list[QueueStatus]: ...
+
+    def delete_queue(self, name: str) -> None: ...
+
+    def preview_queue(self, name: str, *, until: datetime, limit: int = 100) -> list[FlowRun]:
+        """Scheduled runs due until then that the queue matches, in the order they would be handed out."""
+        ...
+
+    def save_agent(self, agent: Agent) -> Agent:
+        """Add or update; an agent that says nothing for 60 s is not counted as live."""
+        ...
+
+    def list_agents(self, *, now: datetime | None = None) -> list[Agent]:
+        """Agents that have not ended and were seen within a day, latest first."""
+        ...
+
+    # the store itself
+    def info(self) -> Mapping[str, str]:
+        """What this store is: "kind", "location" (without passwords), "schema_version"."""
+        ...

@@ -1,0 +1,183 @@
+"""PostgreSQL as a `Database`: one writer connection behind a lock, a few read connections, psycopg 3.
+
+The writer plans without sequential scans: a statement prepared while a table is nearly empty would keep scanning it when it has grown
+(four to five times slower until the first analyze). Journal positions are given out under an advisory lock that is held until the commit.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import errors
+
+from legato.core.errors import Conflict, Unavailable, UsageError
+from legato.store.database import Row
+from legato.store.migrate import LATEST, migrations
+
+_JOURNAL_LOCK = 0x6C656761746F
+"""Advisory lock of the journal's positions ("legato" in ASCII); the migrations' lock is one above."""
+
+_LIST = re.compile(r"in :(\w+)\*")
+_NAME = re.compile(r"(?<![:\w]):(\w+)")
+
+
+@cache
+def _translated(sql: str) -> str:
+    """The statement in psycopg's spelling."""
+    return _NAME.sub(r"%(\1)s", _LIST.sub(r"= any(:\1)", sql.replace("%", "%%"))).replace("{lock}", "for update")
+
+
+class PostgresSession:
+    """One open transaction on one connection."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+
+    def _execute(self, sql: str, parameters: Mapping[str, Any]) -> psycopg.Cursor[Any]:
+        return self._connection.execute(
+            _translated(sql), {k: list(v) if isinstance(v, (tuple, set, frozenset)) else v for k, v in parameters.items()}
+        )
+
+    def rows(self, sql: str, **parameters: Any) -> list[Row]:
+        return self._execute(sql, parameters).fetchall()
+
+    def row(self, sql: str, **parameters: Any) -> Row | None:
+        row: Row | None = self._execute(sql, parameters).fetchone()
+        return row
+
+    def run(self, sql: str, **parameters: Any) -> int:
+        return self._execute(sql, parameters).rowcount
+
+    def insert(self, table: str, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
+        if rows:
+            self._connection.execute(_insert_sql(table, tuple(columns.items())), _by_column(rows))
+
+    def update(self, table: str, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
+        if rows:
+            self._connection.execute(_update_sql(table, tuple(columns.items())), _by_column(rows))
+
+
+def _by_column(rows: Sequence[Row]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+@cache
+def _insert_sql(table: str, columns: tuple[tuple[str, str], ...]) -> str:
+    names = ", ".join(name for name, _ in columns)
+    return f"insert into {table} ({names}) select * from unnest({', '.join(f'%s::{kind}[]' for _, kind in columns)})"  # noqa: S608 names are ours
+
+
+@cache
+def _update_sql(table: str, columns: tuple[tuple[str, str], ...]) -> str:
+    key, *rest = [name for name, _ in columns]
+    arrays = ", ".join(f"%s::{kind}[]" for _, kind in columns)
+    sets = ", ".join(f"{name} = v.{name}" for name in rest)
+    return f"update {table} t set {sets} from unnest({arrays}) as v({', '.join([key, *rest])}) where t.{key} = v.{key}"  # noqa: S608
+
+
+class PostgresDatabase:
+    """A PostgreSQL database, by its URL."""
+
+    kind = "postgres"
+    row_locks = True
+
+    def __init__(self, url: str, *, readers: int = 4) -> None:
+        self._url = url
+        self.location = _without_password(url)
+        self._lock = threading.RLock()
+        self._writer: psycopg.Connection[Any] | None = None
+        self._idle: list[psycopg.Connection[Any]] = []
+        self._free = threading.Semaphore(readers)
+        self._seen_position = -1
+        self._closed = False
+        with self._lock, self._explained():
+            _migrate(self._connection())
+
+    def _connect(self, **options: Any) -> psycopg.Connection[Any]:
+        return psycopg.connect(self._url, autocommit=True, prepare_threshold=0, connect_timeout=10, **options)
+
+    def _connection(self) -> psycopg.Connection[Any]:
+        if self._writer is None or self._writer.closed:
+            self._writer = self._connect(options="-c enable_seqscan=off")
+        return self._writer
+
+    @contextmanager
+    def write(self) -> Iterator[PostgresSession]:
+        with self._lock, self._explained():
+            connection = self._connection()
+            with connection.transaction():
+                yield PostgresSession(connection)
+
+    @contextmanager
+    def read(self) -> Iterator[PostgresSession]:
+        with self._free, self._explained():
+            connection = self._idle.pop() if self._idle else self._connect()
+            try:
+                with connection.transaction():
+                    yield PostgresSession(connection)
+            finally:
+                if connection.closed or self._closed:
+                    connection.close()
+                else:
+                    self._idle.append(connection)
+
+    def next_journal_position(self, session: PostgresSession) -> int:
+        # a statement of its own: the next one must take its snapshot after the lock is ours
+        session.rows("select pg_advisory_xact_lock(:lock)", lock=_JOURNAL_LOCK)
+        row = session.row("select coalesce(max(pos), 0) + 1 from journal")
+        return int(row[0]) if row else 1
+
+    def foreign_changes(self) -> bool:
+        with self.read() as session:
+            row = session.row("select coalesce(max(pos), 0) from journal")
+        position = int(row[0]) if row else 0
+        changed, self._seen_position = position != self._seen_position, position
+        return changed
+
+    def close(self) -> None:
+        self._closed = True
+        with self._lock:
+            for connection in [*self._idle, *([self._writer] if self._writer else [])]:
+                connection.close()
+            self._idle, self._writer = [], None
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn the driver's errors into ours, with what to do."""
+        try:
+            yield
+        except errors.IntegrityError as error:
+            raise Conflict(f"the database refused a change: {error}") from error
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise Unavailable(
+                f"cannot use the database {self.location}: {str(error).strip()}", hint="check that PostgreSQL runs there and takes connections"
+            ) from error
+
+
+def _migrate(connection: psycopg.Connection[Any]) -> None:
+    """Bring the schema up to date, one transaction a step, under an advisory lock so that many may start at once."""
+    with connection.transaction():
+        connection.execute("select pg_advisory_xact_lock(%s)", [_JOURNAL_LOCK + 1])
+        connection.execute("create table if not exists legato_schema (version bigint not null)")
+        row = connection.execute("select max(version) from legato_schema").fetchone()
+        version = (row[0] if row else None) or 0
+        if version > LATEST:
+            raise UsageError(
+                f"the database is at schema version {version}, this Legato knows up to {LATEST}",
+                hint="upgrade Legato, or point LEGATO_DATABASE_URL at another database; nothing was changed",
+            )
+        for number, script in migrations("postgres", after=version):
+            connection.execute(script.encode())
+            connection.execute("insert into legato_schema (version) values (%s)", [number])
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}").geturl() if parts.password else url

@@ -1,0 +1,95 @@
+-- flow_run_facts: what the rules need of flow runs, with the columns a transition may change. Locked in id order on PostgreSQL.
+select id, state_type, state_name, seq, attempt, name, id, cancel_requested_at, lease_expires_at, retries, on_lost, lost,
+       state_at, state_message, due_at, started_at, ended_at, work_queue, agent_id, result, error
+from flow_run where id in :ids* order by id {lock};
+
+-- task_run_facts: the same of task runs.
+select id, state_type, state_name, seq, attempt, name, flow_run_id, started_at, state_at, state_message, ended_at, result, error,
+       cache_key, cache_expires_s
+from task_run where id in :ids* order by id {lock};
+
+-- recorded_state: what the journal holds at a run's sequence number. index: journal_run
+select state_type, state_name, at, message from journal where run_id = :run_id and seq = :seq;
+
+-- cached: results in the cache that have not expired.
+select key, result from cache where key in :keys* and (expires_at is null or expires_at > :now);
+
+-- put_cached: the latest result under a key.
+insert into cache (key, result, task_run_id, created_at, expires_at) values (:key, :result, :task_run_id, :now, :expires_at)
+on conflict (key) do update set result = excluded.result, task_run_id = excluded.task_run_id, created_at = excluded.created_at, expires_at = excluded.expires_at;
+
+-- add_flow: a flow, when it is first heard of.
+insert into flow (id, name, created_at) values (:id, :name, :now) on conflict (name) do nothing;
+
+-- add_tag: a tag, when it is first heard of.
+insert into tag (name) values (:name) on conflict (name) do nothing;
+
+-- tag_run: lists by tag are driven by this table, which carries the sort key.
+insert into run_tag (tag, start_at, run)
+select t.n, r.expected_start_at, r.n from tag t, flow_run r where t.name = :name and r.id = :run_id on conflict do nothing;
+
+-- free_slots: runs that end, or wait again, hold no place in a limit.
+delete from slot where run_id in :ids*;
+
+-- unfinished_tasks: task runs left open under a flow run that is gone. index: task_run_flow_run
+select id from task_run where flow_run_id = :flow_run_id and state_type in ('scheduled', 'pending', 'running', 'paused');
+
+-- unfinished_children: flow runs that ran inside a process that is gone. index: flow_run_parent
+select id from flow_run where parent_run_id = :flow_run_id and deployment_id is null
+and state_type in ('scheduled', 'pending', 'running', 'paused');
+
+-- flow_runs_by_id:
+select {flow_run} from flow_run where id in :ids*;
+
+-- task_run_by_id:
+select {task_run} from task_run where id = :id;
+
+-- task_runs_after: task runs of one flow run, in order of creation. index: task_run_flow_run
+select n, {task_run} from task_run where flow_run_id = :flow_run_id and n > :after order by n limit :limit;
+
+-- count_task_runs: index: task_run_flow_run
+select flow_run_id, state_type, count(*) from task_run where flow_run_id in :ids* group by flow_run_id, state_type;
+
+-- flow_runs_by_id_prefix: ids that begin with a text, newest first; the text holds only hex digits and dashes.
+select {flow_run} from flow_run where id >= :low and id < :high order by id desc limit :limit;
+
+-- flow_runs_by_name: index: flow_run_name
+select {flow_run} from flow_run where name = :name order by n desc limit :limit;
+
+-- transitions_of: the journal of one run. index: journal_run
+select pos, {journal} from journal where run_id = :run_id order by seq;
+
+-- journal_after: recorded transitions, in commit order. index: the primary key
+select pos, {journal} from journal where pos > :after order by pos limit :limit;
+
+-- journal_position:
+select coalesce(max(pos), 0) from journal;
+
+-- count_logs: all lines, warnings, errors. index: log_flow_run
+select flow_run_id, count(*), sum(case when level >= 30 and level < 40 then 1 else 0 end), sum(case when level >= 40 then 1 else 0 end)
+from log where flow_run_id in :ids* group by flow_run_id;
+
+-- wish_cancel: the wish is a field, not a state; the first one counts.
+update flow_run set cancel_requested_at = coalesce(cancel_requested_at, :now) where id = :id;
+
+-- beat: renew an attempt's lease while the run is still its own.
+update flow_run set lease_expires_at = :lease where id = :id and attempt = :attempt
+and state_type in ('scheduled', 'pending', 'running', 'paused') returning cancel_requested_at;
+
+-- expired_leases: index: flow_run_lease
+select {flow_run} from flow_run where lease_expires_at < :now order by lease_expires_at limit :limit;
+
+-- next_due: index: flow_run_due
+select min(due_at) from flow_run where state_type = 'scheduled' and lease_expires_at is null;
+
+-- delete_run: the run; run_tag rows go with it.
+delete from flow_run where id = :id;
+
+-- delete_run_tags:
+delete from run_tag where run = (select n from flow_run where id = :id);
+
+-- delete_task_runs:
+delete from task_run where flow_run_id = :id;
+
+-- delete_logs:
+delete from log where flow_run_id = :id;

@@ -1,0 +1,291 @@
+"""Transitions inside one transaction: load the facts, let the rules decide, write what they decided.
+
+Within a batch each decision is projected onto the facts for the next one, so several reports on one run become one row write and their
+journal rows. The writes need no reading back: SQL sees each run once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from legato.core.clock import from_us, to_us
+from legato.core.records import FlowRun, OnLost, Result, RunKind, TaskRun, Transition, Verdict, VerdictKind
+from legato.core.rules import Facts, RunFacts, decide
+from legato.core.states import CANCELLED, COMPLETED, CRASHED, FINAL, RUNNING, SCHEDULED, State, StateType
+from legato.store import rows
+from legato.store.database import Database, Row, Session
+from legato.store.rows import text_of
+from legato.system import new_id
+
+_FLOW, _TASK = RunKind.FLOW, RunKind.TASK
+_ACCEPTED, _INSTEAD = VerdictKind.ACCEPTED, VerdictKind.INSTEAD
+_CHANGING: Mapping[RunKind, Mapping[str, str]] = {
+    _FLOW: {"id": "text", **{name: rows.FLOW_RUN[name] for name in rows.CHANGING[_FLOW]}},
+    _TASK: {"id": "text", **{name: rows.TASK_RUN[name] for name in rows.CHANGING[_TASK]}},
+}
+
+
+class Working(RunFacts):
+    """A run while a batch is being decided: the facts the rules see, and the rest of the columns that a transition may change."""
+
+    id: str = ""
+    kind: RunKind = _TASK
+    record: FlowRun | TaskRun | None = None
+    changed: bool = False
+    state_at: int = 0
+    state_message: str = ""
+    due_at: int | None = None
+    started_at: int | None = None
+    ended_at: int | None = None
+    work_queue: str | None = None
+    agent_id: str | None = None
+    lease_expires_at: int | None = None
+    result: str | None = None
+    error: str | None = None
+    cache_key: str | None = None
+    cache_expires_s: float | None = None
+
+
+class Batch:
+    """The work of one transaction on runs. Use: `decide` each transition, then `write` once."""
+
+    def __init__(self, database: Database, session: Session, statements: Mapping[str, str], now: datetime) -> None:
+        self._database = database
+        self._session = session
+        self._sql = statements
+        self._now = now
+        self._runs: dict[str, Working] = {}
+        self._cached: dict[str, Result] = {}
+        self._journal: list[Row] = []
+        self._freed: list[str] = []
+        self._swept: list[tuple[str, State]] = []
+        self._to_cache: list[Working] = []
+
+    def load(self, transitions: Sequence[Transition]) -> None:
+        """Read what the rules need to know of these transitions' runs. New runs have no row; asking for them costs one index probe each."""
+        flow_ids = {t.run_id for t in transitions if t.kind is _FLOW}
+        task_ids = {t.run_id for t in transitions if t.kind is _TASK}
+        parents = {t.task_run.flow_run_id for t in transitions if t.task_run is not None}
+        task_rows = self._session.rows(self._sql["task_run_facts"], ids=sorted(task_ids)) if task_ids else []
+        parents.update(row[6] for row in task_rows)
+        if wanted := flow_ids | parents:
+            self._load_flow_runs(wanted)
+        for row in task_rows:
+            self._runs[row[0]] = _working_task(row)
+        self._load_cached(transitions)
+
+    def _load_flow_runs(self, ids: Iterable[str]) -> None:
+        for row in self._session.rows(self._sql["flow_run_facts"], ids=sorted(ids)):
+            self._runs[row[0]] = _working_flow(row)
+
+    def _load_cached(self, transitions: Sequence[Transition]) -> None:
+        keys = set()
+        for t in transitions:
+            if t.kind is _TASK and t.state.type is RUNNING:
+                run = self._runs.get(t.run_id)
+                key = t.task_run.cache_key if t.task_run is not None else run.cache_key if run is not None else None
+                if key:
+                    keys.add(key)
+        if keys:
+            found = self._session.rows(self._sql["cached"], keys=sorted(keys), now=to_us(self._now))
+            self._cached = {key: msgspec.json.decode(result, type=Result) for key, result in found}
+
+    def decide(self, t: Transition) -> Verdict:
+        """The verdict on one transition; an accepted or replaced one is projected onto the facts."""
+        run = self._runs.get(t.run_id)
+        if t.task_run is not None:
+            parent = self._runs.get(t.task_run.flow_run_id)
+        else:
+            parent = self._runs.get(run.flow_run_id) if run is not None and t.kind is _TASK else None
+        facts = Facts(t, self._now, run, parent)
+        if run is not None and t.seq <= run.seq:
+            facts.recorded = self._recorded(run, t.seq)
+            facts.cached = msgspec.json.decode(run.result, type=Result) if run.result else None
+        elif self._cached:
+            facts.cache_key = t.task_run.cache_key if t.task_run is not None else run.cache_key if run is not None else None
+            facts.cached = self._cached.get(facts.cache_key or "")
+        verdict = decide(facts)
+        if verdict.kind is _ACCEPTED:
+            self._project(t, t.state, t.result, run)
+        elif verdict.kind is _INSTEAD and verdict.state is not None and not verdict.seq:
+            self._project(t, verdict.state, verdict.result, run)
+            verdict = msgspec.structs.replace(verdict, seq=t.seq, attempt=t.attempt)
+        return verdict
+
+    def _recorded(self, run: Working, seq: int) -> State | None:
+        if seq == run.seq:
+            return State(run.state_type, run.state_name, from_us(run.state_at), run.state_message)
+        row = self._session.row(self._sql["recorded_state"], run_id=run.id, seq=seq)
+        return None if row is None else State(StateType(row[0]), row[1], from_us(row[2]), row[3])
+
+    def _project(self, t: Transition, state: State, result: Result | None, run: Working | None) -> None:
+        if run is None:
+            run = self._runs[t.run_id] = _created(t)
+        came_from = run.state_type
+        at = to_us(state.at)
+        type_ = state.type
+        run.state_type, run.state_name, run.state_at, run.state_message = type_, state.name, at, state.message
+        run.seq, run.attempt, run.changed = t.seq, t.attempt, True
+        due_at = to_us(state.due_at or state.at) if type_ is SCHEDULED else None
+        if type_ is RUNNING:
+            run.started_at = run.started_at or at
+        elif type_ in FINAL:
+            run.ended_at = at
+            run.result = text_of(result) if result is not None else None
+            run.error = text_of(t.error) if t.error is not None else None
+            if type_ is COMPLETED and run.cache_key and run.result and state.name == "Completed":
+                self._to_cache.append(run)
+        elif type_ is SCHEDULED:
+            run.due_at, run.ended_at, run.result, run.error = due_at, None, None, None
+        if t.kind is _FLOW:
+            self._after_flow_run(t, run, state, came_from)
+        self._journal.append((t.kind, run.id, run.flow_run_id, t.seq, t.attempt, type_, state.name, at, state.message, due_at))
+
+    def _after_flow_run(self, t: Transition, run: Working, state: State, came_from: StateType) -> None:
+        """What a flow run's transition brings with it: leases and slots let go, what ran inside swept up."""
+        if state.type in FINAL or (state.type is SCHEDULED and t.fence is None):
+            if run.lease_expires_at is not None or run.work_queue is not None:
+                self._freed.append(run.id)
+            run.lease_expires_at = None
+        if state.type in (CRASHED, CANCELLED):
+            self._swept.append((run.id, state))
+            if state.type is CRASHED and came_from is not SCHEDULED:
+                run.lost += 1
+
+    def lease(self, run_id: str, *, queue: str, agent_id: str, until: datetime) -> None:
+        """Put a claim's particulars on a run that was just moved to PENDING."""
+        run = self._runs[run_id]
+        run.work_queue, run.agent_id, run.lease_expires_at = queue, agent_id, to_us(until)
+
+    def facts_of(self, run_id: str) -> Working | None:
+        """What is known of a run that `load` has read."""
+        return self._runs.get(run_id)
+
+    def write(self) -> None:
+        """Write everything decided. Lock order: run rows were locked by `load` in id order; the journal's lock comes last."""
+        while self._swept:
+            self._sweep(*self._swept.pop())
+        new = {_FLOW: [], _TASK: []}  # type: dict[RunKind, list[Row]]
+        old = {_FLOW: [], _TASK: []}  # type: dict[RunKind, list[Row]]
+        for run in self._runs.values():
+            if run.changed:
+                if run.record is not None:
+                    new[run.kind].append(_new_row(run))
+                else:
+                    old[run.kind].append(_changed_row(run))
+        session = self._session
+        if new[_FLOW]:
+            session.insert("flow_run", rows.FLOW_RUN, new[_FLOW])
+            self._register([run.record for run in self._runs.values() if isinstance(run.record, FlowRun)])
+        if new[_TASK]:
+            session.insert("task_run", rows.TASK_RUN, new[_TASK])
+        if old[_FLOW]:
+            session.update("flow_run", _CHANGING[_FLOW], old[_FLOW])
+        if old[_TASK]:
+            session.update("task_run", _CHANGING[_TASK], old[_TASK])
+        if self._freed:
+            session.run(self._sql["free_slots"], ids=self._freed)
+        self._write_cache()
+        self._write_journal()
+
+    def _write_cache(self) -> None:
+        for run in self._to_cache:
+            expires_at = None if run.cache_expires_s is None else run.state_at + round(run.cache_expires_s * 1e6)
+            if run.result and not msgspec.json.decode(run.result, type=Result).unavailable:
+                self._session.run(
+                    self._sql["put_cached"],
+                    **{"key": run.cache_key, "result": run.result, "task_run_id": run.id, "now": run.state_at, "expires_at": expires_at},
+                )
+
+    def _write_journal(self) -> None:
+        if self._journal:
+            first = self._database.next_journal_position(self._session)
+            self._session.insert("journal", {"pos": "bigint", **rows.JOURNAL}, [(first + i, *row) for i, row in enumerate(self._journal)])
+
+    def _register(self, runs: Iterable[FlowRun]) -> None:
+        """Make known the flows and tags of new runs."""
+        for run in runs:
+            self._session.run(self._sql["add_flow"], id=new_id(), name=run.flow_name, now=to_us(run.created_at))
+            for tag in run.tags:
+                self._session.run(self._sql["add_tag"], name=tag)
+                self._session.run(self._sql["tag_run"], name=tag, run_id=run.id)
+
+    def _sweep(self, flow_run_id: str, state: State) -> None:
+        """End what ran inside a flow run that has crashed or was cancelled: its open task runs, and flow runs in the same process."""
+        known = [run for run in self._runs.values() if run.flow_run_id == flow_run_id and run.kind is _TASK]
+        found = [row[0] for row in self._session.rows(self._sql["unfinished_tasks"], flow_run_id=flow_run_id)]
+        if missing := [id_ for id_ in found if id_ not in self._runs]:
+            for row in self._session.rows(self._sql["task_run_facts"], ids=sorted(missing)):
+                known.append(self._runs.setdefault(row[0], _working_task(row)))
+        children = [row[0] for row in self._session.rows(self._sql["unfinished_children"], flow_run_id=flow_run_id)]
+        if missing := [id_ for id_ in children if id_ not in self._runs]:
+            self._load_flow_runs(missing)
+        for run in [*known, *(self._runs[id_] for id_ in children)]:
+            if run.state_type not in FINAL:
+                ended = State(state.type, state.name, state.at, f"its flow run was {state.name.lower()}: {state.message}")
+                self._project(Transition(run.kind, run.id, run.seq + 1, ended, run.attempt), ended, None, run)
+
+
+def _working_flow(row: Row) -> Working:
+    return Working(
+        **{"id": row[0], "kind": _FLOW, "state_type": StateType(row[1]), "state_name": row[2], "seq": row[3], "attempt": row[4]},
+        **{"name": row[5], "flow_run_id": row[6], "cancel_requested": row[7] is not None, "claimed": row[8] is not None},
+        **{"lease_expires_at": row[8], "retries": row[9], "retry_when_lost": row[10] == OnLost.RETRY, "lost": row[11]},
+        **{"state_at": row[12], "state_message": row[13], "due_at": row[14], "started_at": row[15], "ended_at": row[16]},
+        **{"work_queue": row[17], "agent_id": row[18], "result": row[19], "error": row[20]},
+    )
+
+
+def _working_task(row: Row) -> Working:
+    return Working(
+        **{"id": row[0], "state_type": StateType(row[1]), "state_name": row[2], "seq": row[3], "attempt": row[4], "name": row[5]},
+        **{"flow_run_id": row[6], "started_at": row[7], "state_at": row[8], "state_message": row[9], "ended_at": row[10]},
+        **{"result": row[11], "error": row[12], "cache_key": row[13], "cache_expires_s": row[14]},
+    )
+
+
+def _created(t: Transition) -> Working:
+    """The working form of a run whose first transition was accepted."""
+    if t.task_run is not None:
+        task = t.task_run
+        return Working(
+            t.state.type, t.state.name, t.seq, t.attempt, task.name, task.flow_run_id,
+            id=task.id, record=task, cache_key=task.cache_key, cache_expires_s=task.cache_expires_s,
+        )  # fmt: skip
+    run = t.flow_run
+    assert run is not None, "require_the_record answers a first transition without a record"
+    return Working(
+        **{"state_type": t.state.type, "state_name": t.state.name, "seq": t.seq, "attempt": t.attempt, "name": run.name, "flow_run_id": run.id},
+        **{"id": run.id, "kind": _FLOW, "record": run, "due_at": rows.us(run.due_at), "work_queue": run.work_queue},
+        **{"agent_id": run.agent_id, "lease_expires_at": rows.us(run.lease_expires_at), "lost": run.lost, "retries": run.retries},
+        retry_when_lost=run.on_lost is OnLost.RETRY,
+    )
+
+
+def _new_row(run: Working) -> tuple[Any, ...]:
+    if isinstance(run.record, TaskRun):
+        task = run.record
+        return (
+            *(task.id, task.flow_run_id, task.key, task.name, run.state_type, run.state_name, run.state_at, run.state_message),
+            *(run.seq, run.attempt, task.flow_attempt, to_us(task.created_at), run.started_at, run.ended_at),
+            *(text_of(task.tags) if task.tags else "[]", text_of(task.upstream) if task.upstream else "[]"),
+            *(task.cache_key, task.cache_expires_s, task.retries, run.result, run.error),
+        )
+    assert run.record is not None
+    values = dict(zip(rows.FLOW_RUN, rows.flow_run_row(run.record), strict=True))
+    values.update(zip(_CHANGING[_FLOW], _changed_row(run), strict=True))
+    return tuple(values.values())
+
+
+def _changed_row(run: Working) -> tuple[Any, ...]:
+    common = (run.id, run.state_type, run.state_name, run.state_at, run.state_message, run.seq, run.attempt)
+    if run.kind is _TASK:
+        return (*common, run.started_at, run.ended_at, run.result, run.error)
+    return (
+        *common,
+        *(run.due_at, run.started_at, run.ended_at, run.work_queue, run.agent_id, run.lease_expires_at, run.lost, run.result, run.error),
+    )
