@@ -1,0 +1,33 @@
+/** Outlines in a 24-unit square, 1.75 thick, after Lucide (ISC). */
+export const ICONS = {
+  home: "M3 10l9-7 9 7v10a1 1 0 0 1-1 1H4a1 1 0 0 1-1-1zM9 21v-8h6v8",
+  runs: "M22 12h-4l-3 8L9 4l-3 8H2",
+  deployments: "M21 8v8l-9 5-9-5V8l9-5zM3.3 7.6 12 12.5l8.7-4.9M12 21v-8.5",
+  queues: "M12 3 2 8l10 5 10-5zM2.5 12.7 12 17.5l9.5-4.8M2.5 17.2 12 22l9.5-4.8",
+  sun: "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM12 2v2M12 20v2M4.9 4.9l1.4 1.4M17.7 17.7l1.4 1.4M2 12h2M20 12h2M4.9 19.1l1.4-1.4M17.7 6.3l1.4-1.4",
+  moon: "M20 14.5A8.5 8.5 0 0 1 9.5 4 8.5 8.5 0 1 0 20 14.5z",
+  help: "M12 2a10 10 0 1 0 0 20 10 10 0 0 0 0-20zM9.2 9a2.9 2.9 0 0 1 5.7.8c0 2-2.9 2.6-2.9 4.2M12 17.5v.01",
+  close: "M18 6 6 18M6 6l12 12",
+  copy: "M9 9h11v11a1 1 0 0 1-1 1H9zM9 9v11a1 1 0 0 0 1 1M5 15H4a1 1 0 0 1-1-1V4a1 1 0 0 1 1-1h10a1 1 0 0 1 1 1v1",
+  check: "M20 6 9 17l-5-5",
+  right: "M9 18l6-6-6-6",
+  down: "M6 9l6 6 6-6",
+  up: "M18 15l-6-6-6 6",
+  search: "M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM21 21l-4.9-4.9",
+  pause: "M8 5v14M16 5v14",
+  play: "M7 4.5v15l12-7.5z",
+  stop: "M6 6h12v12H6z",
+  refresh: "M21 12a9 9 0 1 1-2.6-6.4L21 8M21 3v5h-5",
+  plus: "M12 5v14M5 12h14",
+  minus: "M5 12h14",
+  fit: "M8 3H4a1 1 0 0 0-1 1v4M16 3h4a1 1 0 0 1 1 1v4M8 21H4a1 1 0 0 1-1-1v-4M16 21h4a1 1 0 0 0 1-1v-4",
+  terminal: "M4 17l6-5-6-5M12 19h8",
+  alert: "M12 3 1.8 20.5h20.4zM12 10v4.5M12 17.5v.01",
+  clock: "M12 2a10 10 0 1 0 0 20 10 10 0 0 0 0-20zM12 6.5V12l3.5 2.5",
+  agent: "M4 4h16v6H4zM4 14h16v6H4zM8 7v.01M8 17v.01",
+  calendar: "M4 5h16v16H4zM4 10h16M8 2.5V7M16 2.5V7",
+  tail: "M12 4v12M6 11l6 6 6-6M5 21h14",
+  first: "M12 2a10 10 0 1 0 0 20 10 10 0 0 0 0-20zM12 7a5 5 0 1 0 0 10 5 5 0 0 0 0-10zM12 12v.01",
+} as const;
+
+export type IconName = keyof typeof ICONS;
