@@ -47,11 +47,9 @@ MIN_INTERVAL = timedelta(seconds=1)
 MAX_WAIT = timedelta(days=1827)
 """Five years. A schedule that is silent for longer is taken for a mistake. Leap days (four years apart) fit."""
 
-MAX_IDLE_STEPS = 10_000
-"""Candidate days or times looked at without finding one before an RRULE is refused: 4 to 10 ms (2 cores, Python 3.11, 2026-11)."""
-
-MAX_COUNT_STEPS = 20_000
-"""Candidates looked at, once per rule, to find its COUNTth occurrence: under 40 ms on the same machine."""
+MAX_STEPS = 10_000
+"""Days and times an RRULE may look at to find its next occurrence, or (once, when it is read) its COUNTth: at most 25 ms (2 cores,
+Python 3.11, 2026-11). More is refused: a scheduler must not stand still for one schedule."""
 
 MAX_TEXT_LENGTH = 6_500
 """Characters of an RRULE text, the limit Prefect 3 has: room for some 400 EXDATEs."""
@@ -333,20 +331,27 @@ def _check_instant(name: str, instant: datetime) -> None:
 # ----------------------------------------------------------------------------------------------------------------------- time zones
 
 
+_REFUSED_ZONES = frozenset({"localtime", "posixrules", "Factory"})
+
+
 @lru_cache(maxsize=1024)
 def _zone(name: str) -> ZoneInfo:
     """The zone of that name. Names that mean another thing on another machine (localtime) or count leap seconds (right/…) are refused."""
     try:
-        if not isinstance(name, str) or name.startswith(("right/", "posix/")) or name in {"localtime", "posixrules", "Factory"}:
+        if not isinstance(name, str):
+            raise TypeError(name)
+        if name.startswith(("right/", "posix/")) or name in _REFUSED_ZONES:
             raise ValueError(name)
         return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
+    except (KeyError, TypeError, ValueError, OSError):
         raise ScheduleError(f"timezone {name!r} is not known", hint=_zone_hint(name)) from None
 
 
 def _zone_hint(name: str) -> str:
-    known = {zone.lower(): zone for zone in available_timezones()}
+    known = {zone.lower(): zone for zone in available_timezones() - _REFUSED_ZONES}
     wanted = str(name).strip().lower().replace(" ", "_")
+    if any(lower.startswith(wanted + "/") for lower in known):
+        return f"It is an area: add the city, such as {min(zone for zone in known.values() if zone.lower().startswith(wanted + '/'))!r}."
     by_city = [zone for lower, zone in sorted(known.items()) if lower.endswith("/" + wanted)]
     close = by_city or [known[match] for match in difflib.get_close_matches(wanted, known, n=1, cutoff=0.7)]
     return f"Did you mean {close[0]!r}?" if close else "Use an IANA name such as 'Europe/Rome' or 'UTC'."
@@ -622,44 +627,40 @@ def _first_week(year: int, week_start: int) -> int:
 
 
 class _Patience:
-    """Counts candidates looked at since the last occurrence, and days of silence; says when either is enough.
+    """Counts days and times looked at since the last occurrence, and days of silence; raises when either is enough.
 
-    With `total` it never forgets: for work that is paid once, such as finding the COUNTth occurrence.
+    One that does not forget counts all of its work: for what is done once, such as finding the COUNTth occurrence.
     """
 
-    __slots__ = ("_forgets", "_last_day", "_limit", "_steps", "_text", "since")
+    __slots__ = ("_forgets", "_found_at", "_last_day", "_since", "_text", "spent")
 
-    def __init__(self, rule: _Rule, floor: datetime, total: int | None) -> None:
+    def __init__(self, rule: _Rule, floor: datetime, *, forgets: bool = True) -> None:
         self._text = rule.text
-        self._forgets = total is None
-        self._limit = MAX_IDLE_STEPS if total is None else total
-        self._steps = 0
-        self.since = floor.date()
-        self.found(floor.toordinal())
+        self._forgets = forgets
+        self._since = max(floor, rule.start).date()
+        self.spent = self._found_at = 0
+        self.found(self._since.toordinal())
 
     def spend(self, steps: int, day: int) -> None:
-        self._steps += steps
+        self.spent += steps
         if day > self._last_day:
-            raise _SilentTooLong(
-                f"rrule '{self._text}' does not fire within five years of {self.since}", hint="Choose days that come more often."
-            )
-        if self._steps > self._limit:
-            raise _SilentTooLong(
-                f"rrule '{self._text}' takes too long: {self._limit} days and times from {self.since} on were tried",
-                hint="If it can fire at all, say it with a coarser FREQ, or with UNTIL instead of COUNT.",
-            )
+            message = f"rrule '{self._text}' does not fire within five years of {self._since}"
+            raise _SilentTooLong(message, hint="Choose days that come more often.")
+        if self.spent - self._found_at > MAX_STEPS:
+            message = f"rrule '{self._text}' takes too long: {MAX_STEPS} days and times from {self._since} on were tried"
+            raise _SilentTooLong(message, hint="If it can fire at all, say it with a coarser FREQ, or with UNTIL instead of COUNT.")
 
     def found(self, day: int) -> None:
         self._last_day = day + MAX_WAIT.days
         if self._forgets:
-            self._steps = 0
-            self.since = date.fromordinal(day)
+            self._found_at = self.spent
+            self._since = date.fromordinal(day)
 
 
-def _rule_walls(rule: _Rule, floor: datetime, total: int | None = None) -> Iterator[datetime]:
+def _rule_walls(rule: _Rule, floor: datetime, patience: _Patience | None = None) -> Iterator[datetime]:
     """Occurrences of one rule strictly after `floor`. Starts anywhere without walking there; raises `_SilentTooLong`."""
     floor = max(floor, rule.start - _TICK)
-    patience = _Patience(rule, floor, total)
+    patience = patience or _Patience(rule, floor)
     candidates = _walls_of_days(rule, floor, patience) if rule.frequency <= _Frequency.DAILY else _walls_within_days(rule, floor, patience)
     for wall in candidates:
         if wall > rule.until:
@@ -741,37 +742,42 @@ def _positioned(rule: _Rule, days: list[int], patience: _Patience) -> Iterator[d
 
 def _walls_within_days(rule: _Rule, floor: datetime, patience: _Patience) -> Iterator[datetime]:
     """HOURLY to SECONDLY: in each matching day, the units that lie a multiple of INTERVAL from the start."""
-    last_day = min(rule.until.toordinal(), _LAST_DAY)
+    unit = _SECONDS[rule.frequency]
+    by_unit = dataclasses.replace(rule, minutes=rule.minutes if unit < 3600 else (0,), seconds=rule.seconds if unit == 1 else (0,))
+    within = [m * 60 + s for m in (rule.minutes if unit == 3600 else (0,)) for s in (rule.seconds if unit > 1 else (0,))]
     begin = (floor - datetime.combine(floor, time())).seconds
-    for day in range(floor.toordinal(), last_day + 1):
+    for day in range(floor.toordinal(), min(rule.until.toordinal(), _LAST_DAY) + 1):
         patience.spend(1, day)
         if rule.matches(date.fromordinal(day)):
-            for second in _seconds_of_day(rule, day, begin, patience):
-                yield _at(day, second)
+            for second in _units_of_day(by_unit, day, begin, patience):
+                for more in within:
+                    yield _at(day, second + more)
         begin = 0
 
 
-def _seconds_of_day(rule: _Rule, day: int, begin: int, patience: _Patience) -> Iterator[int]:
-    """Seconds after midnight at which a sub-daily rule fires on that day, from the unit of `begin` on.
+def _units_of_day(rule: _Rule, day: int, begin: int, patience: _Patience) -> Iterator[int]:
+    """Where the units of a sub-daily rule that fire on that day begin, in seconds after midnight, from the unit of `begin` on.
 
-    Two ways to find its units, the shorter one is taken: walk the rule's times and keep those in step, or walk the steps and keep those
-    the rule's times admit.
+    Two ways to find them, the shorter one is taken: walk the rule's times and keep those in step, or walk the steps and keep those that
+    are among the rule's times.
     """
     unit = _SECONDS[rule.frequency]
     start = rule.start
     origin = (start.toordinal() * 86400 + start.hour * 3600 + start.minute * 60 + start.second) // unit
-    today = day * 86400 // unit
-    steps = range((origin - today) % rule.interval, 86400 // unit, rule.interval)
+    steps = range((origin - day * 86400 // unit) % rule.interval, 86400 // unit, rule.interval)
     steps = steps[bisect_left(steps, begin // unit) :]
-    by_unit = dataclasses.replace(rule, minutes=rule.minutes if unit < 3600 else (0,), seconds=rule.seconds if unit == 1 else (0,))
-    within = [m * 60 + s for m in (rule.minutes if unit == 3600 else (0,)) for s in (rule.seconds if unit > 1 else (0,))]
-    indexes = range(bisect_left(range(by_unit.times_a_day), begin // unit * unit, key=by_unit.time_of_day), by_unit.times_a_day)
-    fewer_times = len(indexes) < len(steps)
-    for candidate in indexes if fewer_times else steps:
-        patience.spend(1, day)
-        second = by_unit.time_of_day(candidate) if fewer_times else candidate * unit
-        if (fewer_times and second // unit in steps) or (not fewer_times and _admits(by_unit, second)):
-            yield from (second + more for more in within)
+    indexes = range(bisect_left(range(rule.times_a_day), begin // unit * unit, key=rule.time_of_day), rule.times_a_day)
+    if len(indexes) < len(steps):
+        for index in indexes:
+            patience.spend(1, day)
+            second = rule.time_of_day(index)
+            if second // unit in steps:
+                yield second
+    else:
+        for step in steps:
+            patience.spend(1, day)
+            if _admits(rule, step * unit):
+                yield step * unit
 
 
 def _admits(rule: _Rule, second: int) -> bool:
@@ -927,7 +933,9 @@ def _read_rule(text: str, start: datetime | None, zone: ZoneInfo) -> tuple[_Rule
             raise ScheduleError(f"rrule '{text}' has both COUNT and UNTIL", hint="Keep one (RFC 5545 §3.3.10).")
         if start is None:
             raise ScheduleError(f"rrule '{text}' has COUNT but nothing to count from", hint="Add a line such as DTSTART:20260101T080000.")
-        occurrences = islice(_rule_walls(rule, _BEGIN, MAX_COUNT_STEPS), _whole_number(text, "COUNT", parts["COUNT"]))
+        occurrences = islice(
+            _rule_walls(rule, _BEGIN, _Patience(rule, _BEGIN, forgets=False)), _whole_number(text, "COUNT", parts["COUNT"])
+        )
         rule = dataclasses.replace(rule, until=max(occurrences, default=_BEGIN))
     _prove_it_fires(rule)
     return rule, until_instant
@@ -1032,15 +1040,18 @@ def _by_day(text: str, value: str, frequency: _Frequency) -> tuple[frozenset[int
 
 
 def _prove_it_fires(rule: _Rule) -> None:
-    """Look for one occurrence a year through the 28 kinds and neighbours of years. Raises `ScheduleError` where five years are silent."""
-    floor, found = _BEGIN, None
-    for _ in _GREGORIAN_SAMPLE:
-        found = next(_rule_walls(rule, floor), None)
-        if found is None:
-            break
-        floor = found.replace(month=12, day=31, hour=23, minute=59, second=59)
-    if floor == _BEGIN:
+    """Look for one occurrence a year through the 28 kinds and neighbours of years. Raises `ScheduleError` where five years are silent.
+
+    A sparse rule is looked at for fewer years: the proof costs no more than the search for one occurrence may.
+    """
+    patience = _Patience(rule, _BEGIN)
+    found = next(_rule_walls(rule, _BEGIN, patience), None)
+    if found is None:
         raise ScheduleError(f"rrule '{rule.text}' never fires", hint="It ends before its first occurrence: move UNTIL or DTSTART.")
+    for _ in _GREGORIAN_SAMPLE:
+        if found is None or patience.spent > MAX_STEPS:
+            return
+        found = next(_rule_walls(rule, found.replace(month=12, day=31, hour=23, minute=59, second=59), patience), None)
 
 
 # ------------------------------------------------------------------------------------------------------------------------- in words
@@ -1130,8 +1141,8 @@ def _cron_days(fields: Sequence[str]) -> str | None:
         return "every day"
     if (monthday, month) == ("*", "*") and named == "1-5":
         return "Monday to Friday"
-    if (monthday, month) == ("*", "*") and re.fullmatch(r"[0-7](,[0-7])*", named):
-        days = sorted({(int(day) - 1) % 7 for day in named.split(",")})
+    if (monthday, month) == ("*", "*") and re.fullmatch(r"[0-7](-[0-7])?(,[0-7](-[0-7])?)*", named):
+        days = sorted({(day - 1) % 7 for item in named.split(",") for day in range(int(item[0]), int(item[-1]) + 1)})
         return "every " + _listed([_DAY_NAMES[day] for day in days])
     if (month, weekday) == ("*", "*") and monthday == "L":
         return "on the last day of every month"
@@ -1231,8 +1242,10 @@ def _note_on(change: _ClockChange, stream: _Stream, timezone: str) -> tuple[date
         lead = f"{timezone}: clocks go forward from {low:{format_}} to {high:{format_}} on {change.new:%Y-%m-%d}"
         if stream.wildcard:
             return change.at, f"{lead}; times between {hours} do not exist and do not fire"
-        return change.at, f"{lead}; {times} does not exist and fires at {_clock(high)}, once"
+        verb = "does not exist and fires" if len(touched) == 1 else "do not exist and fire"
+        return change.at, f"{lead}; {times} {verb} once, at {_clock(high)}"
     lead = f"{timezone}: clocks go back from {high:{format_}} to {low:{format_}} on {change.new:%Y-%m-%d}"
     if stream.wildcard:
         return change.at, f"{lead}; times between {hours} come twice and fire both times"
-    return _readings(touched[0], _zone(timezone))[0], f"{lead}; {times} comes twice and fires the first time only"
+    verb = "comes twice and fires" if len(touched) == 1 else "come twice and fire"
+    return _readings(touched[0], _zone(timezone))[0], f"{lead}; {times} {verb} the first time only"
