@@ -82,7 +82,7 @@ types: $(ENV_STAMP) ## mypy, strict
 
 .PHONY: layers
 layers: $(ENV_STAMP) ## import-linter: imports point down
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 .PHONY: docs-run
 docs-run: $(ENV_STAMP) ## run every Python block of the README and the docs
