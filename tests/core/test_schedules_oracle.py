@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
@@ -201,7 +202,7 @@ def test_fires_ascend_without_duplicates_in_utc(schedule: Schedule) -> None:
     fires = next_fires(schedule, datetime(2026, 10, 20, tzinfo=UTC), 1_000)
 
     assert len(fires) == 1_000
-    assert all(earlier < later for earlier, later in zip(fires, fires[1:], strict=False))
+    assert all(earlier < later for earlier, later in pairwise(fires))
     assert {fire.tzinfo for fire in fires} == {UTC}
 
 
@@ -250,4 +251,4 @@ def test_short_intervals_keep_elapsed_time_across_every_clock_change() -> None:
             for interval in (timedelta(minutes=5), timedelta(hours=1), timedelta(hours=25), timedelta(seconds=1.5)):
                 fires = next_fires(IntervalSchedule(interval=interval, timezone=name), at - 2 * interval, 5)
 
-                assert {later - earlier for earlier, later in zip(fires, fires[1:], strict=False)} == {interval}
+                assert {later - earlier for earlier, later in pairwise(fires)} == {interval}

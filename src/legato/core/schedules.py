@@ -679,7 +679,7 @@ def _walls_of_days(rule: _Rule, floor: datetime, patience: _Patience) -> Iterato
         days = _days_of(rule, period)
         if not days or days[0] > last_day:
             return
-        matching = [day for day in days if day <= last_day and rule.matches(date.fromordinal(day))]
+        matching = [day for day in days if rule.matches(date.fromordinal(day))]  # all: BYSETPOS counts past UNTIL
         patience.spend(len(days), days[0])
         yield from _positioned(rule, matching, patience) if rule.positions else _timed(rule, matching, floor, patience)
 
