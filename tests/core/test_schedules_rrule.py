@@ -237,6 +237,9 @@ ALL = ",".join(map(str, range(60)))
         "FREQ=SECONDLY;BYHOUR=8;BYMINUTE=0;BYSECOND=0;BYMONTH=12;BYMONTHDAY=25",
         "FREQ=YEARLY;BYYEARDAY=-1;BYWEEKNO=1,52,53",
         *(f"DTSTART:20200101T000000\nRRULE:FREQ={frequency};COUNT=2400" for frequency in ("DAILY", "HOURLY", "MINUTELY", "SECONDLY")),
+        "\n".join(["RRULE:FREQ=DAILY;BYWEEKNO=15;BYDAY=MO"] * 150),
+        "\n".join(["RRULE:FREQ=DAILY;BYMONTH=7;BYMONTHDAY=4"] * 3),
+        "\n".join(f"RRULE:FREQ=DAILY;BYHOUR={hour % 24}" for hour in range(200)),
         "RRULE:FREQ=DAILY\nEXDATE:" + ",".join(f"2026{month:02}{day:02}T000000" for month in range(1, 13) for day in range(1, 29)),
     ],
 )

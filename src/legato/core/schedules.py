@@ -831,7 +831,7 @@ def _recurrence(text: str, timezone: str) -> _Recurrence:
     start = _only_start(text, lines["DTSTART"], zone)
     added, removed = _stamps(lines["RDATE"], text), _stamps(lines["EXDATE"], text)
     removed_walls = frozenset(removed)
-    rules = tuple(_read_rule(line, start, zone) for line in lines["RRULE"])
+    rules = _read_rules(text, lines["RRULE"], start, zone)
     streams = [_stream_of(rule, until, removed_walls) for rule, until in rules]
     dates = sorted(datetime.combine(stamp, time()) if not isinstance(stamp, datetime) else stamp for stamp in added if not _is_exact(stamp))
     if dates:
@@ -921,12 +921,24 @@ def _stream_of(rule: _Rule, until: datetime | None, removed: frozenset[_Stamp]) 
     return _Stream(walls, wildcard=rule.frequency > _Frequency.DAILY, until=until)
 
 
-def _read_rule(text: str, start: datetime | None, zone: ZoneInfo) -> tuple[_Rule, datetime | None]:
-    """The rule of one RRULE line, and the last instant it may fire if it names one. COUNT becomes the wall time of the last occurrence."""
+def _read_rules(text: str, lines: Sequence[str], start: datetime | None, zone: ZoneInfo) -> list[tuple[_Rule, datetime | None]]:
+    """Each line's rule with the last instant it may fire, if it names one. The steps they take to read are bounded together."""
+    rules, spent = [], 0
+    for line in lines:
+        if spent > MAX_STEPS:
+            raise ScheduleError(f"rrule '{text:.80}…' with {len(lines)} rules takes too long", hint="Make it several schedules.")
+        rule, until, steps = _read_rule(line, start, zone)
+        rules.append((rule, until))
+        spent += steps
+    return rules
+
+
+def _read_rule(text: str, start: datetime | None, zone: ZoneInfo) -> tuple[_Rule, datetime | None, int]:
+    """The rule of one RRULE line, its last instant, and the steps that took. COUNT becomes the wall time of the last occurrence."""
     parts = _rule_parts(text)
     until = _stamp(parts["UNTIL"], text) if "UNTIL" in parts else None
     rule = _build_rule(text, parts, start or _DEFAULT_ANCHOR)
-    until_instant = None
+    until_instant, spent = None, 0
     if until is not None:
         last = _wall_of(until, zone) if isinstance(until, datetime) else datetime.combine(until, time.max)
         until_instant = until if isinstance(until, datetime) and until.tzinfo else None
@@ -936,12 +948,11 @@ def _read_rule(text: str, start: datetime | None, zone: ZoneInfo) -> tuple[_Rule
             raise ScheduleError(f"rrule '{text}' has both COUNT and UNTIL", hint="Keep one (RFC 5545 §3.3.10).")
         if start is None:
             raise ScheduleError(f"rrule '{text}' has COUNT but nothing to count from", hint="Add a line such as DTSTART:20260101T080000.")
-        occurrences = islice(
-            _rule_walls(rule, _BEGIN, _Patience(rule, _BEGIN, forgets=False)), _whole_number(text, "COUNT", parts["COUNT"])
-        )
+        patience = _Patience(rule, _BEGIN, forgets=False)
+        occurrences = islice(_rule_walls(rule, _BEGIN, patience), _whole_number(text, "COUNT", parts["COUNT"]))
         rule = dataclasses.replace(rule, until=max(occurrences, default=_BEGIN))
-    _prove_it_fires(rule)
-    return rule, until_instant
+        spent = patience.spent
+    return rule, until_instant, spent + _prove_it_fires(rule)
 
 
 def _rule_parts(text: str) -> dict[str, str]:
@@ -1042,8 +1053,8 @@ def _by_day(text: str, value: str, frequency: _Frequency) -> tuple[frozenset[int
     return frozenset(plain), frozenset(numbered)
 
 
-def _prove_it_fires(rule: _Rule) -> None:
-    """Look for one occurrence a year through the 28 kinds and neighbours of years. Raises `ScheduleError` where five years are silent.
+def _prove_it_fires(rule: _Rule) -> int:
+    """Look for one occurrence a year for 28 years; the steps that took. Raises `ScheduleError` where five years are silent.
 
     A sparse rule is looked at for fewer years: the proof costs no more than the search for one occurrence may.
     """
@@ -1053,8 +1064,9 @@ def _prove_it_fires(rule: _Rule) -> None:
         raise ScheduleError(f"rrule '{rule.text}' never fires", hint="It ends before its first occurrence: move UNTIL or DTSTART.")
     for _ in _GREGORIAN_SAMPLE:
         if found is None or patience.spent > MAX_STEPS:
-            return
+            break
         found = next(_rule_walls(rule, found.replace(month=12, day=31, hour=23, minute=59, second=59), patience), None)
+    return patience.spent
 
 
 # ------------------------------------------------------------------------------------------------------------------------- in words
