@@ -1,3 +1,63 @@
-"""Legato: plain Python functions, tied into workflows that keep going when the world does not."""
+"""Legato: plain Python functions, tied into workflows that keep going when the world does not.
+
+Everything a user may import stands here, and is loaded when it is first asked for. Where it lives inside is ours to change.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0.dev0"
+
+_HOMES = {
+    "ConcurrentTaskRunner": "legato.task_runners.threads",
+    "CronSchedule": "legato.core.schedules",
+    "Flow": "legato.sdk.flows",
+    "Future": "legato.engine.futures",
+    "IntervalSchedule": "legato.core.schedules",
+    "RRuleSchedule": "legato.core.schedules",
+    "SequentialTaskRunner": "legato.task_runners.sequential",
+    "Task": "legato.sdk.tasks",
+    "ThreadTaskRunner": "legato.task_runners.threads",
+    "allow_failure": "legato.sdk.tasks",
+    "flow": "legato.sdk.flows",
+    "get_run_logger": "legato.sdk.logging",
+    "task": "legato.sdk.tasks",
+    "task_input_hash": "legato.sdk.calls",
+    "unmapped": "legato.sdk.tasks",
+}
+"""Public name -> module. The list is compared by a test, and each name has its page in the reference."""
+
+if TYPE_CHECKING:
+    from legato.core.schedules import CronSchedule as CronSchedule
+    from legato.core.schedules import IntervalSchedule as IntervalSchedule
+    from legato.core.schedules import RRuleSchedule as RRuleSchedule
+    from legato.engine.futures import Future as Future
+    from legato.sdk.calls import task_input_hash as task_input_hash
+    from legato.sdk.flows import Flow as Flow
+    from legato.sdk.flows import flow as flow
+    from legato.sdk.logging import get_run_logger as get_run_logger
+    from legato.sdk.tasks import Task as Task
+    from legato.sdk.tasks import allow_failure as allow_failure
+    from legato.sdk.tasks import task as task
+    from legato.sdk.tasks import unmapped as unmapped
+    from legato.task_runners.sequential import SequentialTaskRunner as SequentialTaskRunner
+    from legato.task_runners.threads import ConcurrentTaskRunner as ConcurrentTaskRunner
+    from legato.task_runners.threads import ThreadTaskRunner as ThreadTaskRunner
+
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 the names are strings
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'legato' has no attribute '{name}'")
+    import importlib
+
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -30,7 +30,10 @@ from legato.core.states import (
 
 
 class RunFacts(msgspec.Struct):
-    """What the store knows of a run before a decision. Not frozen: within one batch, each decision is projected onto it for the next."""
+    """What the store knows of a run before a decision. Not frozen: within one batch, each decision is projected onto it for the next.
+
+    `claimed`: an agent holds it. `released`: one did, and it was taken back before it was handed out again.
+    """
 
     state_type: StateType
     state_name: str
@@ -40,6 +43,7 @@ class RunFacts(msgspec.Struct):
     flow_run_id: str = ""
     cancel_requested: bool = False
     claimed: bool = False
+    released: bool = False
     retries: int = 0
     retry_when_lost: bool = False
     lost: int = 0
@@ -85,7 +89,11 @@ def require_the_record(f: Facts) -> Verdict | None:
 def fence_stale_attempts(f: Facts) -> Verdict | None:
     """A process that holds an attempt which is no longer the run's own is refused: another has taken over, or the run was given up."""
     holder = f.run if f.proposed.kind is RunKind.FLOW else f.parent
-    if f.proposed.fence is None or holder is None or f.proposed.fence == holder.attempt:
+    if f.proposed.fence is None or holder is None:
+        return None
+    if holder.released:
+        return _refuse(f, "fenced", f"attempt {f.proposed.fence} is over: the flow run was taken back and waits to be handed out again")
+    if f.proposed.fence == holder.attempt:
         return None
     return _refuse(f, "fenced", f"attempt {f.proposed.fence} is over: the flow run is at attempt {holder.attempt}")
 

@@ -51,6 +51,9 @@ MAX_STEPS = 10_000
 """Days and times an RRULE may look at to find its next occurrence, or (once, when it is read) its COUNTth: at most 30 ms (2 cores,
 Python 3.11, 2026-11). More is refused: a scheduler must not stand still for one schedule."""
 
+MAX_RULES = 50
+"""RRULE lines in one text; each is a stream of its own."""
+
 MAX_TEXT_LENGTH = 6_500
 """Characters of an RRULE text, the limit Prefect 3 has: room for some 400 EXDATEs."""
 
@@ -925,16 +928,16 @@ def _read_rules(text: str, lines: Sequence[str], start: datetime | None, zone: Z
     """Each line's rule with the last instant it may fire, if it names one. The steps they take to read are bounded together."""
     rules, spent = [], 0
     for line in lines:
-        if spent > MAX_STEPS:
+        if spent > MAX_STEPS or len(lines) > MAX_RULES:
             raise ScheduleError(f"rrule '{text:.80}…' with {len(lines)} rules takes too long", hint="Make it several schedules.")
         rule, until, steps = _read_rule(line, start, zone)
+        spent += steps + _prove_it_fires(rule, MAX_STEPS // 2 - spent)
         rules.append((rule, until))
-        spent += steps
     return rules
 
 
 def _read_rule(text: str, start: datetime | None, zone: ZoneInfo) -> tuple[_Rule, datetime | None, int]:
-    """The rule of one RRULE line, its last instant, and the steps that took. COUNT becomes the wall time of the last occurrence."""
+    """The rule of one RRULE line, its last instant, and the steps it took to count. COUNT becomes the wall time of the last occurrence."""
     parts = _rule_parts(text)
     until = _stamp(parts["UNTIL"], text) if "UNTIL" in parts else None
     rule = _build_rule(text, parts, start or _DEFAULT_ANCHOR)
@@ -952,7 +955,7 @@ def _read_rule(text: str, start: datetime | None, zone: ZoneInfo) -> tuple[_Rule
         occurrences = islice(_rule_walls(rule, _BEGIN, patience), _whole_number(text, "COUNT", parts["COUNT"]))
         rule = dataclasses.replace(rule, until=max(occurrences, default=_BEGIN))
         spent = patience.spent
-    return rule, until_instant, spent + _prove_it_fires(rule)
+    return rule, until_instant, spent
 
 
 def _rule_parts(text: str) -> dict[str, str]:
@@ -1053,17 +1056,17 @@ def _by_day(text: str, value: str, frequency: _Frequency) -> tuple[frozenset[int
     return frozenset(plain), frozenset(numbered)
 
 
-def _prove_it_fires(rule: _Rule) -> int:
+def _prove_it_fires(rule: _Rule, budget: int) -> int:
     """Look for one occurrence a year for 28 years; the steps that took. Raises `ScheduleError` where five years are silent.
 
-    A sparse rule is looked at for fewer years: the proof costs no more than the search for one occurrence may.
+    After `budget` steps it looks no further: a sparse rule is looked at for fewer years, the last of many only for its first occurrence.
     """
     patience = _Patience(rule, _BEGIN)
     found = next(_rule_walls(rule, _BEGIN, patience), None)
     if found is None:
         raise ScheduleError(f"rrule '{rule.text}' never fires", hint="It ends before its first occurrence: move UNTIL or DTSTART.")
     for _ in _GREGORIAN_SAMPLE:
-        if found is None or patience.spent > MAX_STEPS:
+        if found is None or patience.spent > budget:
             break
         found = next(_rule_walls(rule, found.replace(month=12, day=31, hour=23, minute=59, second=59), patience), None)
     return patience.spent

@@ -110,7 +110,10 @@ def _driven_by_tags(tags: tuple[str, ...], where: Where) -> tuple[str, str, str]
 
 
 def _require_tag(where: Where, i: int, tag: str, run: str) -> None:
-    where.add(f"exists (select 1 from run_tag y{i} join tag g{i} on g{i}.n = y{i}.tag where y{i}.run = {run} and g{i}.name = :tag{i})", **{f"tag{i}": tag})  # noqa: S608
+    where.add(
+        f"exists (select 1 from run_tag y{i} join tag g{i} on g{i}.n = y{i}.tag where y{i}.run = {run} and g{i}.name = :tag{i})",
+        **{f"tag{i}": tag},
+    )  # noqa: S608
 
 
 def make_cursor(at: int, n: int) -> str:

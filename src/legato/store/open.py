@@ -19,7 +19,7 @@ def open_store(url: str, *, api_key: str = "") -> Store:
     Raises `UsageError` for an unknown scheme, `Unavailable` when it cannot be reached.
     """
     if urlsplit(url).scheme in ("http", "https"):
-        from legato.store.remote import RemoteStore  # start-up time: embedded runs need no HTTP client
+        from legato.store.remote import RemoteStore  # noqa: PLC0415 start-up time: embedded runs need no HTTP client
 
         return RemoteStore(url, api_key=api_key)
     return open_sql_store(url)
@@ -27,17 +27,17 @@ def open_store(url: str, *, api_key: str = "") -> Store:
 
 def open_sql_store(url: str, *, durable: bool = False) -> SqlStore:
     """The SQL store at `url`. `durable` makes SQLite sync each commit to disk (a server's acknowledgement must outlive a power cut)."""
-    from legato.store.sql import SqlStore  # start-up time: a process that reports to a server needs no database driver
+    from legato.store.sql import SqlStore  # noqa: PLC0415 start-up time: a process that reports to a server needs no database driver
 
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite":
-        from legato.store.sqlite import SqliteDatabase
+        from legato.store.sqlite import SqliteDatabase  # noqa: PLC0415 start-up time, as above
 
         path = rest.removeprefix("/") if rest != "" else ":memory:"
         return SqlStore(SqliteDatabase(path if path == ":memory:" else Path(path), durable=durable))
     if scheme in ("postgresql", "postgres"):
         try:
-            from legato.store.postgres import PostgresDatabase
+            from legato.store.postgres import PostgresDatabase  # noqa: PLC0415 an extra
         except ImportError as error:
             raise UsageError("PostgreSQL needs the psycopg driver", hint="pip install 'legato[postgres]'") from error
         return SqlStore(PostgresDatabase(url))

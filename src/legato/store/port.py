@@ -141,7 +141,8 @@ class Store(RunStore, Protocol):
 
     def report_lost(self, run_id: str, attempt: int, why: str, *, now: datetime | None = None) -> FlowRun:
         """Record that this attempt's holder is gone: the run is CRASHED (with what ran under it), and scheduled again where its policy says
-        so; a run that never started is handed out again. Slots are freed in the same transaction. Nothing happens if the attempt is over."""
+        so; a run that never started is handed out again. Slots are freed in the same transaction. Nothing happens if the attempt is over.
+        """
         ...
 
     # flows, deployments, schedules

@@ -18,7 +18,7 @@ import psycopg
 from psycopg import errors
 
 from legato.core.errors import Conflict, Unavailable, UsageError
-from legato.store.database import Row
+from legato.store.database import Row, Session
 from legato.store.migrate import LATEST, migrations
 
 _JOURNAL_LOCK = 0x6C656761746F
@@ -128,7 +128,7 @@ class PostgresDatabase:
                 else:
                     self._idle.append(connection)
 
-    def next_journal_position(self, session: PostgresSession) -> int:
+    def next_journal_position(self, session: Session) -> int:
         # a statement of its own: the next one must take its snapshot after the lock is ours
         session.rows("select pg_advisory_xact_lock(:lock)", lock=_JOURNAL_LOCK)
         row = session.row("select coalesce(max(pos), 0) + 1 from journal")
@@ -157,7 +157,8 @@ class PostgresDatabase:
             raise Conflict(f"the database refused a change: {error}") from error
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise Unavailable(
-                f"cannot use the database {self.location}: {str(error).strip()}", hint="check that PostgreSQL runs there and takes connections"
+                f"cannot use the database {self.location}: {str(error).strip()}",
+                hint="check that PostgreSQL runs there and takes connections",
             ) from error
 
 
@@ -174,7 +175,7 @@ def _migrate(connection: psycopg.Connection[Any]) -> None:
                 hint="upgrade Legato, or point LEGATO_DATABASE_URL at another database; nothing was changed",
             )
         for number, script in migrations("postgres", after=version):
-            connection.execute(script.encode())
+            connection.execute(script.encode(), prepare=False)
             connection.execute("insert into legato_schema (version) values (%s)", [number])
 
 

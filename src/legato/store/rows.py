@@ -93,7 +93,14 @@ JOURNAL: Mapping[str, str] = {
     "due_at": "bigint",
 }
 
-LOG: Mapping[str, str] = {"flow_run_id": "text", "task_run_id": "text", "at": "bigint", "level": "bigint", "logger": "text", "message": "text"}
+LOG: Mapping[str, str] = {
+    "flow_run_id": "text",
+    "task_run_id": "text",
+    "at": "bigint",
+    "level": "bigint",
+    "logger": "text",
+    "message": "text",
+}
 
 CHANGING: Mapping[RunKind, tuple[str, ...]] = {
     RunKind.FLOW: (
@@ -116,6 +123,13 @@ def text_of(value: object) -> str:
     return _json(value).decode()
 
 
+def storable(text: str) -> str:
+    """The text as both databases can hold it: without NUL (PostgreSQL has none), lone surrogates replaced (they are not UTF-8)."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
 def us(at: datetime | None) -> int | None:
     """Microseconds of an instant that may be missing."""
     return None if at is None else to_us(at)
@@ -130,7 +144,8 @@ def flow_run_row(run: FlowRun) -> tuple[Any, ...]:
     """The row of a run that is created, in the order of FLOW_RUN."""
     state = run.state
     return (
-        *(run.id, run.flow_name, run.name, state.type, state.name, to_us(state.at), state.message, run.seq, run.attempt),
+        *(run.id, storable(run.flow_name), storable(run.name), state.type, state.name, to_us(state.at), storable(state.message)),
+        *(run.seq, run.attempt),
         *(to_us(run.created_at), to_us(run.expected_start_at), us(run.due_at), us(run.started_at), us(run.ended_at)),
         *(text_of(run.parameters), text_of(run.tags), run.deployment_id, run.deployment_name, run.schedule_id, run.trigger),
         *(run.parent_run_id, text_of(run.upstream), run.flow_runner, run.work_queue, run.agent_id),
@@ -221,9 +236,8 @@ def journal_entry_of(row: Row) -> JournalEntry:
 
 
 def log_row(line: LogLine) -> tuple[Any, ...]:
-    """The row of a log line, in the order of LOG. NUL is not storable in PostgreSQL text, so it is taken out for both."""
-    message = line.message.replace("\0", "") if "\0" in line.message else line.message
-    return (line.flow_run_id, line.task_run_id, to_us(line.at), line.level, line.logger, message)
+    """The row of a log line, in the order of LOG."""
+    return (line.flow_run_id, line.task_run_id, to_us(line.at), line.level, storable(line.logger), storable(line.message))
 
 
 def log_line_of(row: Row) -> LogLine:

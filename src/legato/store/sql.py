@@ -64,7 +64,10 @@ def statements() -> Mapping[str, str]:
         "{task_run}": ", ".join(rows.TASK_RUN),
         "{journal}": ", ".join(rows.JOURNAL),
     }
-    return {name: functools.reduce(lambda text, word: text.replace(word, columns[word]), columns, sql) for name, sql in load_statements().items()}
+    return {
+        name: functools.reduce(lambda text, word: text.replace(word, columns[word]), columns, sql)
+        for name, sql in load_statements().items()
+    }
 
 
 class SqlStore:
@@ -169,13 +172,14 @@ class SqlStore:
         with self._database.write() as session:
             _, run = self._hold(session, run_id, self._clock.now())
             if run.state_type not in FINAL:
-                raise Conflict(f"run '{run.name}' is {run.state_name}, so it cannot be deleted", hint=f"cancel it first: legato run cancel {run_id}")
+                raise Conflict(
+                    f"run '{run.name}' is {run.state_name}, so it cannot be deleted", hint=f"cancel it first: legato run cancel {run_id}"
+                )
             self._delete(session, run_id)
 
     def _delete(self, session: Session, run_id: str) -> None:
         for statement in ("delete_run_tags", "delete_task_runs", "delete_logs", "delete_run"):
             session.run(self._sql[statement], id=run_id)
-        session.run(self._sql["forget_tick"], run_id=run_id)
 
     def _flow_runs(self, session: Session, ids: Sequence[str]) -> list[FlowRun]:
         return [rows.flow_run_of(row) for row in session.rows(self._sql["flow_runs_by_id"], ids=list(ids))]
@@ -359,7 +363,11 @@ class SqlStore:
         bare = msgspec.structs.replace(deployment, schedules=())
         session.run(
             self._sql["save_deployment"],
-            **{"id": bare.id, "flow_name": bare.flow_name, "name": bare.name, "paused": int(bare.paused), "record": rows.text_of(bare)},
+            id=bare.id,
+            flow_name=bare.flow_name,
+            name=bare.name,
+            paused=int(bare.paused),
+            record=rows.text_of(bare),
         )
 
     def _save_schedules(self, session: Session, deployment: Deployment, now: datetime) -> None:
@@ -377,8 +385,12 @@ class SqlStore:
             saved = msgspec.structs.replace(wanted, id=id_, deployment_id=deployment.id, version=version, cursor_at=now)
             session.run(
                 self._sql["save_schedule"],
-                **{"id": id_, "deployment_id": deployment.id, "active": int(saved.active), "version": version},
-                **{"cursor_at": to_us(now), "record": rows.text_of(saved)},
+                id=id_,
+                deployment_id=deployment.id,
+                active=int(saved.active),
+                version=version,
+                cursor_at=to_us(now),
+                record=rows.text_of(saved),
             )
         for gone in old.keys() - kept:
             self._remove_unstarted(session, "unstarted_of_schedule", schedule_id=gone)
@@ -439,8 +451,12 @@ class SqlStore:
             saved = msgspec.structs.replace(schedule, version=schedule.version + 1, cursor_at=now)
             session.run(
                 self._sql["save_schedule"],
-                **{"id": saved.id, "deployment_id": deployment.id, "active": int(saved.active), "version": saved.version},
-                **{"cursor_at": to_us(now), "record": rows.text_of(saved)},
+                id=saved.id,
+                deployment_id=deployment.id,
+                active=int(saved.active),
+                version=saved.version,
+                cursor_at=to_us(now),
+                record=rows.text_of(saved),
             )
 
     def delete_deployment(self, name: str, *, now: datetime | None = None) -> int:
@@ -472,6 +488,8 @@ class SqlStore:
         with self._database.write() as session:
             if not session.run(self._sql["move_cursor"], id=schedule.id, version=schedule.version, cursor_at=to_us(cursor_at)):
                 raise Conflict(f"schedule {schedule.id} has been edited or removed since it was read")
+            week_before = to_us(cursor_at - timedelta(days=7))
+            session.run(self._sql["prune_ticks"], schedule_id=schedule.id, version=schedule.version, before=week_before)
             new = [run for run in runs if self._take_tick(session, schedule, run)]
             self._apply(session, [_creation(run) for run in new], (), now or self._clock.now())
             return len(new)
@@ -491,8 +509,12 @@ class SqlStore:
                 raise Conflict(f"there is a work queue '{queue.name}' already", hint="choose another name, or edit that one")
             session.run(
                 self._sql["save_queue"],
-                **{"id": queue.id, "name": queue.name, "priority": queue.priority, "paused": int(queue.paused)},
-                **{"concurrency_limit": queue.concurrency_limit, "record": rows.text_of(queue)},
+                id=queue.id,
+                name=queue.name,
+                priority=queue.priority,
+                paused=int(queue.paused),
+                concurrency_limit=queue.concurrency_limit,
+                record=rows.text_of(queue),
             )
         return queue
 
@@ -506,16 +528,21 @@ class SqlStore:
         now = now or self._clock.now()
         with self._database.read() as session:
             queue = self._queue(session, name)
-            return self._status(session, queue, self._agents(session, now), dict(session.rows(self._sql["running_by_queue"])), now)
+            return self._status(session, queue, self._agents(session, now), self._running(session), now)
 
     def list_queues(self, *, now: datetime | None = None) -> list[QueueStatus]:
         now = now or self._clock.now()
         with self._database.read() as session:
             queues = [msgspec.json.decode(row[0], type=WorkQueue) for row in session.rows(self._sql["list_queues"])]
-            agents, running = self._agents(session, now), dict(session.rows(self._sql["running_by_queue"]))
+            agents, running = self._agents(session, now), self._running(session)
             return [self._status(session, queue, agents, running, now) for queue in queues]
 
-    def _status(self, session: Session, queue: WorkQueue, agents: Sequence[Agent], running: Mapping[str, int], now: datetime) -> QueueStatus:
+    def _running(self, session: Session) -> dict[str, int]:
+        return {queue: int(n) for queue, n in session.rows(self._sql["running_by_queue"])}
+
+    def _status(
+        self, session: Session, queue: WorkQueue, agents: Sequence[Agent], running: Mapping[str, int], now: datetime
+    ) -> QueueStatus:
         due = self._due(session, queue.filter, until=now, limit=COUNT_CAP)
         return QueueStatus(
             queue=queue,
@@ -544,7 +571,10 @@ class SqlStore:
         with self._database.write() as session:
             session.run(
                 self._sql["save_agent"],
-                **{"id": agent.id, "last_seen_at": to_us(agent.last_seen_at), "ended_at": rows.us(agent.ended_at), "record": rows.text_of(agent)},
+                id=agent.id,
+                last_seen_at=to_us(agent.last_seen_at),
+                ended_at=rows.us(agent.ended_at),
+                record=rows.text_of(agent),
             )
         return agent
 

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from legato.core.errors import Conflict, Corrupt, Unavailable, UsageError
-from legato.store.database import Row
+from legato.store.database import Row, Session
 from legato.store.migrate import LATEST, migrations
 
 BUSY_TIMEOUT_S = 10.0
@@ -134,10 +134,11 @@ class SqliteDatabase:
             connection.execute("begin immediate")
             try:
                 yield SqliteSession(connection)
+                connection.execute("commit")
             except BaseException:
-                connection.execute("rollback")
+                if connection.in_transaction:  # a full disk has rolled back already; a commit that failed has not
+                    connection.execute("rollback")
                 raise
-            connection.execute("commit")
 
     @contextmanager
     def read(self) -> Iterator[SqliteSession]:
@@ -153,7 +154,7 @@ class SqliteDatabase:
             finally:
                 connection.execute("rollback")
 
-    def next_journal_position(self, session: SqliteSession) -> int:
+    def next_journal_position(self, session: Session) -> int:
         row = session.row("select coalesce(max(pos), 0) + 1 from journal")
         return int(row[0]) if row else 1
 
@@ -195,14 +196,10 @@ def _file_lock(path: Path | None) -> Iterator[None]:
         return
     lock = path.with_name(path.name + "-migrate")
     deadline = time.monotonic() + 60
-    while True:
-        try:
-            descriptor = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-            break
-        except FileExistsError:
-            if time.monotonic() > deadline or _older_than(lock, seconds=60):
-                lock.unlink(missing_ok=True)  # its owner was killed while migrating; each step is one transaction, so going on is safe
-            time.sleep(0.02)
+    while (descriptor := _try_to_create(lock)) is None:
+        if time.monotonic() > deadline:
+            lock.unlink(missing_ok=True)  # its owner was killed while migrating; each step is one transaction, so going on is safe
+        time.sleep(0.02)
     try:
         yield
     finally:
@@ -210,11 +207,12 @@ def _file_lock(path: Path | None) -> Iterator[None]:
         lock.unlink(missing_ok=True)
 
 
-def _older_than(lock: Path, *, seconds: float) -> bool:
+def _try_to_create(path: Path) -> int | None:
+    """An open descriptor of a file that was not there before; None when it was."""
     try:
-        return time.time() - lock.stat().st_mtime > seconds
-    except FileNotFoundError:
-        return False
+        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    except FileExistsError:
+        return None
 
 
 @contextmanager
@@ -232,12 +230,15 @@ def _translated_error(error: sqlite3.DatabaseError, location: str) -> Exception:
     code = getattr(error, "sqlite_errorname", "")
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return Unavailable(
-            f"the database {location} stayed locked for {BUSY_TIMEOUT_S:g} s", hint="another process holds it in a long transaction: find and stop it"
+            f"the database {location} stayed locked for {BUSY_TIMEOUT_S:g} s",
+            hint="another process holds it in a long transaction: find and stop it",
         )
     if code.startswith("SQLITE_FULL"):
         return Unavailable(f"no room left to write to {location}", hint="free some disk space; nothing that was acknowledged is lost")
     if code.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
-        return Unavailable(f"cannot open the database {location}: {error}", hint="check that the folder exists and is writable, or set LEGATO_HOME")
+        return Unavailable(
+            f"cannot open the database {location}: {error}", hint="check that the folder exists and is writable, or set LEGATO_HOME"
+        )
     if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return Corrupt(f"{location} is damaged or not a database: {error}", hint="restore a backup, or move the file away to begin anew")
     return error

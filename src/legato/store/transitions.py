@@ -128,11 +128,14 @@ class Batch:
         came_from = run.state_type
         at = to_us(state.at)
         type_ = state.type
-        run.state_type, run.state_name, run.state_at, run.state_message = type_, state.name, at, state.message
+        message = rows.storable(state.message)
+        run.state_type, run.state_name, run.state_at, run.state_message = type_, state.name, at, message
         run.seq, run.attempt, run.changed = t.seq, t.attempt, True
         due_at = to_us(state.due_at or state.at) if type_ is SCHEDULED else None
         if type_ is RUNNING:
             run.started_at = run.started_at or at
+            if came_from is SCHEDULED and run.lease_expires_at is None:  # started without a claim: no agent holds it
+                run.agent_id = run.work_queue = None
         elif type_ in FINAL:
             run.ended_at = at
             run.result = text_of(result) if result is not None else None
@@ -143,7 +146,7 @@ class Batch:
             run.due_at, run.ended_at, run.result, run.error = due_at, None, None, None
         if t.kind is _FLOW:
             self._after_flow_run(t, run, state, came_from)
-        self._journal.append((t.kind, run.id, run.flow_run_id, t.seq, t.attempt, type_, state.name, at, state.message, due_at))
+        self._journal.append((t.kind, run.id, run.flow_run_id, t.seq, t.attempt, type_, state.name, at, message, due_at))
 
     def _after_flow_run(self, t: Transition, run: Working, state: State, came_from: StateType) -> None:
         """What a flow run's transition brings with it: leases and slots let go, what ran inside swept up."""
@@ -151,6 +154,7 @@ class Batch:
             if run.lease_expires_at is not None or run.work_queue is not None:
                 self._freed.append(run.id)
             run.lease_expires_at = None
+            run.released = state.type is SCHEDULED and run.agent_id is not None
         if state.type in (CRASHED, CANCELLED):
             self._swept.append((run.id, state))
             if state.type is CRASHED and came_from is not SCHEDULED:
@@ -198,7 +202,11 @@ class Batch:
             if run.result and not msgspec.json.decode(run.result, type=Result).unavailable:
                 self._session.run(
                     self._sql["put_cached"],
-                    **{"key": run.cache_key, "result": run.result, "task_run_id": run.id, "now": run.state_at, "expires_at": expires_at},
+                    key=run.cache_key,
+                    result=run.result,
+                    task_run_id=run.id,
+                    now=run.state_at,
+                    expires_at=expires_at,
                 )
 
     def _write_journal(self) -> None:
@@ -216,35 +224,73 @@ class Batch:
 
     def _sweep(self, flow_run_id: str, state: State) -> None:
         """End what ran inside a flow run that has crashed or was cancelled: its open task runs, and flow runs in the same process."""
-        known = [run for run in self._runs.values() if run.flow_run_id == flow_run_id and run.kind is _TASK]
         found = [row[0] for row in self._session.rows(self._sql["unfinished_tasks"], flow_run_id=flow_run_id)]
         if missing := [id_ for id_ in found if id_ not in self._runs]:
             for row in self._session.rows(self._sql["task_run_facts"], ids=sorted(missing)):
-                known.append(self._runs.setdefault(row[0], _working_task(row)))
+                self._runs[row[0]] = _working_task(row)
         children = [row[0] for row in self._session.rows(self._sql["unfinished_children"], flow_run_id=flow_run_id)]
         if missing := [id_ for id_ in children if id_ not in self._runs]:
             self._load_flow_runs(missing)
-        for run in [*known, *(self._runs[id_] for id_ in children)]:
+        inside = [run for run in self._runs.values() if run.flow_run_id == flow_run_id and run.kind is _TASK]
+        inside += [run for run in self._runs.values() if run.id in children or _began_inside(run, flow_run_id)]
+        for run in inside:
             if run.state_type not in FINAL:
                 ended = State(state.type, state.name, state.at, f"its flow run was {state.name.lower()}: {state.message}")
                 self._project(Transition(run.kind, run.id, run.seq + 1, ended, run.attempt), ended, None, run)
 
 
+def _began_inside(run: Working, flow_run_id: str) -> bool:
+    """Whether this run began, in this very batch, in the process of that one."""
+    record = run.record
+    return isinstance(record, FlowRun) and record.parent_run_id == flow_run_id and record.deployment_id is None
+
+
 def _working_flow(row: Row) -> Working:
     return Working(
-        **{"id": row[0], "kind": _FLOW, "state_type": StateType(row[1]), "state_name": row[2], "seq": row[3], "attempt": row[4]},
-        **{"name": row[5], "flow_run_id": row[6], "cancel_requested": row[7] is not None, "claimed": row[8] is not None},
-        **{"lease_expires_at": row[8], "retries": row[9], "retry_when_lost": row[10] == OnLost.RETRY, "lost": row[11]},
-        **{"state_at": row[12], "state_message": row[13], "due_at": row[14], "started_at": row[15], "ended_at": row[16]},
-        **{"work_queue": row[17], "agent_id": row[18], "result": row[19], "error": row[20]},
+        id=row[0],
+        kind=_FLOW,
+        state_type=StateType(row[1]),
+        state_name=row[2],
+        seq=row[3],
+        attempt=row[4],
+        name=row[5],
+        flow_run_id=row[6],
+        cancel_requested=row[7] is not None,
+        claimed=row[8] is not None,
+        released=row[1] == SCHEDULED and row[8] is None and row[18] is not None,
+        lease_expires_at=row[8],
+        retries=row[9],
+        retry_when_lost=row[10] == OnLost.RETRY,
+        lost=row[11],
+        state_at=row[12],
+        state_message=row[13],
+        due_at=row[14],
+        started_at=row[15],
+        ended_at=row[16],
+        work_queue=row[17],
+        agent_id=row[18],
+        result=row[19],
+        error=row[20],
     )
 
 
 def _working_task(row: Row) -> Working:
     return Working(
-        **{"id": row[0], "state_type": StateType(row[1]), "state_name": row[2], "seq": row[3], "attempt": row[4], "name": row[5]},
-        **{"flow_run_id": row[6], "started_at": row[7], "state_at": row[8], "state_message": row[9], "ended_at": row[10]},
-        **{"result": row[11], "error": row[12], "cache_key": row[13], "cache_expires_s": row[14]},
+        id=row[0],
+        state_type=StateType(row[1]),
+        state_name=row[2],
+        seq=row[3],
+        attempt=row[4],
+        name=row[5],
+        flow_run_id=row[6],
+        started_at=row[7],
+        state_at=row[8],
+        state_message=row[9],
+        ended_at=row[10],
+        result=row[11],
+        error=row[12],
+        cache_key=row[13],
+        cache_expires_s=row[14],
     )
 
 
@@ -259,9 +305,21 @@ def _created(t: Transition) -> Working:
     run = t.flow_run
     assert run is not None, "require_the_record answers a first transition without a record"
     return Working(
-        **{"state_type": t.state.type, "state_name": t.state.name, "seq": t.seq, "attempt": t.attempt, "name": run.name, "flow_run_id": run.id},
-        **{"id": run.id, "kind": _FLOW, "record": run, "due_at": rows.us(run.due_at), "work_queue": run.work_queue},
-        **{"agent_id": run.agent_id, "lease_expires_at": rows.us(run.lease_expires_at), "lost": run.lost, "retries": run.retries},
+        state_type=t.state.type,
+        state_name=t.state.name,
+        seq=t.seq,
+        attempt=t.attempt,
+        name=run.name,
+        flow_run_id=run.id,
+        id=run.id,
+        kind=_FLOW,
+        record=run,
+        due_at=rows.us(run.due_at),
+        work_queue=run.work_queue,
+        agent_id=run.agent_id,
+        lease_expires_at=rows.us(run.lease_expires_at),
+        lost=run.lost,
+        retries=run.retries,
         retry_when_lost=run.on_lost is OnLost.RETRY,
     )
 

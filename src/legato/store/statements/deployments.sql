@@ -55,5 +55,5 @@ select id from flow_run where deployment_id = :deployment_id and state_type = 's
 -- waiting_of_deployment: index: flow_run_deployment
 select id from flow_run where deployment_id = :deployment_id and state_type = 'scheduled';
 
--- forget_tick:
-delete from tick where run_id = :run_id;
+-- prune_ticks: ticks long behind the cursor; no scheduler that read the schedule that long ago is still at it.
+delete from tick where schedule_id = :schedule_id and version = :version and at < :before;

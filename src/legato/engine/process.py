@@ -1,0 +1,159 @@
+"""One process's engine: the store it writes to, the outbox before it, and the thread that says "still alive" for the runs it holds."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Protocol
+
+from legato.core.errors import Unavailable
+from legato.core.records import Beat, Transition, Verdict, VerdictKind
+from legato.core.states import FINAL
+from legato.engine.results import BlobStore
+from legato.engine.script import CANCEL
+from legato.store.outbox import Outbox, drain_spools
+from legato.store.port import RunStore
+from legato.system import randomness
+
+LEASE_S = 30.0
+"""How long a run lives without a sign of life. With the reaper's period this bounds how long a dead run looks alive (G8: 45 s)."""
+
+BEAT_EVERY_S = 3.0
+"""How often an engine says that its runs live. Also how soon it hears of a wish to cancel."""
+
+PATIENCE_S = 10.0
+"""How long a gate waits for a store that went away. Then it is kept in the spool, and the run goes on."""
+
+log = logging.getLogger("legato.engine")
+
+
+class Held(Protocol):
+    """A flow run as the engine's heartbeat sees it."""
+
+    @property
+    def run_id(self) -> str: ...
+
+    @property
+    def attempt(self) -> int: ...
+
+    def stop(self, reason: str) -> None: ...
+
+
+class Engine:
+    """What all runs of a process share. Safe to use from any thread; `close` it to send what waits."""
+
+    def __init__(self, store: RunStore, blobs: BlobStore, *, spool: Path | None = None, random: Random | None = None) -> None:
+        self.store = store
+        self.blobs = blobs
+        self.random = random or randomness()
+        self.host = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
+        self.pid = os.getpid()
+        self._spool = spool
+        self.outbox = Outbox(store, spool=spool, on_verdict=self._on_verdict)
+        self._held: dict[str, Held] = {}
+        self._lock = threading.Lock()
+        self._beats: threading.Thread | None = None
+        self._closed = threading.Event()
+        self._warned = False
+
+    def report(self, transition: Transition) -> None:
+        """Record a transition soon."""
+        self.outbox.report(transition)
+
+    def gate(self, transition: Transition) -> Verdict:
+        """Record a transition now, and wait for the verdict.
+
+        A run that was never heard of must reach the store (`Unavailable`); one that is under way outlives the store's absence: after
+        PATIENCE_S its transition is kept on disk for later and taken as accepted.
+        """
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return self.outbox.gate(transition)
+            except Unavailable as error:
+                if transition.flow_run is not None or self._spool is None:
+                    raise
+                self._warn(error)
+                if time.monotonic() > deadline:
+                    self.outbox.spool(transition)
+                    return Verdict(VerdictKind.ACCEPTED, seq=transition.seq, attempt=transition.attempt)
+                time.sleep(0.25)
+
+    def _warn(self, error: Unavailable) -> None:
+        if not self._warned:
+            self._warned = True
+            log.warning("%s; the run goes on, and its states are sent when the store is back", error.message)
+
+    def _on_verdict(self, transition: Transition, verdict: Verdict) -> None:
+        """A report was not simply recorded. When its flow run is no longer this process's, stop it."""
+        if verdict.kind is VerdictKind.REFUSED and verdict.code in ("fenced", "not_found"):
+            for held in list(self._held.values()):
+                if transition.fence is not None and held.attempt == transition.fence and held.run_id == _flow_run_of(transition):
+                    held.stop(verdict.reason)
+        elif verdict.kind is VerdictKind.REFUSED and transition.state.type not in FINAL:
+            log.debug("a report was refused: %s", verdict.reason)
+
+    # -- signs of life
+
+    def hold(self, held: Held) -> None:
+        """Say that this run lives, until `release`."""
+        with self._lock:
+            self._held[held.run_id] = held
+            if self._beats is None or not self._beats.is_alive():
+                self._beats = threading.Thread(target=self._run_beats, name="legato-heartbeat", daemon=True)
+                self._beats.start()
+
+    def release(self, run_id: str) -> None:
+        with self._lock:
+            self._held.pop(run_id, None)
+
+    def lease_until(self) -> datetime:
+        """When a lease taken now runs out."""
+        return datetime.now(UTC) + timedelta(seconds=LEASE_S)
+
+    def _run_beats(self) -> None:
+        while not self._closed.wait(BEAT_EVERY_S):
+            with self._lock:
+                held = dict(self._held)
+            if held:
+                self._beat(held)
+
+    def _beat(self, held: dict[str, Held]) -> None:
+        try:
+            replies = self.store.heartbeat([Beat(run_id, one.attempt) for run_id, one in held.items()], lease_s=LEASE_S)
+        except Unavailable as error:
+            self._warn(error)
+            return
+        for reply in replies:
+            if reply.cancel_requested:
+                held[reply.run_id].stop(CANCEL)
+            elif not reply.alive and reply.run_id in self._held and not self.outbox.is_spooling:
+                held[reply.run_id].stop(reply.reason)
+
+    # -- the end
+
+    def drain_old_spools(self, report: Callable[[int], None]) -> None:
+        """Send what earlier processes could not; tells `report` how many files."""
+        if self._spool is not None and self._spool.is_dir():
+            sent = drain_spools(self._spool, self.store)
+            if sent:
+                report(sent)
+
+    def close(self) -> bool:
+        """Send what waits. False: something is left in the spool, for the next process to send."""
+        self._closed.set()
+        sent = self.outbox.close()
+        self.store.close()
+        return sent
+
+
+def _flow_run_of(transition: Transition) -> str:
+    if transition.task_run is not None:
+        return transition.task_run.flow_run_id
+    return transition.run_id

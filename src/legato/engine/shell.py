@@ -1,0 +1,429 @@
+"""The shells: they do what a script asks, for one flow run or one task run. Each is also the context that user code runs in.
+
+A shell knows the store, the clock and the threads; it decides nothing. What a run's next state is, the script says.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import itertools
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from legato.core.errors import UpstreamFailed
+from legato.core.records import FlowRun, Result, RunKind, TaskRun, Transition, Verdict, VerdictKind
+from legato.core.states import FINAL, SCHEDULED, State
+from legato.engine import results
+from legato.engine.process import Engine
+from legato.engine.script import Call, Draw, Instruction, Load, Policy, Propose, Save, Settle, Sleep, Stop
+from legato.engine.stops import AsyncRegion, Region, call_with_timeout
+from legato.engine.tracebacks import error_detail
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from legato.engine.futures import Future
+
+# asyncio is imported where it is used: it alone costs three times the start of an interpreter, and sync flows never need it
+
+_now = datetime.now
+_TRACKED_STRONGLY = 256
+"""How many plain containers a flow remembers as some task's value. Others are remembered weakly, for as long as they live."""
+
+_UNTRACKED = (type(None), bool, int, float, str, bytes)
+
+
+class TaskRunner(Protocol):
+    """How a flow's submitted tasks are executed."""
+
+    name: str
+
+    def submit(self, future: Future[Any]) -> None:
+        """Have `future.claim` and `future.run` called, soon, on some thread."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Shell:
+    """What the two kinds have in common: a run's identity, its sequence, and how a proposal becomes a transition."""
+
+    kind: RunKind
+    flow: FlowShell
+    log_prints: bool
+
+    def __init__(self, engine: Engine, run_id: str, name: str, policy: Policy, fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        self.engine = engine
+        self.run_id = run_id
+        self.name = name
+        self.policy = policy
+        self.fn = fn
+        self.args = args
+        self.kwargs = kwargs
+        self.seq = 0
+        self.attempt = 1
+        self.state: State | None = None
+        self.region: Region | AsyncRegion | None = None
+        self.outer: Region | None = None
+
+    def perform(self, i: Instruction) -> Any:
+        kind = type(i)
+        if kind is Propose:
+            return self.propose(i)  # type: ignore[arg-type] told apart by the line above
+        if kind is Call:
+            return self.call()
+        if isinstance(i, Sleep):
+            return self.sleep(i.seconds)
+        if isinstance(i, Draw):
+            return self.engine.random.random()
+        if isinstance(i, Save):
+            return self.save(i.value)
+        if isinstance(i, Load):
+            return results.load(i.result, self.engine.blobs)
+        return self.settle(i)
+
+    async def aperform(self, i: Instruction) -> Any:
+        import asyncio
+
+        if isinstance(i, Propose):
+            transition = self.transition(i)
+            if not i.gate:
+                self.engine.outbox.add(transition)
+                return None
+            return self.taken(transition, await asyncio.shield(asyncio.to_thread(self.engine.gate, transition)))
+        if isinstance(i, Call):
+            return await self.acall()
+        if isinstance(i, Sleep):
+            return await asyncio.sleep(i.seconds)
+        if isinstance(i, Settle):
+            return await self.asettle(i)
+        if isinstance(i, Save):
+            return await asyncio.to_thread(self.save, i.value)
+        return self.perform(i)
+
+    # -- states
+
+    def propose(self, i: Propose) -> Verdict | None:
+        transition = self.transition(i)
+        if not i.gate:
+            self.engine.outbox.report(transition)
+            return None
+        return self.taken(transition, self.engine.gate(transition))
+
+    def transition(self, i: Propose) -> Transition:
+        """The next transition of this run. The first one carries the run's record."""
+        at = _now(UTC)
+        self.seq = seq = self.seq + 1
+        fence = self.flow.attempt
+        if i.name == "Retrying":
+            self.attempt += 1
+        due_at = at + timedelta(seconds=i.delay_s) if i.type is SCHEDULED else None
+        state = self.state = State(i.type, i.name, at, i.message, due_at)
+        error = error_detail(i.error) if i.error is not None and i.type is not SCHEDULED else None
+        flow_run, task_run = self.record(state) if seq == 1 else (None, None)
+        return Transition(self.kind, self.run_id, seq, state, self.attempt, fence, flow_run, task_run, i.result, error)
+
+    def record(self, state: State) -> tuple[FlowRun | None, TaskRun | None]:
+        """The run's record, which its first transition carries."""
+        raise NotImplementedError
+
+    def taken(self, transition: Transition, verdict: Verdict) -> Verdict:
+        """Note a verdict; "already" means a repeat of ours was recorded, which is as good as accepted."""
+        if verdict.kind is VerdictKind.ALREADY:
+            return Verdict(VerdictKind.ACCEPTED, seq=transition.seq, attempt=transition.attempt)
+        if verdict.kind is VerdictKind.REFUSED and transition.state.type in FINAL:
+            raise Stop(verdict.reason)
+        if verdict.state is not None:
+            self.state = verdict.state
+        return verdict
+
+    # -- user code
+
+    def call(self) -> Any:
+        region = self.region = Region()
+        if self.outer is not None:
+            self.outer.inner = region
+        token = CURRENT.set(self)
+        try:
+            return call_with_timeout(region, self.policy.timeout_s, self.fn, self.args, self.kwargs)
+        finally:
+            CURRENT.reset(token)
+
+    async def acall(self) -> Any:
+        region = self.region = AsyncRegion()
+        token = CURRENT.set(self)
+        try:
+            return await region.call(self.fn, self.args, self.kwargs, self.policy.timeout_s)
+        finally:
+            CURRENT.reset(token)
+
+    def stop(self, reason: str) -> None:
+        """End the user's code from outside."""
+        if self.region is not None:
+            self.region.stop(reason)
+
+    def sleep(self, seconds: float) -> None:
+        region = self.region = Region()
+        region.call(time.sleep, (seconds,), {})
+
+    def save(self, value: Any) -> Result:
+        return results.save(value, self.engine.blobs)
+
+    def settle(self, i: Instruction) -> Any:
+        raise NotImplementedError(i)
+
+    async def asettle(self, i: Instruction) -> Any:
+        raise NotImplementedError(i)
+
+
+CURRENT: contextvars.ContextVar[Shell | None] = contextvars.ContextVar("legato_run", default=None)
+"""The run whose user code is running here."""
+
+
+def leave_user_code(shell: Shell | None) -> Region | None:
+    """User code has called into the engine: nothing is raised from outside until `enter_user_code`. Returns the region to go back to."""
+    region = shell.region if shell is not None else None
+    if type(region) is Region and region.is_here:
+        region.step_out()
+        return region
+    return None
+
+
+def enter_user_code(region: Region | None) -> None:
+    """Go back to the user's code; raises `Stop` if somebody asked for that meanwhile."""
+    if region is not None:
+        region.inner = None
+        region.step_in()
+
+
+class TaskShell(Shell):
+    """One task run."""
+
+    kind = RunKind.TASK
+
+    def __init__(
+        self,
+        flow: FlowShell,
+        run_id: str,
+        name: str,
+        policy: Policy,
+        fn: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+        *,
+        key: str,
+        tags: tuple[str, ...] = (),
+        upstream: tuple[str, ...] = (),
+        cache_key: str | None = None,
+        cache_expires_s: float | None = None,
+    ) -> None:
+        super().__init__(flow.engine, run_id, name, policy, fn, args, kwargs)
+        self.flow = flow
+        self.log_prints = flow.log_prints
+        self.key = key
+        self.tags = tags
+        self.upstream = upstream
+        self.cache_key = cache_key
+        self.cache_expires_s = cache_expires_s
+
+    def record(self, state: State) -> tuple[FlowRun | None, TaskRun | None]:
+        return None, TaskRun(
+            id=self.run_id,
+            flow_run_id=self.flow.run_id,
+            key=self.key,
+            name=self.name,
+            state=state,
+            flow_attempt=self.flow.attempt,
+            created_at=state.at,
+            tags=self.tags,
+            upstream=self.upstream,
+            cache_key=self.cache_key,
+            cache_expires_s=self.cache_expires_s,
+            retries=self.policy.retry.retries,
+        )
+
+    def call(self) -> Any:
+        value = super().call()
+        if type(value) not in _UNTRACKED:
+            self.flow.made(value, self.run_id)
+        return value
+
+    async def acall(self) -> Any:
+        value = await super().acall()
+        if type(value) not in _UNTRACKED:
+            self.flow.made(value, self.run_id)
+        return value
+
+
+class FlowShell(Shell):
+    """One flow run, and what its tasks share: names, the runner, the futures not yet settled, and who made which value."""
+
+    kind = RunKind.FLOW
+
+    def __init__(
+        self,
+        engine: Engine,
+        run_id: str,
+        name: str,
+        policy: Policy,
+        fn: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+        *,
+        make_runner: Callable[[], TaskRunner],
+        new_run: FlowRun | None = None,
+        log_prints: bool = False,
+    ) -> None:
+        super().__init__(engine, run_id, name, policy, fn, args, kwargs)
+        self.flow = self
+        self.log_prints = log_prints
+        self._new_run = new_run
+        self._make_runner = make_runner
+        self._runner: TaskRunner | None = None
+        self._open: set[Future[Any]] = set()
+        self._failed: list[Future[Any]] = []
+        self._counters: dict[str, itertools.count[int]] = {}
+        self._makers: dict[int, tuple[Any, str]] = {}
+        self._kept: deque[int] = deque()
+        self._background: BackgroundLoop | None = None
+        self._shells: weakref.WeakSet[TaskShell] = weakref.WeakSet()
+
+    def record(self, state: State) -> tuple[FlowRun | None, TaskRun | None]:
+        return (msgspec.structs.replace(self._new_run, state=state) if self._new_run else None), None
+
+    # -- names and dependencies
+
+    def number_of(self, task_name: str) -> int:
+        """The next display number of a task's runs: train-0, train-1, …"""
+        counter = self._counters.get(task_name)
+        if counter is None:
+            counter = self._counters.setdefault(task_name, itertools.count())
+        return next(counter)
+
+    def made(self, value: Any, run_id: str) -> None:
+        """Remember which task run made a value (and, for a tuple or list, its items), so that whoever is given it depends on that run."""
+        self._remember(value, run_id)
+        if type(value) in (tuple, list) and len(value) <= 32:
+            for item in value:
+                if type(item) not in _UNTRACKED:
+                    self._remember(item, run_id)
+
+    def _remember(self, value: Any, run_id: str) -> None:
+        key = id(value)
+        try:
+            self._makers[key] = (weakref.ref(value, lambda _: self._makers.pop(key, None)), run_id)
+        except TypeError:
+            self._makers[key] = (value, run_id)
+            self._kept.append(key)
+            if len(self._kept) > _TRACKED_STRONGLY:
+                self._makers.pop(self._kept.popleft(), None)
+
+    def maker_of(self, value: Any) -> str | None:
+        """The run that made this very object, if a task of this flow did."""
+        found = self._makers.get(id(value))
+        if found is None:
+            return None
+        ref, run_id = found
+        return run_id if (ref() if isinstance(ref, weakref.ref) else ref) is value else None
+
+    @property
+    def has_makers(self) -> bool:
+        """Whether any value is remembered: spares a look-up for each argument when none is."""
+        return bool(self._makers)
+
+    # -- submitted tasks
+
+    @property
+    def runner(self) -> TaskRunner:
+        """The flow's task runner, made when it is first wanted."""
+        if self._runner is None:
+            self._runner = self._make_runner()
+        return self._runner
+
+    @property
+    def background(self) -> BackgroundLoop:
+        """The loop on which a sync flow's submitted async tasks run, made when it is first wanted."""
+        if self._background is None:
+            self._background = BackgroundLoop()
+        return self._background
+
+    def opened(self, future: Future[Any], shell: TaskShell) -> None:
+        """A task was submitted: the flow does not end before it."""
+        self._open.add(future)
+        self._shells.add(shell)
+        future.add_done_callback(self._closed)
+
+    def _closed(self, future: Future[Any]) -> None:
+        if future.unseen_failure:
+            self._failed.append(future)
+        self._open.discard(future)
+
+    def settle(self, i: Instruction) -> list[str]:  # noqa: ARG002 the performer's signature
+        while self._open:
+            for future in list(self._open):
+                future.wait()
+        return self._unseen()
+
+    async def asettle(self, i: Instruction) -> list[str]:  # noqa: ARG002 the performer's signature
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        while self._open:
+            ended = loop.create_future()
+            future = next(iter(self._open))
+            future.add_done_callback(lambda _, ended=ended: loop.call_soon_threadsafe(lambda: ended.done() or ended.set_result(None)))
+            await ended
+        return self._unseen()
+
+    def _unseen(self) -> list[str]:
+        """Names of failed tasks that nobody asked about. One whose failure another task or the flow has met is not repeated."""
+        failed, self._failed = self._failed, []
+        return [future.name for future in failed if future.unseen_failure and not isinstance(future.exception(), UpstreamFailed)]
+
+    def stop(self, reason: str) -> None:
+        super().stop(reason)
+        for shell in list(self._shells):
+            shell.stop(reason)
+
+    def close(self) -> None:
+        """Let go of threads and the loop. The run has ended."""
+        if self._runner is not None:
+            self._runner.close()
+        if self._background is not None:
+            self._background.close()
+        self._makers.clear()
+
+
+class BackgroundLoop:
+    """An event loop on a thread of its own."""
+
+    def __init__(self) -> None:
+        import asyncio
+        import threading
+
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="legato-async-tasks", daemon=True)
+        self._thread.start()
+
+    def start(self, coroutine: Coroutine[Any, Any, Any], context: contextvars.Context) -> None:
+        """Run a coroutine there, in `context`."""
+        self._loop.call_soon_threadsafe(lambda: self._keep(self._loop.create_task(coroutine, context=context)))
+
+    def _keep(self, task: asyncio.Task[Any]) -> None:
+        _background_tasks.add(task)
+        task.add_done_callback(_background_tasks.discard)
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+
+_background_tasks: set[asyncio.Task[Any]] = set()

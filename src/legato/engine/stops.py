@@ -1,0 +1,233 @@
+"""Ending a call from outside: timeouts and cancellation of sync and async user code.
+
+A `Region` is one stretch of user code. It holds a token; whoever pops it first wins: the code that leaves, or the one who wants it to stop.
+So an asynchronous exception never lands in the engine's own lines (without the token it did in one of five tries).
+
+The main thread is reached by a signal (at once, even in a sleep), other threads by an exception that CPython raises at their next
+bytecode: a thread blocked in C stops when it returns. Coroutines are cancelled on their loop.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from legato.engine.script import TIMEOUT, Stop
+
+if TYPE_CHECKING:
+    import asyncio
+
+_SPIN_S = 0.0005
+_PATIENCE_S = 1.0
+"""How long leaving code waits for a Stop that is on its way. User code may have swallowed it: then it is raised again here."""
+
+_SIGNAL = getattr(signal, "SIGUSR1", None)
+
+
+class Region:
+    """A stretch of sync user code on one thread. `inner` is the region its own call into the engine is running now, if any."""
+
+    __slots__ = ("_sent", "_thread", "_token", "inner", "reason")
+
+    def __init__(self) -> None:
+        self._token: list[None] = []
+        self._thread = 0
+        self._sent = False
+        self.reason: str | None = None
+        self.inner: Region | None = None
+
+    def call(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Run `fn` as this region. Raises `Stop` with its reason when it was stopped."""
+        self._thread = threading.get_ident()
+        self.step_in()
+        try:
+            try:
+                value = fn(*args, **kwargs)
+            except Stop:
+                raise
+            except BaseException:
+                self.step_out()
+                raise
+            self.step_out()
+            return value
+        except Stop:
+            if self.reason is None:
+                self.step_out()
+                raise
+            raise Stop(self.reason) from None
+
+    def step_in(self) -> None:
+        """User code begins, or goes on after a call into the engine."""
+        if self.reason is not None:
+            self._sent = False
+            raise Stop(self.reason)
+        self._token.append(None)
+        if self.reason is not None:  # a wish that came between the lines above: take the token back, or the Stop that is on its way
+            self.step_out()
+            raise Stop(self.reason)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the calling thread is the one that runs this region."""
+        return self._thread == threading.get_ident()
+
+    def step_out(self) -> None:
+        """User code ends, or calls into the engine: from here on nothing is raised from outside."""
+        try:
+            self._token.pop()
+        except IndexError:
+            self._take_stop()
+
+    def _take_stop(self) -> None:
+        deadline = time.monotonic() + _PATIENCE_S
+        while self._sent and time.monotonic() < deadline:
+            time.sleep(_SPIN_S)
+        raise Stop(self.reason or "")
+
+    def stop(self, reason: str) -> None:
+        """Ask for it to end. Returns at once; whatever runs inside it, on its thread, ends first."""
+        if self.reason is not None:
+            return
+        self.reason = reason
+        inner = self.inner
+        if inner is not None:
+            inner.stop(reason)
+        try:
+            self._token.pop()
+        except IndexError:
+            return  # inside the engine, or over: `step_in` sees the reason
+        self._sent = True
+        _raise_in(self._thread, self)
+
+
+class AsyncRegion:
+    """A stretch of async user code: the asyncio task that runs it."""
+
+    __slots__ = ("_loop", "_task", "reason")
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[Any] | None = None
+
+    async def call(self, fn: Callable[..., Any], args: Any, kwargs: Any, timeout_s: float | None) -> Any:
+        """Await `fn` as this region. Raises `Stop` with its reason when it was stopped or took longer than `timeout_s`."""
+        import asyncio  # start-up time: sync flows never need it
+
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        if self.reason is not None:
+            raise Stop(self.reason)
+        try:
+            if timeout_s is None:
+                return await fn(*args, **kwargs)
+            async with asyncio.timeout(timeout_s) as limit:
+                return await fn(*args, **kwargs)
+        except asyncio.CancelledError:
+            if self.reason is None:
+                raise
+            if self._task is not None:
+                self._task.uncancel()
+            raise Stop(self.reason) from None
+        except TimeoutError:
+            if timeout_s is not None and limit.expired():
+                raise Stop(TIMEOUT) from None
+            raise
+        finally:
+            self._task = None
+
+    def stop(self, reason: str) -> None:
+        """Ask for it to end, from any thread."""
+        if self.reason is None:
+            self.reason = reason
+            task, loop = self._task, self._loop
+            if task is not None and loop is not None and not loop.is_closed():
+                loop.call_soon_threadsafe(task.cancel)
+
+
+_main_target: Region | None = None
+_handler_owners = 0
+
+
+def _raise_in(thread: int, region: Region) -> None:
+    global _main_target
+    if thread == threading.main_thread().ident and _handler_owners and _SIGNAL is not None:
+        _main_target = region
+        signal.pthread_kill(thread, _SIGNAL)
+        return
+    import ctypes  # start-up time: wanted only when something must be stopped
+
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(_StopNow))
+
+
+class _StopNow(Stop):
+    """What CPython raises in another thread: it makes the instance itself, without arguments."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+
+def _on_signal(signum: int, frame: object) -> None:  # noqa: ARG001 the signal module's signature
+    global _main_target
+    region, _main_target = _main_target, None
+    if region is not None and region.reason is not None:
+        raise Stop(region.reason)
+
+
+@contextmanager
+def main_thread_stops() -> Iterator[None]:
+    """While a flow runs on the main thread, let its regions be stopped by a signal; the user's own handler comes back afterwards."""
+    global _handler_owners
+    if _SIGNAL is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    if _handler_owners == 0:
+        before = signal.signal(_SIGNAL, _on_signal)
+    _handler_owners += 1
+    try:
+        yield
+    finally:
+        _handler_owners -= 1
+        if _handler_owners == 0:
+            signal.signal(_SIGNAL, before)
+
+
+class _Watcher:
+    """One thread that stops regions when their time is over."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Region]] = []
+        self._numbers = itertools.count()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def watch(self, region: Region, seconds: float) -> None:
+        with self._changed:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="legato-timeouts", daemon=True)
+                self._thread.start()
+            heapq.heappush(self._heap, (time.monotonic() + seconds, next(self._numbers), region))
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._heap or self._heap[0][0] > time.monotonic():
+                    self._changed.wait(self._heap[0][0] - time.monotonic() if self._heap else None)
+                region = heapq.heappop(self._heap)[2]
+            region.stop(TIMEOUT)
+
+
+_watcher = _Watcher()
+
+
+def call_with_timeout(region: Region, seconds: float | None, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Run `fn` as `region`, stopped with reason "timeout" after `seconds`. A region that has ended is not touched by its late alarm."""
+    if seconds is not None:
+        _watcher.watch(region, seconds)
+    return region.call(fn, args, kwargs)

@@ -1,0 +1,83 @@
+"""What users see of an exception: their own frames. And what is stored with a failed run."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import traceback
+from itertools import pairwise
+from types import TracebackType
+
+from legato.core.records import ErrorDetail
+
+_OURS = __name__.partition(".")[0] + "."
+_LIMIT = 20_000
+"""Characters of traceback kept with a run. The end, where the error is, is what is kept."""
+
+
+def relink(exc: BaseException) -> None:
+    """Take our frames out of an exception's traceback, in place. Costs some microseconds, and only when something failed.
+
+    Follow it with a bare `raise`, which leaves no frame of its own. If all frames are ours (our own bug) they all stay.
+    LEGATO_TRACEBACKS=full turns it off.
+    """
+    if os.environ.get("LEGATO_TRACEBACKS") == "full":
+        return
+    frames = [tb for tb in _walk(exc.__traceback__) if not _is_ours(tb)]
+    if not frames:
+        return
+    for outer, inner in pairwise(frames):
+        outer.tb_next = inner
+    frames[-1].tb_next = None
+    exc.__traceback__ = frames[0]
+    if isinstance(exc, BaseExceptionGroup):
+        for member in exc.exceptions:
+            relink(member)
+
+
+def error_detail(exc: BaseException) -> ErrorDetail:
+    """The exception as it is stored: type, message, where in the user's code, and the traceback without our frames."""
+    relink(exc)
+    frames = [*_walk(exc.__traceback__)]
+    where = frames[-1] if frames else None
+    for tb in frames:
+        if not _is_library(tb):
+            where = tb
+    text = "".join(traceback.format_exception(exc))[-_LIMIT:]
+    if where is None:
+        return ErrorDetail(type(exc).__name__, _message(exc), traceback=text)
+    code = where.tb_frame.f_code
+    lines = [linecache.getline(code.co_filename, n) for n in range(max(1, where.tb_lineno - 2), where.tb_lineno + 3)]
+    return ErrorDetail(
+        type=type(exc).__name__,
+        message=_message(exc),
+        file=code.co_filename,
+        line=where.tb_lineno,
+        function=code.co_name,
+        source="".join(lines),
+        traceback=text,
+    )
+
+
+def _message(exc: BaseException) -> str:
+    try:
+        return str(exc)[:2000]
+    except Exception as error:  # noqa: BLE001 a user's __str__ may raise anything; the run's true state matters more
+        return f"<its message could not be made: {type(error).__name__}>"
+
+
+def _walk(tb: TracebackType | None) -> list[TracebackType]:
+    found = []
+    while tb is not None:
+        found.append(tb)
+        tb = tb.tb_next
+    return found
+
+
+def _is_ours(tb: TracebackType) -> bool:
+    return str(tb.tb_frame.f_globals.get("__name__", "")).startswith(_OURS)
+
+
+def _is_library(tb: TracebackType) -> bool:
+    name = tb.tb_frame.f_code.co_filename
+    return "site-packages" in name or name.startswith("<") or f"{os.sep}lib{os.sep}python" in name

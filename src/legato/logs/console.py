@@ -1,0 +1,31 @@
+"""Lines on standard error: time, level, run, message. Written without the logging module, which costs more to import than a small flow to run."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+_COLOURS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
+LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
+
+
+def line(level: str, who: str, message: str) -> None:
+    """Write one line, in colour on a terminal (NO_COLOR and FORCE_COLOR are honoured)."""
+    now = time.time()
+    stamp = time.strftime("%H:%M:%S", time.localtime(now)) + f".{int(now * 1000) % 1000:03d}"
+    text = f"{stamp} | {level:<7} | {who} - {message}"
+    colour = _COLOURS.get(level)
+    if colour and wants_colour():
+        text = f"\x1b[{colour}m{text}\x1b[0m"
+    try:
+        sys.stderr.write(text + "\n")
+    except (ValueError, OSError):  # standard error is closed: the line is in the store all the same
+        return
+
+
+def wants_colour() -> bool:
+    """Whether standard error should be coloured."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or (sys.stderr is not None and sys.stderr.isatty())

@@ -1,0 +1,102 @@
+"""Flows: decorated functions that can be run and deployed. Importing this costs next to nothing; the engine is loaded by the first call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+
+from legato.sdk.tasks import _check_options, _is_async
+
+if TYPE_CHECKING:
+    from legato.sdk.calls import CompiledFlow
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Flow(Generic[P, R]):
+    """A decorated function. Call it to run it, tracked, here and now; deploy it to have others run it."""
+
+    def __init__(self, fn: Callable[P, R], **options: Any) -> None:
+        self.fn = fn
+        self.options = options
+        self.name: str = options.get("name") or fn.__name__.replace("_", "-")
+        self.is_async = _is_async(fn)
+        self.compiled: CompiledFlow | None = None
+        self.__name__ = fn.__name__
+        self.__qualname__ = fn.__qualname__
+        self.__doc__ = fn.__doc__
+        self.__module__ = fn.__module__
+        self.__wrapped__ = fn
+
+    def __repr__(self) -> str:
+        return f"<flow '{self.name}'>"
+
+    def __get__(self, instance: object, owner: type | None = None) -> Flow[..., R]:
+        """A flow defined in a class is a method: bind it, keeping its options."""
+        if instance is None:
+            return self
+        return type(self)(self.fn.__get__(instance, owner), **{**self.options, "name": self.name})
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run it, and return its value. Inside another flow it is a run of its own, a child of that one.
+
+        Raises `ParameterError` before anything is recorded when the arguments do not fit its annotations.
+        """
+        from legato.sdk import calls  # start-up time: decorating must cost nothing
+
+        if self.is_async:
+            return calls.acall_flow(self, args, kwargs)  # type: ignore[return-value] a coroutine, as R says
+        try:
+            return calls.call_flow(self, args, kwargs)  # type: ignore[no-any-return] what fn returned
+        except Exception as exc:
+            calls.relink(exc)
+            raise
+
+    def with_options(self, **options: Any) -> Flow[P, R]:
+        """The same flow with some options changed."""
+        return flow(self.fn, **{**self.options, **options})
+
+
+@overload
+def flow(fn: Callable[P, R], /) -> Flow[P, R]: ...
+@overload
+def flow(
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    version: str | None = None,
+    tags: Iterable[str] = (),
+    task_runner: Any = None,
+    retries: int = 0,
+    retry_delay_seconds: float | Sequence[float] | Callable[[int], float] = 0,
+    retry_jitter_factor: float = 0,
+    retry_condition_fn: Callable[[BaseException], bool] | None = None,
+    timeout_seconds: float | None = None,
+    validate_parameters: bool = True,
+    persist_result: bool | None = None,
+    log_prints: bool = False,
+    flow_run_name: str | Callable[[], str] | None = None,
+) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
+@overload
+def flow(fn: Callable[P, R], /, **options: Any) -> Flow[P, R]: ...
+def flow(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Make a function a flow. Its name is the function's, with dashes.
+
+    `task_runner`: how submitted tasks are executed (default `ThreadTaskRunner()`). `persist_result`: store its tasks' values too.
+    `validate_parameters`: check and coerce arguments by their annotations. `flow_run_name`: a template such as "train-{month}", or a function.
+    Retries, timeout and log_prints are as for `task`.
+    Raises `UsageError` for an option that does not exist, or a value that makes no sense.
+    """
+    _check_options("flow", options, _FLOW_OPTIONS)
+    if fn is None:
+        return lambda fn: flow(fn, **options)
+    return Flow(fn, **options)
+
+
+_FLOW_OPTIONS = frozenset(
+    (
+        *("name", "description", "version", "tags", "task_runner", "retries", "retry_delay_seconds", "retry_jitter_factor"),
+        *("retry_condition_fn", "timeout_seconds", "validate_parameters", "persist_result", "log_prints", "flow_run_name"),
+    )
+)

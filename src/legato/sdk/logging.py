@@ -1,0 +1,84 @@
+"""Logs of runs: what user code logs or prints inside a flow or task goes to the console and to the run's log in the store."""
+
+from __future__ import annotations
+
+import builtins
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from legato.core.errors import UsageError
+from legato.core.records import LogLine
+from legato.engine.shell import CURRENT, FlowShell, Shell
+from legato.logs import console
+from legato.sdk.process import current_settings
+
+LONGEST_LINE = 65_536
+"""Characters kept of one message; a longer one is cut and says so."""
+
+_print = builtins.print
+
+
+class RunHandler(logging.Handler):
+    """Sends records to the log of the run whose code made them, and to the console."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = self.format(record)
+            shell = CURRENT.get()
+            write_line(shell, record.levelno, record.name, message, at=datetime.fromtimestamp(record.created, UTC))
+        except Exception:  # noqa: BLE001 the logging module's own rule: report to stderr, never break the caller
+            self.handleError(record)
+
+
+def get_run_logger(name: str = "legato.run") -> logging.Logger:
+    """A standard logger whose lines go to the current run's log. Raises `UsageError` outside a flow or task."""
+    if CURRENT.get() is None:
+        raise UsageError("get_run_logger() was called outside a flow or task", hint="use logging.getLogger(__name__) there")
+    return _logger(name)
+
+
+def _logger(name: str) -> logging.Logger:
+    logger = logging.getLogger(name)
+    if not any(isinstance(handler, RunHandler) for handler in logger.handlers):
+        logger.addHandler(RunHandler())
+        logger.setLevel(current_settings().log_level)
+        logger.propagate = False
+    return logger
+
+
+def write_line(shell: Shell | None, level: int, logger: str, message: str, *, at: datetime | None = None) -> None:
+    """Put one line on the console, and in the run's log."""
+    if level < console.LEVELS[current_settings().log_level]:
+        return
+    if len(message) > LONGEST_LINE:
+        message = f"{message[:LONGEST_LINE]}… ({len(message) - LONGEST_LINE} more characters were cut)"
+    console.line(_level_name(level), who(shell), message)
+    if shell is not None:
+        task_run_id = None if isinstance(shell, FlowShell) else shell.run_id
+        shell.engine.outbox.report(LogLine(shell.flow.run_id, at or datetime.now(UTC), level, logger, message, task_run_id))
+
+
+def who(shell: Shell | None) -> str:
+    """The run's name for a line on the console."""
+    if shell is None:
+        return "legato"
+    return f"flow run '{shell.name}'" if isinstance(shell, FlowShell) else f"task run '{shell.name}'"
+
+
+def patch_print() -> None:
+    """From now on, `print` in runs with log_prints makes log lines. Elsewhere it is what it was."""
+    if builtins.print is _print:
+        builtins.print = _print_or_log
+
+
+def _print_or_log(*values: Any, sep: str | None = " ", end: str | None = "\n", file: Any = None, flush: bool = False) -> None:
+    shell = CURRENT.get()
+    if shell is None or not shell.log_prints or file is not None:
+        _print(*values, sep=sep, end=end, file=file, flush=flush)
+        return
+    write_line(shell, logging.INFO, "print", (" " if sep is None else sep).join(str(value) for value in values))
+
+
+def _level_name(level: int) -> str:
+    return next((name for name, number in reversed(console.LEVELS.items()) if level >= number), "DEBUG")

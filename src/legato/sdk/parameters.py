@@ -1,0 +1,134 @@
+"""A flow's parameters: binding arguments to names, checking and coercing them by their annotations, and how they are recorded.
+
+pydantic is imported only when an annotation needs it: values whose type is exactly the annotated plain type are right as they are.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from legato.core.errors import ParameterError
+
+_EXACT = (int, str, bool, float, list, dict, tuple, set, bytes)
+_LONGEST = 2000
+
+
+class Signature:
+    """What is known of a function's parameters."""
+
+    def __init__(self, owner: str, fn: Callable[..., Any]) -> None:
+        self._owner = owner
+        try:
+            self._signature = inspect.signature(fn, eval_str=True)
+        except NameError:  # an annotation that exists for type checkers only
+            self._signature = inspect.signature(fn)
+        self._adapters: dict[str, Any] = {}
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments by parameter name, defaults included. Raises `ParameterError`."""
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise ParameterError(f"{self._owner}: {error}", hint=f"its parameters are {self._signature}") from None
+        bound.apply_defaults()
+        return dict(bound.arguments)
+
+    def unbind(self, parameters: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The inverse of `bind`: positional and keyword arguments for a call."""
+        bound = inspect.BoundArguments(self._signature, parameters)  # type: ignore[arg-type] it wants an OrderedDict, and takes any mapping
+        return bound.args, bound.kwargs
+
+    def validate(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters with values coerced to their annotations. Raises `ParameterError` naming every parameter that does not fit."""
+        checked, wrong = {}, []
+        for name, value in parameters.items():
+            parameter = self._signature.parameters[name]
+            annotation = parameter.annotation
+            plain = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or isinstance(annotation, str)
+            if plain or annotation in (parameter.empty, Any) or (annotation in _EXACT and type(value) is annotation):
+                checked[name] = value
+                continue
+            try:
+                checked[name] = self._adapter(name, annotation).validate_python(value)
+            except ValueError as error:
+                wrong.append(f"parameter '{name}' does not fit: {_first_reason(error)} (it is {_shown(value)})")
+        if wrong:
+            raise ParameterError(f"{self._owner}: " + "; ".join(wrong), hint=f"its parameters are {self._signature}")
+        return checked
+
+    def json_schema(self) -> dict[str, Any]:
+        """A JSON Schema of the parameters, for forms and for checking before a run."""
+        properties: dict[str, Any] = {}
+        required = []
+        for name, parameter in self._signature.parameters.items():
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                continue
+            schema = self._schema_of(name, parameter.annotation)
+            if parameter.default is parameter.empty:
+                required.append(name)
+            else:
+                schema = {**schema, "default": plain_value(parameter.default)}
+            properties[name] = {"title": name, **schema}
+        return {"type": "object", "properties": properties, "required": required}
+
+    def _schema_of(self, name: str, annotation: Any) -> dict[str, Any]:
+        if annotation is inspect.Parameter.empty or isinstance(annotation, str):
+            return {}
+        try:
+            schema: dict[str, Any] = self._adapter(name, annotation).json_schema()
+        except Exception:  # noqa: BLE001 a type pydantic has no schema for is shown as a free JSON field
+            return {}
+        return schema
+
+    def _adapter(self, name: str, annotation: Any) -> Any:
+        if name not in self._adapters:
+            import pydantic  # start-up time: wanted only by flows whose annotations need it
+
+            try:
+                self._adapters[name] = pydantic.TypeAdapter(annotation)
+            except pydantic.PydanticSchemaGenerationError:
+                config = pydantic.ConfigDict(arbitrary_types_allowed=True)
+                self._adapters[name] = pydantic.TypeAdapter(annotation, config=config)
+        return self._adapters[name]
+
+
+def plain_value(value: Any) -> Any:
+    """A value as it is recorded: JSON types, with a short text in place of what JSON cannot hold."""
+    try:
+        return msgspec.to_builtins(value, enc_hook=_model_or_text, str_keys=True)
+    except Exception:  # noqa: BLE001 a user's __repr__ or mapping may raise anything; the run matters more than how it is shown
+        return f"<{type(value).__name__}>"
+
+
+def plain_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as they are recorded. Large values are shortened: data belongs in storage, not in a run's row."""
+    recorded = {}
+    for name, value in parameters.items():
+        plain = plain_value(value)
+        size = len(msgspec.json.encode(plain))
+        recorded[name] = plain if size <= 65_536 else f"<{type(value).__name__}, {size} bytes as JSON>"
+    return recorded
+
+
+def _model_or_text(value: Any) -> Any:
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    return _shown(value)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+
+
+def _first_reason(error: ValueError) -> str:
+    errors = getattr(error, "errors", None)
+    if callable(errors):
+        first = errors()[0]
+        place = ".".join(str(part) for part in first.get("loc", ()))
+        return f"{place}: {first['msg']}" if place else str(first["msg"])
+    return str(error)

@@ -1,0 +1,176 @@
+"""Tasks: decorated functions that are steps of a flow.
+
+Importing this costs next to nothing; the engine is loaded by the first call (see `calls`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from legato.engine.futures import Future
+    from legato.sdk.calls import Compiled
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+_COROUTINE = 0x80
+"""inspect.CO_COROUTINE; the module costs more to import than all of this one."""
+
+
+class Unmapped(Generic[T]):
+    """A value that `map` hands whole to every call."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: T) -> None:
+        self.value = value
+
+
+def unmapped(value: T) -> Any:
+    """In `task.map(...)`: hand this value whole to every call, although it is iterable."""
+    return Unmapped(value)
+
+
+class AllowFailure(Generic[T]):
+    """A future whose failure does not keep a task from running."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: T) -> None:
+        self.value = value
+
+
+def allow_failure(value: T) -> Any:
+    """As an argument: run even if this future failed; the function is then given the exception in place of the value."""
+    return AllowFailure(value)
+
+
+class Task(Generic[P, R]):
+    """A decorated function. Call it for its value, `submit` it for a future, `map` it over many arguments.
+
+    Outside a flow a call is just the function's.
+    """
+
+    def __init__(self, fn: Callable[P, R], **options: Any) -> None:
+        self.fn = fn
+        self.options = options
+        self.name: str = options.get("name") or fn.__name__
+        self.is_async = _is_async(fn)
+        self.compiled: Compiled | None = None
+        self.__name__ = fn.__name__
+        self.__qualname__ = fn.__qualname__
+        self.__doc__ = fn.__doc__
+        self.__module__ = fn.__module__
+        self.__wrapped__ = fn
+
+    def __repr__(self) -> str:
+        return f"<task '{self.name}'>"
+
+    def __get__(self, instance: object, owner: type | None = None) -> Task[..., R]:
+        """A task defined in a class is a method: bind it, keeping its options."""
+        if instance is None:
+            return self
+        return type(self)(self.fn.__get__(instance, owner), **{**self.options, "name": self.name})
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run it here and now, tracked, and return its value."""
+        from legato.sdk import calls  # start-up time: decorating must cost nothing
+
+        parent = calls.CURRENT.get()
+        if parent is None:
+            return self.fn(*args, **kwargs)
+        if self.is_async:
+            return calls.acall_task(self, parent, args, kwargs)  # type: ignore[return-value] a coroutine, as R says
+        try:
+            return calls.call_task(self, parent, args, kwargs)  # type: ignore[no-any-return] what fn returned
+        except Exception as exc:
+            calls.relink(exc)
+            raise
+
+    @overload
+    def submit(self: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> Future[T]: ...
+    @overload
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Future[R]: ...
+    def submit(self, *args: Any, **kwargs: Any) -> Any:
+        """Hand it to the flow's task runner; returns a future at once.
+
+        Futures among the arguments are waited for and replaced by their values. `wait_for=[…]` waits for futures without taking their values.
+        """
+        from legato.sdk import calls
+
+        return calls.submit_task(self, args, kwargs)
+
+    def map(self, *args: Any, **kwargs: Any) -> list[Future[Any]]:
+        """Submit it once for each element of the iterable arguments, which must be equally long; returns the futures in order.
+
+        Strings, dicts and `unmapped(…)` values are handed whole to every call.
+        """
+        from legato.sdk import calls
+
+        return calls.map_task(self, args, kwargs)
+
+    def with_options(self, **options: Any) -> Task[P, R]:
+        """The same task with some options changed."""
+        return task(self.fn, **{**self.options, **options})
+
+
+@overload
+def task(fn: Callable[P, R], /) -> Task[P, R]: ...
+@overload
+def task(
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    tags: Iterable[str] = (),
+    retries: int = 0,
+    retry_delay_seconds: float | Sequence[float] | Callable[[int], float] = 0,
+    retry_jitter_factor: float = 0,
+    retry_condition_fn: Callable[[BaseException], bool] | None = None,
+    timeout_seconds: float | None = None,
+    cache_key_fn: Callable[[Any, dict[str, Any]], str | None] | None = None,
+    cache_expiration: timedelta | None = None,
+    persist_result: bool | None = None,
+    log_prints: bool | None = None,
+) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+@overload
+def task(fn: Callable[P, R], /, **options: Any) -> Task[P, R]: ...
+def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Make a function a task.
+
+    `retries`: further attempts after a failure; `retry_delay_seconds`: one number, one for each retry, or a function of the failed attempt;
+    `retry_jitter_factor` f spreads delays over ±f; `retry_condition_fn(exception)` says which failures are worth a retry.
+    `timeout_seconds`: for each attempt. `cache_key_fn(task, parameters)`: calls with an equal key reuse a stored result, for
+    `cache_expiration` at the most; `task_input_hash` is one. `persist_result`: store the value, so that a resumed run need not make it again.
+    `log_prints`: `print` goes to the run's log. Raises `UsageError` for an option that does not exist, or a value that makes no sense.
+    """
+    _check_options("task", options, _TASK_OPTIONS)
+    if fn is None:
+        return lambda fn: task(fn, **options)
+    return Task(fn, **options)
+
+
+_TASK_OPTIONS = frozenset(
+    (
+        *("name", "description", "tags", "retries", "retry_delay_seconds", "retry_jitter_factor", "retry_condition_fn", "timeout_seconds"),
+        *("cache_key_fn", "cache_expiration", "persist_result", "log_prints"),
+    )
+)
+
+
+def _is_async(fn: Callable[..., Any]) -> bool:
+    code = getattr(getattr(fn, "__func__", fn), "__code__", None)
+    return code is not None and bool(code.co_flags & _COROUTINE)
+
+
+def _check_options(kind: str, options: dict[str, Any], known: frozenset[str]) -> None:
+    """Refuse options that do not exist, and numbers that make no sense, where they are written: at the decorator."""
+    unknown = options.keys() - known
+    if unknown or any(isinstance(options.get(name), (int, float)) and options[name] < 0 for name in ("retries", "retry_delay_seconds", "timeout_seconds")):
+        from legato.sdk.options import explain_bad_options
+
+        raise explain_bad_options(kind, options, known)

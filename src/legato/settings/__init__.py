@@ -1,0 +1,122 @@
+"""Settings: one frozen tree, read once at a process's root and passed down as plain values.
+
+Environment beats profile beats project file beats default. `resolve` says for each setting where its value comes from.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from legato.core.errors import UsageError
+
+
+class Setting(NamedTuple):
+    """One setting: its name (environment: LEGATO_ + upper case), default as text, what it means with unit and reason, and whether it is secret."""
+
+    name: str
+    default: str
+    meaning: str
+    secret: bool = False
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("home", "~/.legato", "folder of the embedded database, results, bundles and profiles"),
+    Setting("profile", "", "which profile of profiles.toml is in force; empty: the one chosen by `legato profile use`"),
+    Setting("api_url", "", "a server's API, such as http://127.0.0.1:4200/api; empty: the embedded database"),
+    Setting("api_key", "", "what this program shows to get into a server that asks for it", secret=True),
+    Setting("database_url", "", "sqlite:////path.db or postgresql://…; empty: legato.db in the home folder", secret=True),
+    Setting("log_level", "INFO", "what is printed and stored of a run's log: DEBUG, INFO, WARNING, ERROR or CRITICAL"),
+    Setting("persist_results", "false", "store the results of all tasks, so that a run can go on where it stopped"),
+    Setting("server_host", "127.0.0.1", "address the server listens on; anything but loopback needs server_api_key"),
+    Setting("server_port", "4200", "port the server listens on"),
+    Setting("server_api_key", "", "key that programs must show to the server; empty: loopback only", secret=True),
+    Setting("tracebacks", "short", "`short` shows your frames only, `full` Legato's as well"),
+)
+
+
+class Settings(NamedTuple):
+    """The settings in force, with their types."""
+
+    home: Path
+    api_url: str
+    api_key: str
+    database_url: str
+    log_level: str
+    persist_results: bool
+    server_host: str
+    server_port: int
+    server_api_key: str
+
+    @property
+    def store_url(self) -> str:
+        """Where runs are kept: the server if one is set, else the database."""
+        return self.api_url or self.database_url
+
+
+class Resolved(NamedTuple):
+    """A setting's value as text, and where it comes from ("default", "LEGATO_API_URL", "profile prod", "legato.toml")."""
+
+    value: str
+    source: str
+
+
+def resolve(environ: Mapping[str, str] | None = None, *, folder: Path | None = None) -> dict[str, Resolved]:
+    """Every setting's value and source. Raises `UsageError` for a file that cannot be read or names a setting that does not exist."""
+    environ = os.environ if environ is None else environ
+    found = {setting.name: Resolved(setting.default, "default") for setting in SETTINGS}
+    found.update(_from_files(environ, folder or Path.cwd()))
+    for setting in SETTINGS:
+        variable = f"LEGATO_{setting.name.upper()}"
+        if f"{variable}_FILE" in environ:
+            found[setting.name] = Resolved(_secret_file(variable, environ[f"{variable}_FILE"]), f"{variable}_FILE")
+        if environ.get(variable):
+            found[setting.name] = Resolved(environ[variable], variable)
+    return found
+
+
+def load(environ: Mapping[str, str] | None = None, *, folder: Path | None = None) -> Settings:
+    """The settings in force."""
+    values = {name: resolved.value for name, resolved in resolve(environ, folder=folder).items()}
+    home = Path(values["home"]).expanduser().absolute()
+    return Settings(
+        home=home,
+        api_url=values["api_url"].rstrip("/"),
+        api_key=values["api_key"],
+        database_url=values["database_url"] or f"sqlite:///{home / 'legato.db'}",
+        log_level=_one_of("log_level", values["log_level"].upper(), ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
+        persist_results=_one_of("persist_results", values["persist_results"].lower(), ("true", "false", "1", "0")) in ("true", "1"),
+        server_host=values["server_host"],
+        server_port=_port(values["server_port"]),
+        server_api_key=values["server_api_key"],
+    )
+
+
+def _from_files(environ: Mapping[str, str], folder: Path) -> dict[str, Resolved]:
+    home = Path(environ.get("LEGATO_HOME", "~/.legato")).expanduser()
+    if not any(path.exists() for path in (home / "profiles.toml", folder / "legato.toml", folder / "pyproject.toml")):
+        return {}
+    from legato.settings.files import from_files  # start-up time: reading TOML is only worth it where there is some
+
+    return from_files(environ, home, folder)
+
+
+def _secret_file(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise UsageError(f"{variable}_FILE names a file that cannot be read: {error}", hint=f"correct the path, or set {variable}") from None
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise UsageError(f"setting {name} is '{value}'", hint=f"use one of {', '.join(allowed)}")
+    return value
+
+
+def _port(value: str) -> int:
+    if not value.isdigit() or not 0 <= int(value) <= 65535:
+        raise UsageError(f"setting server_port is '{value}'", hint="use a number from 0 (any free port) to 65535")
+    return int(value)

@@ -1,0 +1,89 @@
+"""Settings from files: profiles in `profiles.toml` of the home folder, and the project's `legato.toml` or `[tool.legato]` in pyproject.toml."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from legato.core.errors import UsageError
+from legato.settings import SETTINGS, Resolved
+
+_NAMES = tuple(setting.name for setting in SETTINGS)
+
+
+def from_files(environ: Mapping[str, str], home: Path, folder: Path) -> dict[str, Resolved]:
+    """What the files say, the profile over the project."""
+    found: dict[str, Resolved] = {}
+    project = folder / "legato.toml"
+    if project.exists():
+        found.update(_checked(read_toml(project).get("settings", {}), "legato.toml"))
+    elif (folder / "pyproject.toml").exists():
+        table = read_toml(folder / "pyproject.toml").get("tool", {}).get("legato", {})
+        found.update(_checked(table.get("settings", {}), "pyproject.toml"))
+    profiles = read_profiles(home)
+    name = environ.get("LEGATO_PROFILE") or found.get("profile", Resolved("", "")).value or profiles.active
+    if name and name in profiles.settings:
+        found.update(_checked(profiles.settings[name], f"profile {name}"))
+    elif name:
+        raise UsageError(f"there is no profile '{name}'", hint=f"legato profile ls lists them; make it: legato profile create {name}")
+    return found
+
+
+class Profiles:
+    """The profiles of a home folder: settings by profile name, and which is active."""
+
+    def __init__(self, active: str, settings: dict[str, dict[str, str]]) -> None:
+        self.active = active
+        self.settings = settings
+
+
+def read_profiles(home: Path) -> Profiles:
+    """The profiles there are; none when the file is not there."""
+    path = home / "profiles.toml"
+    if not path.exists():
+        return Profiles("", {})
+    data = read_toml(path)
+    return Profiles(str(data.get("active", "")), {name: {k: str(v) for k, v in table.items()} for name, table in data.get("profiles", {}).items()})
+
+
+def write_profiles(home: Path, profiles: Profiles) -> None:
+    """Replace the file, readable by its owner alone: a profile may hold a key."""
+    home.mkdir(parents=True, exist_ok=True)
+    lines = [f"active = {_quoted(profiles.active)}", ""]
+    for name, settings in sorted(profiles.settings.items()):
+        lines.append(f"[profiles.{_quoted(name)}]")
+        lines += [f"{key} = {_quoted(value)}" for key, value in sorted(settings.items())]
+        lines.append("")
+    path = home / "profiles.toml"
+    temporary = path.with_suffix(".new")
+    temporary.touch(mode=0o600)
+    temporary.write_text("\n".join(lines), encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file's tables. Raises `UsageError` naming file and place."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"{path} cannot be read: {error}", hint="correct the file, or move it away") from None
+
+
+def check_name(name: str) -> str:
+    """A setting's name in our spelling, from any that people type (LEGATO_API_URL, api-url). Raises `UsageError` with a suggestion."""
+    plain = name.lower().removeprefix("legato_").replace("-", "_")
+    if plain not in _NAMES:
+        close = difflib.get_close_matches(plain, _NAMES, n=1)
+        raise UsageError(f"there is no setting '{name}'", hint=f"did you mean {close[0]}?" if close else f"settings: {', '.join(_NAMES)}")
+    return plain
+
+
+def _checked(table: Mapping[str, Any], source: str) -> dict[str, Resolved]:
+    return {check_name(name): Resolved(str(value).lower() if isinstance(value, bool) else str(value), source) for name, value in table.items()}
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,1 @@
+"""Where bundles and large results lie: write once, found again by the hash of what they hold."""

