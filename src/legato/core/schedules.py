@@ -51,8 +51,8 @@ MAX_STEPS = 10_000
 """Days and times an RRULE may look at to find its next occurrence, or (once, when it is read) its COUNTth: at most 30 ms (2 cores,
 Python 3.11, 2026-11). More is refused: a scheduler must not stand still for one schedule."""
 
-MAX_RULES = 50
-"""RRULE lines in one text; each is a stream of its own."""
+MAX_RULES = 8
+"""RRULE lines in one text: all of them are looked at for each fire."""
 
 MAX_TEXT_LENGTH = 6_500
 """Characters of an RRULE text, the limit Prefect 3 has: room for some 400 EXDATEs."""
