@@ -12,11 +12,13 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "ConcurrentTaskRunner": "legato.task_runners.threads",
     "CronSchedule": "legato.core.schedules",
+    "Deployment": "legato.sdk.deployments",
     "Flow": "legato.sdk.flows",
     "Future": "legato.engine.futures",
     "IntervalSchedule": "legato.core.schedules",
     "RRuleSchedule": "legato.core.schedules",
     "SequentialTaskRunner": "legato.task_runners.sequential",
+    "SubprocessFlowRunner": "legato.flow_runners.options",
     "Task": "legato.sdk.tasks",
     "ThreadTaskRunner": "legato.task_runners.threads",
     "allow_failure": "legato.sdk.tasks",
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
     from legato.core.schedules import IntervalSchedule as IntervalSchedule
     from legato.core.schedules import RRuleSchedule as RRuleSchedule
     from legato.engine.futures import Future as Future
+    from legato.flow_runners.options import SubprocessFlowRunner as SubprocessFlowRunner
     from legato.sdk.calls import task_input_hash as task_input_hash
+    from legato.sdk.deployments import Deployment as Deployment
     from legato.sdk.flows import Flow as Flow
     from legato.sdk.flows import flow as flow
     from legato.sdk.logging import get_run_logger as get_run_logger

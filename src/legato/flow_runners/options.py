@@ -1,0 +1,38 @@
+"""What a deployment says of its flow runner: a type and its options, as they are recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from legato.core.errors import UsageError
+
+
+class SubprocessFlowRunner(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type", tag="subprocess"):
+    """Start each run as a process on the agent's machine.
+
+    `python`: the interpreter (a path, such as a virtual or conda environment's; default: the agent's own). `env`: variables added to the
+    agent's. `stream_output`: copy what the process prints to the agent's standard error.
+    """
+
+    python: str = ""
+    env: dict[str, str] = {}
+    stream_output: bool = True
+
+
+FlowRunner = SubprocessFlowRunner
+
+
+def to_record(runner: FlowRunner | None) -> dict[str, Any]:
+    """The options as they are recorded with a deployment."""
+    record: dict[str, Any] = msgspec.to_builtins(runner or SubprocessFlowRunner())
+    return record
+
+
+def from_record(record: dict[str, Any]) -> FlowRunner:
+    """The options of a recorded flow runner. Raises `UsageError` for a type or option this Legato does not know."""
+    try:
+        return msgspec.convert({"type": "subprocess", **record}, FlowRunner)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"flow runner {record.get('type')!r} cannot be used here: {error}", hint="this agent knows: subprocess") from None

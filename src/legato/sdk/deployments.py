@@ -1,0 +1,171 @@
+"""Deployments: a flow made runnable by others, declared in a file and registered by `legato deployment create FILE`."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import inspect
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from legato.core import records
+from legato.core.clock import Clock
+from legato.core.errors import UsageError
+from legato.core.records import Catchup, DeploymentSchedule, OnLost
+from legato.core.schedules import CronSchedule, IntervalSchedule, RRuleSchedule, Schedule
+from legato.flow_runners.options import FlowRunner, to_record
+from legato.sdk.calls import compiled_flow
+from legato.sdk.flows import Flow
+from legato.sdk.loading import entrypoint_of, load_flow, run_file
+from legato.sdk.parameters import plain_parameters
+from legato.storage import bundles
+from legato.store.port import Store
+from legato.system import new_id
+
+_collected: contextvars.ContextVar[list[Deployment] | None] = contextvars.ContextVar("legato_deployments", default=None)
+
+
+class Deployment:
+    """A flow and how it is to be run by others.
+
+    `flow`: a flow, or `entrypoint`: "path/to/file.py:flow". `name` tells it from the flow's other deployments. `parameters`: defaults for
+    scheduled runs. `schedule` (or `schedules`): when. `flow_runner`: how (default: a process on the agent's machine). `tags`: for queues
+    and filters. `path`: the folder to pack as source (default: the deployment file's). `on_lost="retry"`: a run whose process or machine
+    went away is started again. `catchup`: what becomes of ticks missed while no server was up.
+    Raises `UsageError` where it is written, for anything that cannot work.
+    """
+
+    def __init__(
+        self,
+        flow: Flow[Any, Any] | None = None,
+        *,
+        name: str,
+        entrypoint: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        schedule: Schedule | None = None,
+        schedules: Sequence[Schedule] = (),
+        flow_runner: FlowRunner | None = None,
+        tags: Iterable[str] = (),
+        version: str = "",
+        description: str = "",
+        paused: bool = False,
+        path: str | Path | None = None,
+        on_lost: str = "fail",
+        catchup: str = "latest",
+    ) -> None:
+        if (flow is None) == (entrypoint is None):
+            raise UsageError(f"deployment '{name}' needs a flow or an entrypoint, and not both")
+        if flow is not None and not isinstance(flow, Flow):
+            raise UsageError(f"deployment '{name}': {flow!r} is no flow", hint="decorate the function with @flow")
+        if not name or "/" in name:
+            raise UsageError(f"'{name}' cannot be a deployment's name", hint="give a short name without '/'; the flow's name is put before it")
+        self.flow = flow
+        self.name = name
+        self.entrypoint = entrypoint
+        self.parameters = dict(parameters or {})
+        self.schedules = [_checked_schedule(name, one) for one in ([schedule] if schedule is not None else []) + list(schedules)]
+        self.flow_runner = to_record(flow_runner)
+        self.tags = tuple(tags)
+        self.version = version
+        self.description = description
+        self.paused = paused
+        self.path = Path(path) if path is not None else None
+        self.on_lost = _choice(OnLost, "on_lost", on_lost)
+        self.catchup = _choice(Catchup, "catchup", catchup)
+        if (collected := _collected.get()) is not None:
+            collected.append(self)
+
+    def record(self, *, root: Path, bundle: str | None, now: datetime) -> records.Deployment:
+        """The record to be saved. `root` is the folder that was packed; the flow is found from there. Checks the parameters."""
+        flow = self.flow if self.flow is not None else load_flow(self.entrypoint or "", root)
+        compiled = compiled_flow(flow)
+        known = compiled.signature.json_schema()
+        unknown = self.parameters.keys() - known["properties"].keys()
+        if unknown:
+            raise UsageError(
+                f"deployment '{flow.name}/{self.name}': flow '{flow.name}' has no parameter '{min(unknown)}'",
+                hint=f"its parameters are {', '.join(known['properties']) or 'none'}",
+            )
+        compiled.signature.validate(self.parameters)
+        return records.Deployment(
+            id=new_id(),
+            flow_name=flow.name,
+            name=self.name,
+            entrypoint=self.entrypoint or entrypoint_of(flow, root),
+            created_at=now,
+            updated_at=now,
+            bundle=bundle,
+            description=self.description or inspect.cleandoc(flow.fn.__doc__ or ""),
+            version=self.version or str(flow.options.get("version") or ""),
+            parameters=plain_parameters(self.parameters),
+            parameter_schema=known,
+            tags=tuple(dict.fromkeys((*compiled.tags, *self.tags))),
+            flow_runner=self.flow_runner,
+            schedules=tuple(DeploymentSchedule(id=new_id(), schedule=one, catchup=self.catchup) for one in self.schedules),
+            paused=self.paused,
+            retries=flow.options.get("retries", 0),
+            on_lost=self.on_lost,
+        )
+
+
+def deployments_in(file: Path) -> list[Deployment]:
+    """Run a file and return the deployments it declares. Raises `UsageError` when it cannot be run, or declares none."""
+    with _collecting() as found:
+        run_file(file)
+    if not found:
+        raise UsageError(f"{file} declares no deployment", hint="write Deployment(flow, name='…') in it, outside of any `if __name__`")
+    return found
+
+
+def create(declared: Sequence[Deployment], store: Store, storage: bundles.Blobs, *, root: Path, clock: Clock) -> list[records.Deployment]:
+    """Pack the source once for each folder, and save the deployments. All are checked before any is saved."""
+    packed: dict[Path, str] = {}
+    ready = []
+    for deployment in declared:
+        folder = (deployment.path or root).resolve()
+        record = deployment.record(root=folder, bundle=None, now=clock.now())
+        ready.append((folder, record))
+    for folder in {folder for folder, _ in ready}:
+        packed[folder] = storage.put(bundles.pack(folder))
+    return [store.save_deployment(_with_bundle(record, packed[folder])) for folder, record in ready]
+
+
+def _with_bundle(record: records.Deployment, bundle: str) -> records.Deployment:
+    import msgspec
+
+    return msgspec.structs.replace(record, bundle=bundle)
+
+
+@contextlib.contextmanager
+def _collecting() -> Iterator[list[Deployment]]:
+    found: list[Deployment] = []
+    token = _collected.set(found)
+    try:
+        yield found
+    finally:
+        _collected.reset(token)
+
+
+def _checked_schedule(name: str, schedule: Any) -> Schedule:
+    if not isinstance(schedule, (IntervalSchedule, CronSchedule, RRuleSchedule)):
+        raise UsageError(
+            f"deployment '{name}': {schedule!r} is no schedule",
+            hint="use IntervalSchedule(interval=timedelta(minutes=5)), CronSchedule(cron='0 8 * * *') or RRuleSchedule(rrule='FREQ=DAILY')",
+        )
+    return schedule
+
+
+def _choice(kind: Any, name: str, value: str) -> Any:
+    try:
+        return kind(value)
+    except ValueError:
+        raise UsageError(f"{name}={value!r} is no choice", hint=f"use one of {', '.join(repr(str(one)) for one in kind)}") from None
+
+
+def main_file() -> Path | None:
+    """The script this process runs, if it is one."""
+    path = getattr(sys.modules.get("__main__"), "__file__", None)
+    return Path(path).resolve() if path else None

@@ -1,0 +1,93 @@
+"""What a flow runner starts: it takes a claimed run, fetches its bundle, loads its flow, and runs it to an end.
+
+`python -m legato.sdk.entry` reads the claim (JSON) from standard input. A warm parent calls `main` in its forked child.
+
+Exit codes: 0 the run completed; 1 it failed; 9 it was cancelled; 8 it could not be told how it ended (the agent asks the store, and
+reports the attempt lost). Whatever the code, a run is over only when the store says so.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from legato.core.errors import LegatoError, RunCancelled, RunCrashed, Unavailable
+from legato.core.records import Claim, RunKind, Transition
+from legato.core.states import FAILED, State
+from legato.engine.process import Engine
+from legato.engine.script import CANCEL
+from legato.engine.tracebacks import error_detail
+from legato.sdk.calls import arun_shell, compiled_flow, flow_shell, run_shell
+from legato.sdk.flows import Flow
+from legato.sdk.loading import load_flow
+from legato.sdk.process import close_engine, current_engine, current_settings
+from legato.storage import bundles
+from legato.storage.local import LocalStorage
+from legato.system import SystemClock
+
+COMPLETED, FAILED_CODE, CRASHED_CODE, CANCELLED_CODE = 0, 1, 8, 9
+
+
+def main(claim: Claim) -> int:
+    """Run a claimed flow run to its end; returns the exit code."""
+    engine = current_engine()
+    try:
+        return _run(claim, engine)
+    except Unavailable as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return CRASHED_CODE
+    finally:
+        close_engine()
+
+
+def _run(claim: Claim, engine: Engine) -> int:
+    run = claim.flow_run
+    try:
+        flow, parameters = _prepare(claim)
+    except Exception as error:  # noqa: BLE001 whatever keeps a flow from being loaded is the run's failure, and is recorded as such
+        return _could_not_start(claim, engine, error)
+    shell = flow_shell(flow, engine, run, parameters, new=False)
+    signal.signal(signal.SIGTERM, lambda *_: shell.stop(CANCEL))
+    try:
+        if flow.is_async:
+            import asyncio
+
+            asyncio.run(arun_shell(shell, shell.policy))
+        else:
+            run_shell(shell, shell.policy)
+    except RunCancelled:
+        return CANCELLED_CODE
+    except RunCrashed:
+        return CRASHED_CODE
+    except Exception:  # noqa: BLE001 it is in the run's record, with its traceback
+        return FAILED_CODE
+    return COMPLETED
+
+
+def _prepare(claim: Claim) -> tuple[Flow[Any, Any], dict[str, Any]]:
+    deployment, home = claim.deployment, current_settings().home
+    folder = Path.cwd()
+    if deployment.bundle:
+        folder = bundles.fetch(LocalStorage(home / "storage"), deployment.bundle, home / "bundles")
+        os.chdir(folder)
+    flow = load_flow(deployment.entrypoint, folder)
+    compiled = compiled_flow(flow)
+    return flow, compiled.parameters((), {**deployment.parameters, **claim.flow_run.parameters})
+
+
+def _could_not_start(claim: Claim, engine: Engine, error: Exception) -> int:
+    run = claim.flow_run
+    message = error.message if isinstance(error, LegatoError) else f"{type(error).__name__}: {error}"
+    failed = State(FAILED, "Failed", SystemClock().now(), f"the flow could not be loaded: {message}")
+    engine.gate(Transition(RunKind.FLOW, run.id, run.seq + 1, failed, run.attempt, run.attempt, error=error_detail(error)))
+    print(f"Error: {failed.message}", file=sys.stderr)
+    return FAILED_CODE
+
+
+if __name__ == "__main__":
+    sys.exit(main(msgspec.json.decode(sys.stdin.buffer.read(), type=Claim)))
