@@ -87,7 +87,8 @@ def count_flow_runs(filter_: FlowRunFilter, state: str) -> tuple[str, dict[str, 
 def select_due(filter_: QueueFilter, *, lock: bool) -> tuple[str, dict[str, Any]]:
     """Ids of runs due by :until that a queue matches, oldest due first. Means the same as `core.queues.matches`. index: flow_run_due"""
     where = Where()
-    where.add("r.state_type = 'scheduled' and r.lease_expires_at is null and r.deployment_id is not null and r.due_at <= :until")
+    where.add("r.state_type = 'scheduled' and r.lease_expires_at is null and r.due_at <= :until")
+    where.add("exists (select 1 from deployment d where d.id = r.deployment_id)")
     if filter_.deployments:
         where.add("r.deployment_name in :deployments*", deployments=list(filter_.deployments))
     if filter_.flow_runners:
@@ -111,9 +112,9 @@ def _driven_by_tags(tags: tuple[str, ...], where: Where) -> tuple[str, str, str]
 
 def _require_tag(where: Where, i: int, tag: str, run: str) -> None:
     where.add(
-        f"exists (select 1 from run_tag y{i} join tag g{i} on g{i}.n = y{i}.tag where y{i}.run = {run} and g{i}.name = :tag{i})",
+        f"exists (select 1 from run_tag y{i} join tag g{i} on g{i}.n = y{i}.tag where y{i}.run = {run} and g{i}.name = :tag{i})",  # noqa: S608 names of ours
         **{f"tag{i}": tag},
-    )  # noqa: S608
+    )
 
 
 def make_cursor(at: int, n: int) -> str:

@@ -117,6 +117,8 @@ class SqlStore:
 
     def create_flow_run(self, run: FlowRun, *, now: datetime | None = None) -> FlowRun:
         with self._database.write() as session:
+            if run.deployment_id is not None and session.row(self._sql["deployment_by_id"], id=run.deployment_id) is None:
+                raise NotFound("deployment", run.deployment_name or run.deployment_id, hint="legato deployment ls lists them")
             verdict = self._apply(session, [_creation(run)], (), now or self._clock.now())[0]
             if verdict.kind not in (VerdictKind.ACCEPTED, VerdictKind.ALREADY):
                 raise Conflict(f"run {run.id} could not be created: {verdict.reason}")

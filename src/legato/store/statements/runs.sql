@@ -80,8 +80,9 @@ and (state_type <> 'scheduled' or lease_expires_at is not null or agent_id is nu
 -- expired_leases: index: flow_run_lease
 select {flow_run} from flow_run where lease_expires_at < :now order by lease_expires_at limit :limit;
 
--- next_due: index: flow_run_due
-select min(due_at) from flow_run where state_type = 'scheduled' and lease_expires_at is null;
+-- next_due: of runs that queues may take. index: flow_run_due
+select min(r.due_at) from flow_run r where r.state_type = 'scheduled' and r.lease_expires_at is null
+and exists (select 1 from deployment d where d.id = r.deployment_id);
 
 -- delete_run: the run; run_tag rows go with it.
 delete from flow_run where id = :id;
