@@ -8,7 +8,7 @@ const server = process.env["LEGATO_UI_API"];
 
 export default defineConfig({
   base: "./",
-  plugins: [svelte(), ...(server ? [] : [mockApi()])],
+  plugins: [svelte(), ...(server || process.env["VITEST"] ? [] : [mockApi()])],
   build: { target: "es2022", modulePreload: { polyfill: false }, assetsInlineLimit: 0, reportCompressedSize: false },
   worker: { format: "es" },
   server: server ? { proxy: { "/api": { target: server, changeOrigin: true } } } : {},

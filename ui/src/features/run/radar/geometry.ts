@@ -1,0 +1,138 @@
+/** Shapes of links and arcs in the radar's plane, as paths; and what is under the pointer. */
+
+import { shortWay } from "./angles";
+import { cartesian, type Mark, type MarkLink, type Polar, type RadarLayout } from "./layout";
+
+/** One step of a spiral for about this much sideways way. */
+const STEP = 9;
+
+/** Half the thickness of an arc, in the radar's units. */
+export const ARC_HALF = 8;
+/** Length of a chain's capsule. */
+const CAPSULE = 44;
+
+export function spanOf(mark: Mark): number {
+  return mark.kind === "chain" ? CAPSULE / Math.max(mark.radius, CAPSULE) : mark.span;
+}
+
+/** A smooth spiral: the radius goes steadily, the angle eases in and out, the short way round. */
+function spiral(path: Path2D, from: Polar, to: Polar, start: boolean): void {
+  const turn = shortWay(from.angle, to.angle);
+  const steps = Math.max(6, Math.min(64, Math.ceil((Math.abs(turn) * Math.max(from.radius, to.radius)) / STEP)));
+  for (let i = start ? 0 : 1; i <= steps; i++) {
+    const t = i / steps;
+    const [x, y] = cartesian({
+      angle: from.angle + turn * t * t * (3 - 2 * t),
+      radius: from.radius + (to.radius - from.radius) * t,
+    });
+    if (start && i === 0) path.moveTo(x, y);
+    else path.lineTo(x, y);
+  }
+}
+
+export function linkPath(link: MarkLink): Path2D {
+  const path = new Path2D();
+  for (let i = 0; i + 1 < link.path.length; i++) {
+    spiral(path, link.path[i] as Polar, link.path[i + 1] as Polar, i === 0);
+  }
+  return path;
+}
+
+/**
+ * A link that starts or ends at an arc stands for many edges: a ribbon, as wide at each end as the share of the arc's
+ * tasks it speaks of.
+ */
+export function ribbonPath(link: MarkLink, from: Mark, to: Mark): Path2D {
+  const share = (mark: Mark): number => (spanOf(mark) / 2) * Math.min(1, link.weight / mark.members.length);
+  const [hs, ht] = [share(from), share(to)];
+  const first = { ...(link.path[0] as Polar), radius: from.radius + (from.kind === "task" ? 0 : ARC_HALF) };
+  const last = { ...(link.path.at(-1) as Polar), radius: to.radius - (to.kind === "task" ? 0 : ARC_HALF) };
+  const points = [first, ...link.path.slice(1, -1), last];
+  const side = (sign: 1 | -1): Polar[] =>
+    points.map((p, i) => {
+      const t = i / (points.length - 1);
+      return { radius: p.radius, angle: p.angle + sign * (hs + (ht - hs) * t) };
+    });
+  const path = new Path2D();
+  const there = side(-1);
+  for (let i = 0; i + 1 < there.length; i++) spiral(path, there[i] as Polar, there[i + 1] as Polar, i === 0);
+  const back = side(1).reverse();
+  alongRing(path, there.at(-1) as Polar, back[0] as Polar);
+  for (let i = 0; i + 1 < back.length; i++) spiral(path, back[i] as Polar, back[i + 1] as Polar, false);
+  alongRing(path, back.at(-1) as Polar, there[0] as Polar);
+  path.closePath();
+  return path;
+}
+
+function alongRing(path: Path2D, from: Polar, to: Polar): void {
+  const turn = to.angle - from.angle;
+  const steps = Math.max(1, Math.ceil((Math.abs(turn) * from.radius) / STEP));
+  for (let i = 1; i <= steps; i++) {
+    path.lineTo(...cartesian({ angle: from.angle + (turn * i) / steps, radius: from.radius }));
+  }
+}
+
+/** A piece of a ring between two angles. */
+export function sectorPath(radius: number, half: number, from: number, to: number): Path2D {
+  const path = new Path2D();
+  // Canvas counts angles from three o'clock, we from twelve.
+  const quarter = Math.PI / 2;
+  path.arc(0, 0, radius + half, from - quarter, to - quarter);
+  path.arc(0, 0, radius - half, to - quarter, from - quarter, true);
+  path.closePath();
+  return path;
+}
+
+/** The mark at a point of the radar's plane, at most `reach` away; -1 for none. */
+export function markAt(radar: RadarLayout, x: number, y: number, reach: number): number {
+  const radius = Math.hypot(x, y);
+  const angle = Math.atan2(x, -y);
+  let best = -1;
+  let least = reach;
+  radar.marks.forEach((mark, i) => {
+    const away = mark.kind === "task" ? fromDisc(mark, x, y) : fromArc(mark, angle, radius, reach);
+    if (away <= least) {
+      least = away;
+      best = i;
+    }
+  });
+  return best;
+}
+
+function fromDisc(mark: Mark, x: number, y: number): number {
+  const [mx, my] = cartesian(mark);
+  return Math.hypot(mx - x, my - y);
+}
+
+function fromArc(mark: Mark, angle: number, radius: number, reach: number): number {
+  const beside = Math.max(0, Math.abs(shortWay(mark.angle, angle)) - spanOf(mark) / 2) * mark.radius;
+  const off = Math.abs(radius - mark.radius);
+  if (off > Math.max(ARC_HALF + 2, reach / 2)) return Infinity;
+  return beside;
+}
+
+/** Between two layouts, `t` of the way: marks slide, new ones come out of their first parent. */
+export function between(before: RadarLayout, after: RadarLayout, t: number): RadarLayout {
+  const old = new Map(before.marks.map((m) => [m.key, m]));
+  const ease = t * (2 - t);
+  const parent = new Map(after.links.map((l) => [l.to, after.marks[l.from]]));
+  const marks = after.marks.map((mark, i) => {
+    const from = old.get(mark.key) ?? parent.get(i) ?? mark;
+    return {
+      ...mark,
+      angle: from.angle + shortWay(from.angle, mark.angle) * ease,
+      radius: from.radius + (mark.radius - from.radius) * ease,
+    };
+  });
+  const links = after.links.map((link) => ({
+    ...link,
+    path: link.path.map((p, i, all) =>
+      i === 0 ? polar(marks[link.from], p) : i === all.length - 1 ? polar(marks[link.to], p) : p,
+    ),
+  }));
+  return { ...after, marks, links };
+}
+
+function polar(mark: Mark | undefined, fallback: Polar): Polar {
+  return mark ? { angle: mark.angle, radius: mark.radius } : fallback;
+}
