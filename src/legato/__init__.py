@@ -56,7 +56,7 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'legato' has no attribute '{name}'")
-    import importlib
+    import importlib  # noqa: PLC0415 start-up time: `from legato import flow` loads one module
 
     value = getattr(importlib.import_module(home), name)
     globals()[name] = value

@@ -14,11 +14,16 @@ from legato.core.ids import uuid7
 _random = random.Random(secrets.randbits(128))
 
 
+def now() -> datetime:
+    """The time, as an aware UTC instant."""
+    return datetime.now(UTC)
+
+
 class SystemClock:
     """The machine's clock."""
 
     def now(self) -> datetime:
-        return datetime.now(UTC)
+        return now()
 
     def monotonic_s(self) -> float:
         return time.monotonic()

@@ -15,7 +15,7 @@ import select
 import signal
 import socket
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -49,7 +49,7 @@ class ForkServer:
     def serve(self) -> None:
         """Until the agent has hung up and the last child has ended."""
         while not self._hung_up or self._children:
-            sources = [self._wake] if self._hung_up else [self._wake, self._control]
+            sources: list[Any] = [self._wake] if self._hung_up else [self._wake, self._control]
             readable, _, _ = select.select(sources, [], [])
             if self._wake in readable:
                 with contextlib.suppress(BlockingIOError):
@@ -87,7 +87,7 @@ class ForkServer:
             os.setsid()
             self._control.close()
             _reseed_numpy()
-            from legato.sdk.entry import main
+            from legato.sdk.entry import main  # noqa: PLC0415 preloaded; found here so that the parent keeps no reference to its own copy
 
             code = main(claim)
         except SystemExit as end:
@@ -116,7 +116,7 @@ class ForkServer:
 
 
 def _reseed_numpy() -> None:
-    """numpy's global generator would give every child the same numbers once the parent has used it; `random` reseeds itself."""
+    """Numpy's global generator would give every child the same numbers once the parent has used it; `random` reseeds itself."""
     numpy = sys.modules.get("numpy")
     if numpy is not None:
         numpy.random.seed()

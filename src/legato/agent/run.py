@@ -28,7 +28,14 @@ def run_agent(
     The first signal lets runs that are going on finish, the second leaves them to finish by themselves.
     """
     agent = Agent(
-        store, queues=queues, home=settings.home, environ=environment_for_runs(settings), name=name, limit=limit, on_event=on_event, warm=warm
+        store,
+        queues=queues,
+        home=settings.home,
+        environ=environment_for_runs(settings),
+        name=name,
+        limit=limit,
+        on_event=on_event,
+        warm=warm,
     )
     if threading.current_thread() is threading.main_thread():
         for one in (signal.SIGINT, signal.SIGTERM):

@@ -265,7 +265,7 @@ class Deployment(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     @property
     def full_name(self) -> str:
-        """ "flow_name/name", which identifies a deployment everywhere."""
+        """What identifies a deployment everywhere: "flow_name/name"."""
         return f"{self.flow_name}/{self.name}"
 
 

@@ -133,7 +133,9 @@ def follow_the_table(f: Facts) -> Verdict | None:
     if f.run is None or f.run.state_type in FINAL or f.proposed.state.type in TRANSITIONS[f.run.state_type]:
         return None
     return _refuse(
-        f, "illegal_transition", f"{f.proposed.kind} run '{f.run.name}' cannot go {f.run.state_type.upper()} -> {f.proposed.state.type.upper()}"
+        f,
+        "illegal_transition",
+        f"{f.proposed.kind} run '{f.run.name}' cannot go {f.run.state_type.upper()} -> {f.proposed.state.type.upper()}",
     )
 
 
@@ -206,4 +208,3 @@ def state_after_crash(run: RunFacts, now: datetime) -> State | None:
 def _refuse(f: Facts, code: str, reason: str) -> Verdict:
     seq, attempt = (f.run.seq, f.run.attempt) if f.run else (0, 0)
     return Verdict(VerdictKind.REFUSED, seq=seq, attempt=attempt, code=code, reason=reason)
-

@@ -6,7 +6,7 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable, Generator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from legato.core.states import StateType
 
@@ -19,14 +19,17 @@ class Future(Generic[R]):
     `run_id` and `name` are the task run's. A future handed to another task makes that task wait for this one, and receive its value.
     """
 
-    __slots__ = ("__weakref__", "_blocked", "_callbacks", "_claim", "_context", "_event", "_exc", "_lock", "_seen", "_shell", "_state", "_tb", "_value", "_work", "name", "run_id")
+    __slots__ = (
+        *("__weakref__", "_callbacks", "_claim", "_event", "_exc", "_lock", "_state", "_tb", "_value", "_work"),
+        *("context", "name", "run_id", "seen", "wait_here"),
+    )
 
     def __init__(self, run_id: str, name: str, work: Callable[[], R]) -> None:
         self.run_id = run_id
         self.name = name
         self._work: Callable[[], R] | None = work
         self._claim = [None]
-        self._context: contextvars.Context | None = None
+        self.context: contextvars.Context | None = None
         self._lock = threading.Lock()
         self._event: threading.Event | None = None
         self._callbacks: list[Callable[[Future[R]], None]] = []
@@ -34,9 +37,8 @@ class Future(Generic[R]):
         self._value: Any = None
         self._exc: BaseException | None = None
         self._tb: Any = None
-        self._seen = False
-        self._blocked: Callable[[Future[R]], Any] | None = None
-        self._shell: Any = None
+        self.seen = False
+        self.wait_here: Callable[[Future[R]], Any] | None = None
 
     # -- for users
 
@@ -62,12 +64,15 @@ class Future(Generic[R]):
         """
         if not self.wait(timeout):
             raise TimeoutError(f"task run '{self.name}' did not end within {timeout:g} s")
-        return self._outcome(raise_on_failure)
+        if raise_on_failure or self._exc is None:
+            return self._outcome()
+        self.seen = True
+        return self._exc  # type: ignore[return-value]  # what raise_on_failure=False asks for
 
     def exception(self) -> BaseException | None:
         """What the task raised, or None. Waits for the end."""
         self.wait()
-        self._seen = True
+        self.seen = True
         return self._exc
 
     def add_done_callback(self, callback: Callable[[Future[R]], None]) -> None:
@@ -80,17 +85,10 @@ class Future(Generic[R]):
 
     def __await__(self) -> Generator[Any, None, R]:
         if self._state is None:
-            import asyncio  # start-up time: sync flows never need it
+            from legato.engine.aio import ended  # noqa: PLC0415 start-up time: asyncio is loaded by flows that use it
 
-            loop = asyncio.get_running_loop()
-            waiter = loop.create_future()
-
-            def wake(_: Future[R]) -> None:
-                loop.call_soon_threadsafe(lambda: waiter.done() or waiter.set_result(None))
-
-            self.add_done_callback(wake)
-            yield from waiter
-        return self._outcome(True)
+            yield from ended(self).__await__()
+        return self._outcome()
 
     def __repr__(self) -> str:
         return f"<Future of task run '{self.name}': {self.state}>"
@@ -110,7 +108,7 @@ class Future(Generic[R]):
         work, self._work = self._work, None
         assert work is not None, "run without claim"
         try:
-            value = self._context.copy().run(work) if self._context is not None else work()
+            value = self.context.run(work) if self.context is not None else work()
         except BaseException as exc:  # noqa: BLE001 handed to whoever asks for the result
             self.fail(exc)
         else:
@@ -127,16 +125,17 @@ class Future(Generic[R]):
     @property
     def unseen_failure(self) -> bool:
         """Whether it failed and nobody has asked."""
-        return self._exc is not None and not self._seen
+        return self._exc is not None and not self.seen
 
-    def mark_seen(self) -> None:
-        """A failure of this one is dealt with by somebody."""
-        self._seen = True
+    @property
+    def failure(self) -> BaseException | None:
+        """What it raised, as far as it is known here; asking does not count as having dealt with it."""
+        return self._exc
 
     def _end(self, state: StateType) -> None:
         with self._lock:
             self._state = state
-            self._context = None
+            self.context = None
             callbacks, self._callbacks = self._callbacks, []
             event = self._event
         if event is not None:
@@ -144,13 +143,11 @@ class Future(Generic[R]):
         for callback in callbacks:
             callback(self)
 
-    def _outcome(self, raise_on_failure: bool) -> Any:
-        if self._exc is None:
-            return self._value
-        self._seen = True
-        if raise_on_failure:
+    def _outcome(self) -> R:
+        if self._exc is not None:
+            self.seen = True
             raise self._exc.with_traceback(self._tb)
-        return self._exc
+        return cast("R", self._value)
 
     def _wait(self, timeout: float | None) -> None:
         with self._lock:
@@ -158,8 +155,8 @@ class Future(Generic[R]):
                 return
             if self._event is None:
                 self._event = threading.Event()
-        if self._blocked is not None and timeout is None:
-            self._blocked(self)
+        if self.wait_here is not None and timeout is None:
+            self.wait_here(self)
             return
         _interruptible(self._event, timeout)
 

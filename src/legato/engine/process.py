@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Protocol
@@ -19,7 +19,7 @@ from legato.engine.results import BlobStore
 from legato.engine.script import CANCEL
 from legato.store.outbox import Outbox, drain_spools
 from legato.store.port import RunStore
-from legato.system import randomness
+from legato.system import now, randomness
 
 LEASE_S = 30.0
 """How long a run lives without a sign of life. With the reaper's period this bounds how long a dead run looks alive (G8: 45 s)."""
@@ -115,7 +115,7 @@ class Engine:
 
     def lease_until(self) -> datetime:
         """When a lease taken now runs out."""
-        return datetime.now(UTC) + timedelta(seconds=LEASE_S)
+        return now() + timedelta(seconds=LEASE_S)
 
     def _run_beats(self) -> None:
         while not self._closed.wait(BEAT_EVERY_S):

@@ -62,7 +62,9 @@ def load(result: Result, blobs: BlobStore) -> Any:
     try:
         return msgspec.json.decode(data) if result.serializer == "json" else pickle.loads(data)  # noqa: S301 written by this user's own flows
     except (ImportError, AttributeError) as error:
-        raise ResultMissing(f"a stored {result.type} cannot be read here: {error}", hint="the module it was made with must be importable") from error
+        raise ResultMissing(
+            f"a stored {result.type} cannot be read here: {error}", hint="the module it was made with must be importable"
+        ) from error
 
 
 def preview_of(value: Any) -> str:
@@ -99,4 +101,4 @@ def _is_plain(value: Any, depth: int) -> bool:
         return False
     if kind is list:
         return all(_is_plain(item, depth - 1) for item in value)
-    return kind is dict and all(type(key) is str and _is_plain(item, depth - 1) for key, item in value.items())
+    return bool(kind is dict) and all(type(key) is str and _is_plain(item, depth - 1) for key, item in value.items())

@@ -107,7 +107,7 @@ def run_task(policy: Policy) -> Script:
             value = yield CALL
         except Stop as stop:
             raise (yield from _stopped(stop, policy, "task")) from None
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 what user code raised; the policy decides what it means
             attempt = yield from _failed(exc, policy, attempt, gate=False)
         else:
             if policy.persist:
@@ -129,11 +129,13 @@ def run_flow(policy: Policy) -> Script:
             value = yield CALL
             unseen = yield SETTLE
             if unseen:
-                raise UpstreamFailed(_unseen(unseen), hint="ask for their results (future.result()), or submit with allow_failure to let them fail")
+                raise UpstreamFailed(
+                    _unseen(unseen), hint="ask for their results (future.result()), or submit with allow_failure to let them fail"
+                )
         except Stop as stop:
             yield SETTLE
             raise (yield from _stopped(stop, policy, "flow")) from None
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 what user code raised; the policy decides what it means
             yield SETTLE
             attempt = yield from _failed(exc, policy, attempt, gate=True)
         else:

@@ -11,7 +11,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -21,18 +21,14 @@ from legato.core.records import FlowRun, Result, RunKind, TaskRun, Transition, V
 from legato.core.states import FINAL, SCHEDULED, State
 from legato.engine import results
 from legato.engine.process import Engine
-from legato.engine.script import Call, Draw, Instruction, Load, Policy, Propose, Save, Settle, Sleep, Stop
-from legato.engine.stops import AsyncRegion, Region, call_with_timeout
+from legato.engine.script import Call, Draw, Instruction, Load, Policy, Propose, Save, Sleep, Stop
+from legato.engine.stops import Region, call_with_timeout
 from legato.engine.tracebacks import error_detail
+from legato.system import now
 
 if TYPE_CHECKING:
-    import asyncio
-
     from legato.engine.futures import Future
 
-# asyncio is imported where it is used: it alone costs three times the start of an interpreter, and sync flows never need it
-
-_now = datetime.now
 _TRACKED_STRONGLY = 256
 """How many plain containers a flow remembers as some task's value. Others are remembered weakly, for as long as they live."""
 
@@ -47,6 +43,20 @@ class TaskRunner(Protocol):
     def submit(self, future: Future[Any]) -> None:
         """Have `future.claim` and `future.run` called, soon, on some thread."""
         ...
+
+    def close(self) -> None: ...
+
+
+class Stoppable(Protocol):
+    """A stretch of user code that can be ended from outside."""
+
+    def stop(self, reason: str) -> None: ...
+
+
+class Background(Protocol):
+    """Where a sync flow's async tasks run (`aio.BackgroundLoop`)."""
+
+    def start(self, coroutine: Coroutine[Any, Any, Any], context: contextvars.Context) -> None: ...
 
     def close(self) -> None: ...
 
@@ -69,14 +79,13 @@ class Shell:
         self.seq = 0
         self.attempt = 1
         self.state: State | None = None
-        self.region: Region | AsyncRegion | None = None
+        self.region: Stoppable | None = None
         self.outer: Region | None = None
 
     def perform(self, i: Instruction) -> Any:
-        kind = type(i)
-        if kind is Propose:
-            return self.propose(i)  # type: ignore[arg-type] told apart by the line above
-        if kind is Call:
+        if isinstance(i, Propose):
+            return self.propose(i)
+        if isinstance(i, Call):
             return self.call()
         if isinstance(i, Sleep):
             return self.sleep(i.seconds)
@@ -87,25 +96,6 @@ class Shell:
         if isinstance(i, Load):
             return results.load(i.result, self.engine.blobs)
         return self.settle(i)
-
-    async def aperform(self, i: Instruction) -> Any:
-        import asyncio
-
-        if isinstance(i, Propose):
-            transition = self.transition(i)
-            if not i.gate:
-                self.engine.outbox.add(transition)
-                return None
-            return self.taken(transition, await asyncio.shield(asyncio.to_thread(self.engine.gate, transition)))
-        if isinstance(i, Call):
-            return await self.acall()
-        if isinstance(i, Sleep):
-            return await asyncio.sleep(i.seconds)
-        if isinstance(i, Settle):
-            return await self.asettle(i)
-        if isinstance(i, Save):
-            return await asyncio.to_thread(self.save, i.value)
-        return self.perform(i)
 
     # -- states
 
@@ -118,7 +108,7 @@ class Shell:
 
     def transition(self, i: Propose) -> Transition:
         """The next transition of this run. The first one carries the run's record."""
-        at = _now(UTC)
+        at = now()
         self.seq = seq = self.seq + 1
         fence = self.flow.attempt
         if i.name == "Retrying":
@@ -155,14 +145,6 @@ class Shell:
         finally:
             CURRENT.reset(token)
 
-    async def acall(self) -> Any:
-        region = self.region = AsyncRegion()
-        token = CURRENT.set(self)
-        try:
-            return await region.call(self.fn, self.args, self.kwargs, self.policy.timeout_s)
-        finally:
-            CURRENT.reset(token)
-
     def stop(self, reason: str) -> None:
         """End the user's code from outside."""
         if self.region is not None:
@@ -176,9 +158,6 @@ class Shell:
         return results.save(value, self.engine.blobs)
 
     def settle(self, i: Instruction) -> Any:
-        raise NotImplementedError(i)
-
-    async def asettle(self, i: Instruction) -> Any:
         raise NotImplementedError(i)
 
 
@@ -254,12 +233,6 @@ class TaskShell(Shell):
             self.flow.made(value, self.run_id)
         return value
 
-    async def acall(self) -> Any:
-        value = await super().acall()
-        if type(value) not in _UNTRACKED:
-            self.flow.made(value, self.run_id)
-        return value
-
 
 class FlowShell(Shell):
     """One flow run, and what its tasks share: names, the runner, the futures not yet settled, and who made which value."""
@@ -291,7 +264,7 @@ class FlowShell(Shell):
         self._counters: dict[str, itertools.count[int]] = {}
         self._makers: dict[int, tuple[Any, str]] = {}
         self._kept: deque[int] = deque()
-        self._background: BackgroundLoop | None = None
+        self.background: Background | None = None
         self._shells: weakref.WeakSet[TaskShell] = weakref.WeakSet()
 
     def record(self, state: State) -> tuple[FlowRun | None, TaskRun | None]:
@@ -346,13 +319,6 @@ class FlowShell(Shell):
             self._runner = self._make_runner()
         return self._runner
 
-    @property
-    def background(self) -> BackgroundLoop:
-        """The loop on which a sync flow's submitted async tasks run, made when it is first wanted."""
-        if self._background is None:
-            self._background = BackgroundLoop()
-        return self._background
-
     def opened(self, future: Future[Any], shell: TaskShell) -> None:
         """A task was submitted: the flow does not end before it."""
         self._open.add(future)
@@ -365,26 +331,22 @@ class FlowShell(Shell):
         self._open.discard(future)
 
     def settle(self, i: Instruction) -> list[str]:  # noqa: ARG002 the performer's signature
-        while self._open:
-            for future in list(self._open):
-                future.wait()
-        return self._unseen()
+        while (future := self.an_open_future()) is not None:
+            future.wait()
+        return self.unseen_failures()
 
-    async def asettle(self, i: Instruction) -> list[str]:  # noqa: ARG002 the performer's signature
-        import asyncio
+    def an_open_future(self) -> Future[Any] | None:
+        """One of the submitted tasks that have not ended."""
+        while True:
+            try:
+                return next(iter(self._open), None)
+            except RuntimeError:  # another thread has just ended one
+                continue
 
-        loop = asyncio.get_running_loop()
-        while self._open:
-            ended = loop.create_future()
-            future = next(iter(self._open))
-            future.add_done_callback(lambda _, ended=ended: loop.call_soon_threadsafe(lambda: ended.done() or ended.set_result(None)))
-            await ended
-        return self._unseen()
-
-    def _unseen(self) -> list[str]:
+    def unseen_failures(self) -> list[str]:
         """Names of failed tasks that nobody asked about. One whose failure another task or the flow has met is not repeated."""
         failed, self._failed = self._failed, []
-        return [future.name for future in failed if future.unseen_failure and not isinstance(future.exception(), UpstreamFailed)]
+        return [future.name for future in failed if future.unseen_failure and not isinstance(future.failure, UpstreamFailed)]
 
     def stop(self, reason: str) -> None:
         super().stop(reason)
@@ -395,35 +357,6 @@ class FlowShell(Shell):
         """Let go of threads and the loop. The run has ended."""
         if self._runner is not None:
             self._runner.close()
-        if self._background is not None:
-            self._background.close()
+        if self.background is not None:
+            self.background.close()
         self._makers.clear()
-
-
-class BackgroundLoop:
-    """An event loop on a thread of its own."""
-
-    def __init__(self) -> None:
-        import asyncio
-        import threading
-
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="legato-async-tasks", daemon=True)
-        self._thread.start()
-
-    def start(self, coroutine: Coroutine[Any, Any, Any], context: contextvars.Context) -> None:
-        """Run a coroutine there, in `context`."""
-        self._loop.call_soon_threadsafe(lambda: self._keep(self._loop.create_task(coroutine, context=context)))
-
-    def _keep(self, task: asyncio.Task[Any]) -> None:
-        _background_tasks.add(task)
-        task.add_done_callback(_background_tasks.discard)
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
-        if not self._thread.is_alive():
-            self._loop.close()
-
-
-_background_tasks: set[asyncio.Task[Any]] = set()

@@ -1,10 +1,10 @@
-"""Ending a call from outside: timeouts and cancellation of sync and async user code.
+"""Ending a call from outside: timeouts and cancellation of sync user code (async code: `aio.AsyncRegion`).
 
 A `Region` is one stretch of user code. It holds a token; whoever pops it first wins: the code that leaves, or the one who wants it to stop.
 So an asynchronous exception never lands in the engine's own lines (without the token it did in one of five tries).
 
 The main thread is reached by a signal (at once, even in a sleep), other threads by an exception that CPython raises at their next
-bytecode: a thread blocked in C stops when it returns. Coroutines are cancelled on their loop.
+bytecode: a thread blocked in C stops when it returns.
 """
 
 from __future__ import annotations
@@ -16,12 +16,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from legato.engine.script import TIMEOUT, Stop
-
-if TYPE_CHECKING:
-    import asyncio
 
 _SPIN_S = 0.0005
 _PATIENCE_S = 1.0
@@ -64,12 +61,15 @@ class Region:
 
     def step_in(self) -> None:
         """User code begins, or goes on after a call into the engine."""
-        if self.reason is not None:
-            self._sent = False
-            raise Stop(self.reason)
+        self._check()
         self._token.append(None)
         if self.reason is not None:  # a wish that came between the lines above: take the token back, or the Stop that is on its way
             self.step_out()
+            self._check()
+
+    def _check(self) -> None:
+        if self.reason is not None:
+            self._sent = False
             raise Stop(self.reason)
 
     @property
@@ -106,61 +106,45 @@ class Region:
         _raise_in(self._thread, self)
 
 
-class AsyncRegion:
-    """A stretch of async user code: the asyncio task that runs it."""
-
-    __slots__ = ("_loop", "_task", "reason")
+class _MainThread:
+    """How regions of the main thread are reached: a signal handler, installed while a flow runs there."""
 
     def __init__(self) -> None:
-        self.reason: str | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._task: asyncio.Task[Any] | None = None
+        self._owners = 0
+        self._target: Region | None = None
 
-    async def call(self, fn: Callable[..., Any], args: Any, kwargs: Any, timeout_s: float | None) -> Any:
-        """Await `fn` as this region. Raises `Stop` with its reason when it was stopped or took longer than `timeout_s`."""
-        import asyncio  # start-up time: sync flows never need it
+    def reach(self, region: Region) -> bool:
+        """Raise `Stop` in the main thread; false when no flow runs there, or the platform has no such signal."""
+        if self._owners == 0 or _SIGNAL is None:
+            return False
+        self._target = region
+        signal.pthread_kill(threading.main_thread().ident or 0, _SIGNAL)
+        return True
 
-        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
-        if self.reason is not None:
-            raise Stop(self.reason)
+    def on_signal(self, signum: int, frame: object) -> None:  # noqa: ARG002 the signal module's signature
+        region, self._target = self._target, None
+        if region is not None and region.reason is not None:
+            raise Stop(region.reason)
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        before = signal.signal(_SIGNAL, self.on_signal) if self._owners == 0 and _SIGNAL is not None else None
+        self._owners += 1
         try:
-            if timeout_s is None:
-                return await fn(*args, **kwargs)
-            async with asyncio.timeout(timeout_s) as limit:
-                return await fn(*args, **kwargs)
-        except asyncio.CancelledError:
-            if self.reason is None:
-                raise
-            if self._task is not None:
-                self._task.uncancel()
-            raise Stop(self.reason) from None
-        except TimeoutError:
-            if timeout_s is not None and limit.expired():
-                raise Stop(TIMEOUT) from None
-            raise
+            yield
         finally:
-            self._task = None
-
-    def stop(self, reason: str) -> None:
-        """Ask for it to end, from any thread."""
-        if self.reason is None:
-            self.reason = reason
-            task, loop = self._task, self._loop
-            if task is not None and loop is not None and not loop.is_closed():
-                loop.call_soon_threadsafe(task.cancel)
+            self._owners -= 1
+            if self._owners == 0 and _SIGNAL is not None:
+                signal.signal(_SIGNAL, before)
 
 
-_main_target: Region | None = None
-_handler_owners = 0
+_main = _MainThread()
 
 
 def _raise_in(thread: int, region: Region) -> None:
-    global _main_target
-    if thread == threading.main_thread().ident and _handler_owners and _SIGNAL is not None:
-        _main_target = region
-        signal.pthread_kill(thread, _SIGNAL)
+    if thread == threading.main_thread().ident and _main.reach(region):
         return
-    import ctypes  # start-up time: wanted only when something must be stopped
+    import ctypes  # noqa: PLC0415 start-up time: wanted only when something must be stopped
 
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(_StopNow))
 
@@ -172,29 +156,14 @@ class _StopNow(Stop):
         super().__init__("")
 
 
-def _on_signal(signum: int, frame: object) -> None:  # noqa: ARG001 the signal module's signature
-    global _main_target
-    region, _main_target = _main_target, None
-    if region is not None and region.reason is not None:
-        raise Stop(region.reason)
-
-
 @contextmanager
 def main_thread_stops() -> Iterator[None]:
     """While a flow runs on the main thread, let its regions be stopped by a signal; the user's own handler comes back afterwards."""
-    global _handler_owners
-    if _SIGNAL is None or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is threading.main_thread():
+        with _main.owned():
+            yield
+    else:
         yield
-        return
-    if _handler_owners == 0:
-        before = signal.signal(_SIGNAL, _on_signal)
-    _handler_owners += 1
-    try:
-        yield
-    finally:
-        _handler_owners -= 1
-        if _handler_owners == 0:
-            signal.signal(_SIGNAL, before)
 
 
 class _Watcher:

@@ -123,7 +123,9 @@ class WarmParent:
         self._packages = _packages_stamp(python)
         self._python = python
         command = [python, "-m", "legato.agent.forkserver", str(theirs.fileno())]
-        self._child = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=dict(environ), stdin=subprocess.DEVNULL, start_new_session=True)
+        self._child = subprocess.Popen(
+            command, pass_fds=[theirs.fileno()], env=dict(environ), stdin=subprocess.DEVNULL, start_new_session=True
+        )
         theirs.close()
         threading.Thread(target=self._read, name="legato-warm-parent", daemon=True).start()
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-import time
+
+from legato.system import now
 
 _COLOURS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
@@ -12,8 +13,7 @@ LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 
 def line(level: str, who: str, message: str) -> None:
     """Write one line, in colour on a terminal (NO_COLOR and FORCE_COLOR are honoured)."""
-    now = time.time()
-    stamp = time.strftime("%H:%M:%S", time.localtime(now)) + f".{int(now * 1000) % 1000:03d}"
+    stamp = f"{now().astimezone():%H:%M:%S.%f}"[:-3]
     text = f"{stamp} | {level:<7} | {who} - {message}"
     colour = _COLOURS.get(level)
     if colour and wants_colour():

@@ -6,7 +6,6 @@ import contextvars
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from legato.core.caching import cache_key, hash_inputs
@@ -15,7 +14,7 @@ from legato.core.names import readable_name
 from legato.core.records import FlowRun
 from legato.core.retry import RetryPolicy
 from legato.core.states import FAILED, FINAL, PENDING, RUNNING, State, StateType
-from legato.engine.drive import adrive, drive
+from legato.engine.drive import drive
 from legato.engine.futures import Future
 from legato.engine.process import Engine
 from legato.engine.script import Policy, Propose, Stop, run_flow, run_task
@@ -27,12 +26,12 @@ from legato.sdk.flows import Flow
 from legato.sdk.parameters import Signature, plain_parameters
 from legato.sdk.process import current_engine, current_settings
 from legato.sdk.tasks import AllowFailure, Task, Unmapped
-from legato.system import new_id
+from legato.system import new_id, now
 
 if TYPE_CHECKING:
     from legato.engine.shell import TaskRunner
 
-__all__ = ["CURRENT", "acall_flow", "acall_task", "call_flow", "call_task", "map_task", "relink", "submit_task"]
+__all__ = ["CURRENT", "call_flow", "call_task", "map_task", "relink", "submit_task"]
 
 _PLAIN = (type(None), bool, int, float, str, bytes)
 _PENDING = Propose(PENDING, "Pending")
@@ -43,7 +42,7 @@ class RunState:
     """How a run ended, as `return_state=True` gives it."""
 
     def __init__(self, shell: Shell, value: Any, exc: BaseException | None) -> None:
-        state = shell.state or State(FAILED, "Failed", datetime.now(UTC))
+        state = shell.state or State(FAILED, "Failed", now())
         self.type: StateType = state.type
         self.name = state.name
         self.message = state.message
@@ -109,7 +108,9 @@ class Compiled:
 
 def _policy(options: Mapping[str, Any], *, persist: bool, gated: bool = False) -> Policy:
     delay = options.get("retry_delay_seconds", 0)
-    retry = RetryPolicy(options.get("retries", 0), tuple(delay) if isinstance(delay, list) else delay, options.get("retry_jitter_factor", 0))
+    retry = RetryPolicy(
+        options.get("retries", 0), tuple(delay) if isinstance(delay, list) else delay, options.get("retry_jitter_factor", 0)
+    )
     timeout = options.get("timeout_seconds")
     return Policy(retry, options.get("retry_condition_fn"), persist, gated, None if timeout is None else float(timeout))
 
@@ -185,12 +186,12 @@ class Arguments:
             if future.state is not StateType.COMPLETED:
                 if id(future) not in self.tolerated:
                     raise _upstream_failed(future)
-                future.mark_seen()
+                future.seen = True
         return tuple(_valued(value) for value in self.args), {name: _valued(value) for name, value in self.kwargs.items()}
 
 
 def _upstream_failed(future: Future[Any]) -> UpstreamFailed:
-    exc = future._exc  # not `exception()`: that the one below could not start does not mean that somebody has dealt with this failure
+    exc = future.failure  # not `exception()`: that the one below could not start does not mean that somebody has dealt with this failure
     error = UpstreamFailed(f"task run '{future.name}' did not complete: {type(exc).__name__}: {exc}")
     error.__cause__ = exc
     return error
@@ -216,7 +217,8 @@ def _valued(value: Any) -> Any:
 # ---------------------------------------------------------------------- tasks
 
 
-def _task_shell(task: Task[Any, Any], flow: FlowShell, arguments: Arguments) -> TaskShell:
+def task_shell(task: Task[Any, Any], flow: FlowShell, arguments: Arguments) -> TaskShell:
+    """The shell of a new task run."""
     compiled = _compiled(task)
     shell = TaskShell(
         flow,
@@ -234,13 +236,13 @@ def _task_shell(task: Task[Any, Any], flow: FlowShell, arguments: Arguments) -> 
     if compiled.log_prints is not None:
         shell.log_prints = compiled.log_prints
     if shell.log_prints:
-        from legato.sdk.logging import patch_print  # start-up time: the logging module is wanted only by runs that log
+        from legato.sdk.logging import patch_print  # noqa: PLC0415 start-up time: the logging module is wanted only by runs that log
 
         patch_print()
     return shell
 
 
-def _make_ready(shell: TaskShell, task: Task[Any, Any], arguments: Arguments) -> None:
+def make_ready(shell: TaskShell, task: Task[Any, Any], arguments: Arguments) -> None:
     """Put values in place of futures, and find the cache key. A failed upstream is recorded before it is raised."""
     try:
         shell.args, shell.kwargs = arguments.settled()
@@ -253,7 +255,7 @@ def _make_ready(shell: TaskShell, task: Task[Any, Any], arguments: Arguments) ->
         raise
 
 
-def _taken_out(kwargs: dict[str, Any]) -> tuple[Any, bool]:
+def taken_out(kwargs: dict[str, Any]) -> tuple[Any, bool]:
     """The call's own options among the keyword arguments: wait_for and return_state."""
     return kwargs.pop("wait_for", None), kwargs.pop("return_state", False)
 
@@ -262,14 +264,14 @@ def call_task(task: Task[Any, Any], parent: Shell, args: Sequence[Any], kwargs: 
     """Run a task here and now."""
     region = leave_user_code(parent)
     try:
-        wait_for, return_state = _taken_out(kwargs) if kwargs else (None, False)
+        wait_for, return_state = taken_out(kwargs) if kwargs else (None, False)
         arguments = Arguments(parent.flow, args, kwargs)
         if wait_for:
             arguments.wait_for(wait_for)
-        shell = _task_shell(task, parent.flow, arguments)
+        shell = task_shell(task, parent.flow, arguments)
         shell.outer = region
         if return_state:
-            return _state_of(shell, lambda: _run_task(shell, task, arguments))
+            return state_of(shell, lambda: _run_task(shell, task, arguments))
         return _run_task(shell, task, arguments)
     finally:
         enter_user_code(region)
@@ -277,11 +279,12 @@ def call_task(task: Task[Any, Any], parent: Shell, args: Sequence[Any], kwargs: 
 
 def _run_task(shell: TaskShell, task: Task[Any, Any], arguments: Arguments) -> Any:
     if arguments.futures or shell.policy.gated:
-        _make_ready(shell, task, arguments)
+        make_ready(shell, task, arguments)
     return drive(run_task(shell.policy), shell)
 
 
-def _state_of(shell: Shell, run: Callable[[], Any]) -> RunState:
+def state_of(shell: Shell, run: Callable[[], Any]) -> RunState:
+    """How a run ended, with its failure as a value."""
     try:
         value = run()
     except Exception as exc:  # noqa: BLE001 it is what the caller asked to have as a value
@@ -290,111 +293,47 @@ def _state_of(shell: Shell, run: Callable[[], Any]) -> RunState:
     return RunState(shell, value, None)
 
 
-async def acall_task(task: Task[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """Run an async task on this loop."""
-    wait_for, return_state = _taken_out(kwargs) if kwargs else (None, False)
-    arguments = Arguments(parent.flow, args, kwargs)
-    arguments.wait_for(wait_for)
-    shell = _task_shell(task, parent.flow, arguments)
-    try:
-        value = await _arun_task(shell, task, arguments)
-    except Exception as exc:
-        relink(exc)
-        if return_state:
-            return RunState(shell, None, exc)
-        raise
-    return RunState(shell, value, None) if return_state else value
-
-
-async def _arun_task(shell: TaskShell, task: Task[Any, Any], arguments: Arguments) -> Any:
-    for future in arguments.futures:
-        await _ended(future)
-    _make_ready(shell, task, arguments)
-    return await adrive(run_task(shell.policy), shell)
-
-
-async def _ended(future: Future[Any]) -> None:
-    if not future.done():
-        import asyncio
-
-        loop = asyncio.get_running_loop()
-        waiter = loop.create_future()
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(lambda: waiter.done() or waiter.set_result(None)))
-        await waiter
-
-
 def submit_task(task: Task[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Hand a task to the flow's task runner."""
     parent = CURRENT.get()
     if parent is None:
-        raise UsageError(f"task '{task.name}' was submitted outside a flow", hint="call it inside a function with @flow, or call it directly")
+        raise UsageError(
+            f"task '{task.name}' was submitted outside a flow", hint="call it inside a function with @flow, or call it directly"
+        )
     region = leave_user_code(parent)
     try:
-        wait_for, return_state = _taken_out(kwargs) if kwargs else (None, False)
+        wait_for, return_state = taken_out(kwargs) if kwargs else (None, False)
         arguments = Arguments(parent.flow, args, kwargs)
         arguments.wait_for(wait_for)
-        future = _submit(task, parent, arguments)
+        shell = task_shell(task, parent.flow, arguments)
+        future = _submit(shell, task, arguments)
     finally:
         enter_user_code(region)
-    if return_state:
-        future.wait()
-        return RunState(future._shell, future._value, future.exception())  # type: ignore[attr-defined] set by _submit
-    return future
+    return state_of(shell, future.result) if return_state else future
 
 
-def _submit(task: Task[Any, Any], parent: Shell, arguments: Arguments) -> Future[Any]:
-    flow = parent.flow
-    shell = _task_shell(task, flow, arguments)
+def _submit(shell: TaskShell, task: Task[Any, Any], arguments: Arguments) -> Future[Any]:
+    flow = shell.flow
     shell.propose(_PENDING)
-    context = contextvars.copy_context()
     if task.is_async:
-        future: Future[Any] = Future(shell.run_id, shell.name, lambda: None)
-        future.claim()
-        flow.opened(future, shell)
-        _start_async(_into(future, _arun_task(shell, task, arguments)), parent, context)
-    else:
-        future = Future(shell.run_id, shell.name, lambda: _run_submitted(shell, task, arguments))
-        future._context = context
-        flow.opened(future, shell)
-        _when_ended(arguments.futures, lambda: flow.runner.submit(future))
-    future._shell = shell
+        from legato.sdk.acalls import submit_async  # noqa: PLC0415 start-up time: asyncio is loaded by flows that use it
+
+        return submit_async(shell, task, arguments)
+    future: Future[Any] = Future(shell.run_id, shell.name, lambda: _run_submitted(shell, task, arguments))
+    future.context = contextvars.copy_context()
+    flow.opened(future, shell)
+    _when_ended(arguments.futures, lambda: flow.runner.submit(future))
     return future
 
 
 def _run_submitted(shell: TaskShell, task: Task[Any, Any], arguments: Arguments) -> Any:
     if arguments.futures or shell.policy.gated:
-        _make_ready(shell, task, arguments)
+        make_ready(shell, task, arguments)
     try:
         return drive(run_task(shell.policy), shell)
     except Exception as exc:
         relink(exc)
         raise
-
-
-async def _into(future: Future[Any], coroutine: Any) -> None:
-    try:
-        value = await coroutine
-    except BaseException as exc:  # noqa: BLE001 handed to whoever asks for the result
-        future.fail(exc)
-    else:
-        future.finish(value)
-
-
-def _start_async(coroutine: Any, parent: Shell, context: contextvars.Context) -> None:
-    """On the loop that runs here, if one does; else on the flow's own."""
-    import asyncio
-
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        parent.flow.background.start(coroutine, context)
-    else:
-        task = loop.create_task(coroutine, context=context)
-        _running.add(task)
-        task.add_done_callback(_running.discard)
-
-
-_running: set[Any] = set()
 
 
 def _when_ended(futures: Sequence[Future[Any]], start: Callable[[], None]) -> None:
@@ -418,7 +357,7 @@ def _when_ended(futures: Sequence[Future[Any]], start: Callable[[], None]) -> No
 
 def map_task(task: Task[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> list[Future[Any]]:
     """Submit a task once for each element of its iterable arguments."""
-    wait_for, _ = _taken_out(kwargs)
+    wait_for, _ = taken_out(kwargs)
     named: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
     mapped = {name: list(value.result() if isinstance(value, Future) else value) for name, value in named.items() if _is_mapped(value)}
     if not mapped:
@@ -426,7 +365,9 @@ def map_task(task: Task[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) 
     lengths = {len(values) for values in mapped.values()}
     if len(lengths) > 1:
         given = ", ".join(f"{name}: {len(values)}" for name, values in mapped.items())
-        raise UsageError(f"task '{task.name}'.map(...) was given lists of different lengths ({given})", hint="wrap constants in unmapped(...)")
+        raise UsageError(
+            f"task '{task.name}'.map(...) was given lists of different lengths ({given})", hint="wrap constants in unmapped(...)"
+        )
     futures = []
     for i in range(lengths.pop()):
         one = {name: mapped[name][i] if name in mapped else _whole(value) for name, value in named.items()}
@@ -464,7 +405,7 @@ class CompiledFlow:
         """The flow's task runner, started."""
         chosen = self.flow.options.get("task_runner")
         if chosen is None:
-            from legato.task_runners.threads import ThreadTaskRunner
+            from legato.task_runners.threads import ThreadTaskRunner  # noqa: PLC0415 start-up time: flows that submit nothing need no runner
 
             chosen = ThreadTaskRunner()
         started: TaskRunner = (chosen() if isinstance(chosen, type) else chosen).start()
@@ -483,7 +424,9 @@ class CompiledFlow:
         try:
             return str(template() if callable(template) else template.format(**{"flow_name": self.flow.name, **parameters}))
         except (KeyError, IndexError, AttributeError) as error:
-            raise ParameterError(f"flow_run_name {template!r} cannot be filled: {error}", hint=f"it may name {', '.join(parameters)}") from None
+            raise ParameterError(
+                f"flow_run_name {template!r} cannot be filled: {error}", hint=f"it may name {', '.join(parameters)}"
+            ) from None
 
 
 def compiled_flow(flow: Flow[Any, Any]) -> CompiledFlow:
@@ -498,31 +441,17 @@ def call_flow(flow: Flow[Any, Any], args: Sequence[Any], kwargs: dict[str, Any])
     parent = CURRENT.get()
     region = leave_user_code(parent)
     try:
-        wait_for, return_state = _taken_out(kwargs) if kwargs else (None, False)
-        shell = _new_flow_shell(flow, parent, args, kwargs, wait_for)
+        wait_for, return_state = taken_out(kwargs) if kwargs else (None, False)
+        shell = new_flow_shell(flow, parent, args, kwargs, wait_for)
         shell.outer = region
         if return_state:
-            return _state_of(shell, lambda: run_shell(shell, shell.policy))
-        return run_shell(shell, shell.policy)
+            return state_of(shell, lambda: run_shell(shell))
+        return run_shell(shell)
     finally:
         enter_user_code(region)
 
 
-async def acall_flow(flow: Flow[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """Run an async flow on this loop."""
-    wait_for, return_state = _taken_out(kwargs) if kwargs else (None, False)
-    shell = _new_flow_shell(flow, CURRENT.get(), args, kwargs, wait_for)
-    try:
-        value = await arun_shell(shell, shell.policy)
-    except Exception as exc:
-        relink(exc)
-        if return_state:
-            return RunState(shell, None, exc)
-        raise
-    return RunState(shell, value, None) if return_state else value
-
-
-def _new_flow_shell(flow: Flow[Any, Any], parent: Shell | None, args: Sequence[Any], kwargs: dict[str, Any], wait_for: Any) -> FlowShell:
+def new_flow_shell(flow: Flow[Any, Any], parent: Shell | None, args: Sequence[Any], kwargs: dict[str, Any], wait_for: Any) -> FlowShell:
     compiled = compiled_flow(flow)
     engine = parent.engine if parent is not None else current_engine()
     upstream: tuple[str, ...] = ()
@@ -532,15 +461,15 @@ def _new_flow_shell(flow: Flow[Any, Any], parent: Shell | None, args: Sequence[A
         args, kwargs = arguments.settled()
         upstream = tuple(arguments.upstream)
     parameters = compiled.parameters(args, kwargs)
-    now = datetime.now(UTC)
+    at = now()
     run = FlowRun(
         id=new_id(),
         flow_name=flow.name,
         name=compiled.run_name(parameters, engine),
-        state=State(RUNNING, "Running", now),
+        state=State(RUNNING, "Running", at),
         attempt=1,
-        created_at=now,
-        expected_start_at=now,
+        created_at=at,
+        expected_start_at=at,
         parameters=plain_parameters(parameters),
         tags=compiled.tags,
         trigger="script" if parent is None else f"called by {parent.name}",
@@ -575,32 +504,22 @@ def flow_shell(flow: Flow[Any, Any], engine: Engine, run: FlowRun, parameters: M
     return shell
 
 
-def run_shell(shell: FlowShell, policy: Policy) -> Any:
+def run_shell(shell: FlowShell) -> Any:
     """Drive a flow run to its end, saying on the console when it begins and how it ended."""
-    began = _begin(shell)
+    began = begin(shell)
     try:
         with main_thread_stops():
-            return drive(run_flow(policy), shell)
+            return drive(run_flow(shell.policy), shell)
     except Stop as stop:
-        raise _fenced(shell, stop) from None
+        raise fenced(shell, stop) from None
     finally:
-        _end(shell, began)
+        end(shell, began)
 
 
-async def arun_shell(shell: FlowShell, policy: Policy) -> Any:
-    """The same on an event loop."""
-    began = _begin(shell)
-    try:
-        return await adrive(run_flow(policy), shell)
-    except Stop as stop:
-        raise _fenced(shell, stop) from None
-    finally:
-        _end(shell, began)
-
-
-def _begin(shell: FlowShell) -> float:
+def begin(shell: FlowShell) -> float:
+    """Take up a flow run: its signs of life begin. Returns the monotonic time."""
     if shell.log_prints:
-        from legato.sdk.logging import patch_print  # start-up time: the logging module is wanted only by runs that log
+        from legato.sdk.logging import patch_print  # noqa: PLC0415 start-up time: the logging module is wanted only by runs that log
 
         patch_print()
     shell.engine.hold(shell)
@@ -608,7 +527,8 @@ def _begin(shell: FlowShell) -> float:
     return time.monotonic()
 
 
-def _end(shell: FlowShell, began: float) -> None:
+def end(shell: FlowShell, began: float) -> None:
+    """Let a flow run go, and say how it ended."""
     shell.engine.release(shell.run_id)
     shell.close()
     state = shell.state
@@ -625,9 +545,9 @@ def _say(shell: FlowShell, level: int, message: str) -> None:
         console.line("INFO" if level == _INFO else "ERROR", f"flow run '{shell.name}'", message)
 
 
-def _fenced(shell: FlowShell, stop: Stop) -> LegatoError:
+def fenced(shell: FlowShell, stop: Stop) -> LegatoError:
+    """What to raise when the store has taken the run away from this process."""
     return RunCrashed(
         f"flow run '{shell.name}' was stopped: {stop.reason}",
         hint="another process or a person has taken over; what this one did since is not recorded",
     )
-

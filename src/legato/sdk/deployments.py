@@ -11,6 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from legato.core import records
 from legato.core.clock import Clock
 from legato.core.errors import UsageError
@@ -61,7 +63,9 @@ class Deployment:
         if flow is not None and not isinstance(flow, Flow):
             raise UsageError(f"deployment '{name}': {flow!r} is no flow", hint="decorate the function with @flow")
         if not name or "/" in name:
-            raise UsageError(f"'{name}' cannot be a deployment's name", hint="give a short name without '/'; the flow's name is put before it")
+            raise UsageError(
+                f"'{name}' cannot be a deployment's name", hint="give a short name without '/'; the flow's name is put before it"
+            )
         self.flow = flow
         self.name = name
         self.entrypoint = entrypoint
@@ -134,8 +138,6 @@ def create(declared: Sequence[Deployment], store: Store, storage: bundles.Blobs,
 
 
 def _with_bundle(record: records.Deployment, bundle: str) -> records.Deployment:
-    import msgspec
-
     return msgspec.structs.replace(record, bundle=bundle)
 
 

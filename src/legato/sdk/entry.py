@@ -21,8 +21,10 @@ from legato.core.records import Claim, RunKind, Transition
 from legato.core.states import FAILED, State
 from legato.engine.process import Engine
 from legato.engine.script import CANCEL
+from legato.engine.shell import FlowShell
 from legato.engine.tracebacks import error_detail
-from legato.sdk.calls import arun_shell, compiled_flow, flow_shell, run_shell
+from legato.logs import console
+from legato.sdk.calls import compiled_flow, flow_shell, run_shell
 from legato.sdk.flows import Flow
 from legato.sdk.loading import load_flow
 from legato.sdk.process import close_engine, current_engine, current_settings
@@ -39,7 +41,7 @@ def main(claim: Claim) -> int:
     try:
         return _run(claim, engine)
     except Unavailable as error:
-        print(f"Error: {error}", file=sys.stderr)
+        console.line("ERROR", f"flow run '{claim.flow_run.name}'", str(error))
         return CRASHED_CODE
     finally:
         close_engine()
@@ -55,11 +57,9 @@ def _run(claim: Claim, engine: Engine) -> int:
     signal.signal(signal.SIGTERM, lambda *_: shell.stop(CANCEL))
     try:
         if flow.is_async:
-            import asyncio
-
-            asyncio.run(arun_shell(shell, shell.policy))
+            _run_async(shell)
         else:
-            run_shell(shell, shell.policy)
+            run_shell(shell)
     except RunCancelled:
         return CANCELLED_CODE
     except RunCrashed:
@@ -67,6 +67,14 @@ def _run(claim: Claim, engine: Engine) -> int:
     except Exception:  # noqa: BLE001 it is in the run's record, with its traceback
         return FAILED_CODE
     return COMPLETED
+
+
+def _run_async(shell: FlowShell) -> None:
+    import asyncio  # noqa: PLC0415 start-up time: sync flows never need it
+
+    from legato.sdk.acalls import arun_shell  # noqa: PLC0415
+
+    asyncio.run(arun_shell(shell))
 
 
 def _prepare(claim: Claim) -> tuple[Flow[Any, Any], dict[str, Any]]:
@@ -85,7 +93,7 @@ def _could_not_start(claim: Claim, engine: Engine, error: Exception) -> int:
     message = error.message if isinstance(error, LegatoError) else f"{type(error).__name__}: {error}"
     failed = State(FAILED, "Failed", SystemClock().now(), f"the flow could not be loaded: {message}")
     engine.gate(Transition(RunKind.FLOW, run.id, run.seq + 1, failed, run.attempt, run.attempt, error=error_detail(error)))
-    print(f"Error: {failed.message}", file=sys.stderr)
+    console.line("ERROR", f"flow run '{run.name}'", failed.message)
     return FAILED_CODE
 
 

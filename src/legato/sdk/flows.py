@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from legato.sdk.tasks import _check_options, _is_async
 
@@ -43,12 +43,14 @@ class Flow(Generic[P, R]):
 
         Raises `ParameterError` before anything is recorded when the arguments do not fit its annotations.
         """
-        from legato.sdk import calls  # start-up time: decorating must cost nothing
+        from legato.sdk import calls  # noqa: PLC0415 start-up time: decorating must cost nothing
 
         if self.is_async:
-            return calls.acall_flow(self, args, kwargs)  # type: ignore[return-value] a coroutine, as R says
+            from legato.sdk import acalls  # noqa: PLC0415 start-up time: asyncio is loaded by flows that use it
+
+            return cast("R", acalls.acall_flow(self, args, kwargs))
         try:
-            return calls.call_flow(self, args, kwargs)  # type: ignore[no-any-return] what fn returned
+            return cast("R", calls.call_flow(self, args, kwargs))
         except Exception as exc:
             calls.relink(exc)
             raise

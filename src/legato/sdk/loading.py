@@ -74,17 +74,21 @@ def load_flow(entrypoint: str, folder: Path) -> Flow[Any, Any]:
         if len(own) == 1:
             return next(iter(own.values()))
         which = ", ".join(own) or "none"
-        raise UsageError(f"{path} defines {len(own)} flows: {which}", hint=f"say which: {path}:{next(iter(own))}" if own else "decorate one with @flow")
+        raise UsageError(
+            f"{path} defines {len(own)} flows: {which}", hint=f"say which: {path}:{next(iter(own))}" if own else "decorate one with @flow"
+        )
     by_flow_name = {flow.name: flow for flow in found.values()}
     chosen = found.get(name) or by_flow_name.get(name)
     if chosen is None:
         close = difflib.get_close_matches(name, found, n=1)
-        raise NotFound(f"flow in {path}", name, hint=f"did you mean {close[0]}?" if close else f"it defines: {', '.join(found) or 'no flow'}")
+        raise NotFound(
+            f"flow in {path}", name, hint=f"did you mean {close[0]}?" if close else f"it defines: {', '.join(found) or 'no flow'}"
+        )
     return chosen
 
 
 def entrypoint_of(flow: Flow[Any, Any], folder: Path) -> str:
-    """ "file.py:flow" of a flow, relative to `folder`. Raises `UsageError` when it is defined elsewhere."""
+    """Where a flow is found again, "file.py:flow", relative to `folder`. Raises `UsageError` when it is defined elsewhere."""
     file = Path(flow.fn.__code__.co_filename).resolve()
     if not file.is_relative_to(folder.resolve()):
         raise UsageError(

@@ -12,6 +12,7 @@ from legato.core.records import LogLine
 from legato.engine.shell import CURRENT, FlowShell, Shell
 from legato.logs import console
 from legato.sdk.process import current_settings
+from legato.system import now
 
 LONGEST_LINE = 65_536
 """Characters kept of one message; a longer one is cut and says so."""
@@ -56,7 +57,7 @@ def write_line(shell: Shell | None, level: int, logger: str, message: str, *, at
     console.line(_level_name(level), who(shell), message)
     if shell is not None:
         task_run_id = None if isinstance(shell, FlowShell) else shell.run_id
-        shell.engine.outbox.report(LogLine(shell.flow.run_id, at or datetime.now(UTC), level, logger, message, task_run_id))
+        shell.engine.outbox.report(LogLine(shell.flow.run_id, at or now(), level, logger, message, task_run_id))
 
 
 def who(shell: Shell | None) -> str:

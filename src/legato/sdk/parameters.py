@@ -6,6 +6,7 @@ pydantic is imported only when an annotation needs it: values whose type is exac
 from __future__ import annotations
 
 import inspect
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -39,7 +40,7 @@ class Signature:
 
     def unbind(self, parameters: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The inverse of `bind`: positional and keyword arguments for a call."""
-        bound = inspect.BoundArguments(self._signature, parameters)  # type: ignore[arg-type] it wants an OrderedDict, and takes any mapping
+        bound = inspect.BoundArguments(self._signature, OrderedDict(parameters))
         return bound.args, bound.kwargs
 
     def validate(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,7 +87,7 @@ class Signature:
 
     def _adapter(self, name: str, annotation: Any) -> Any:
         if name not in self._adapters:
-            import pydantic  # start-up time: wanted only by flows whose annotations need it
+            import pydantic
 
             try:
                 self._adapters[name] = pydantic.TypeAdapter(annotation)

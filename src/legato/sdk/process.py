@@ -13,44 +13,51 @@ from legato.settings import Settings
 from legato.storage.local import LocalStorage
 from legato.store.open import open_store
 
-_lock = threading.Lock()
-_engine: Engine | None = None
-_settings: Settings | None = None
+
+class _Process:
+    """What this process has made so far."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.engine: Engine | None = None
+        self.settings: Settings | None = None
+
+
+_process = _Process()
 
 
 def current_settings() -> Settings:
     """The settings of this process, read once."""
-    global _settings
-    if _settings is None:
-        _settings = settings_module.load()
-    return _settings
+    if _process.settings is None:
+        _process.settings = settings_module.load()
+    return _process.settings
 
 
 def current_engine() -> Engine:
     """This process's engine. Raises `Unavailable` when its database or server cannot be reached."""
-    global _engine
-    with _lock:
-        if _engine is None or _engine.pid != os.getpid():
+    with _process.lock:
+        engine = _process.engine
+        if engine is None or engine.pid != os.getpid():
             chosen = current_settings()
             store = open_store(chosen.store_url, api_key=chosen.api_key)
             spool = chosen.home / "spool" if chosen.api_url else None
-            _engine = Engine(store, LocalStorage(chosen.home / "storage"), spool=spool)
-            _engine.drain_old_spools(lambda n: console.line("INFO", "legato", f"sent what {n} earlier process(es) could not"))
-        return _engine
+            engine = _process.engine = Engine(store, LocalStorage(chosen.home / "storage"), spool=spool)
+            engine.drain_old_spools(lambda n: console.line("INFO", "legato", f"sent what {n} earlier process(es) could not"))
+        return engine
 
 
 def use_engine(engine: Engine | None, chosen: Settings | None = None) -> None:
-    """Replace this process's engine and settings: for tests, and for a flow runner's child that was told which store to use."""
-    global _engine, _settings
-    with _lock:
-        _engine, _settings = engine, chosen
+    """Replace this process's engine and settings (None: to be made anew): for tests, and for programs that run flows against several stores."""
+    with _process.lock:
+        _process.engine, _process.settings = engine, chosen
 
 
 @atexit.register
-def close_engine() -> None:
-    """Send what waits. Called by itself when the interpreter ends."""
-    global _engine
-    with _lock:
-        engine, _engine = _engine, None
-    if engine is not None and engine.pid == os.getpid() and not engine.close():
-        console.line("WARNING", "legato", "the server cannot be reached: what it has not been told is kept, and sent by the next process")
+def close_engine() -> bool:
+    """Send what waits; called by itself when the interpreter ends. False: the server stayed away, and something is kept for the next process."""
+    with _process.lock:
+        engine, _process.engine = _process.engine, None
+    if engine is None or engine.pid != os.getpid() or engine.close():
+        return True
+    console.line("WARNING", "legato", "the server cannot be reached: what it has not been told is kept, and sent by the next process")
+    return False

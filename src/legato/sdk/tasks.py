@@ -6,7 +6,7 @@ Importing this costs next to nothing; the engine is loaded by the first call (se
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -79,15 +79,17 @@ class Task(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it here and now, tracked, and return its value."""
-        from legato.sdk import calls  # start-up time: decorating must cost nothing
+        from legato.sdk import calls  # noqa: PLC0415 start-up time: decorating must cost nothing
 
         parent = calls.CURRENT.get()
         if parent is None:
             return self.fn(*args, **kwargs)
         if self.is_async:
-            return calls.acall_task(self, parent, args, kwargs)  # type: ignore[return-value] a coroutine, as R says
+            from legato.sdk import acalls  # noqa: PLC0415 start-up time: asyncio is loaded by flows that use it
+
+            return cast("R", acalls.acall_task(self, parent, args, kwargs))
         try:
-            return calls.call_task(self, parent, args, kwargs)  # type: ignore[no-any-return] what fn returned
+            return cast("R", calls.call_task(self, parent, args, kwargs))
         except Exception as exc:
             calls.relink(exc)
             raise
@@ -101,7 +103,7 @@ class Task(Generic[P, R]):
 
         Futures among the arguments are waited for and replaced by their values. `wait_for=[…]` waits for futures without taking their values.
         """
-        from legato.sdk import calls
+        from legato.sdk import calls  # noqa: PLC0415 start-up time
 
         return calls.submit_task(self, args, kwargs)
 
@@ -110,7 +112,7 @@ class Task(Generic[P, R]):
 
         Strings, dicts and `unmapped(…)` values are handed whole to every call.
         """
-        from legato.sdk import calls
+        from legato.sdk import calls  # noqa: PLC0415 start-up time
 
         return calls.map_task(self, args, kwargs)
 
@@ -170,7 +172,9 @@ def _is_async(fn: Callable[..., Any]) -> bool:
 def _check_options(kind: str, options: dict[str, Any], known: frozenset[str]) -> None:
     """Refuse options that do not exist, and numbers that make no sense, where they are written: at the decorator."""
     unknown = options.keys() - known
-    if unknown or any(isinstance(options.get(name), (int, float)) and options[name] < 0 for name in ("retries", "retry_delay_seconds", "timeout_seconds")):
-        from legato.sdk.options import explain_bad_options
+    if unknown or any(
+        isinstance(options.get(name), (int, float)) and options[name] < 0 for name in ("retries", "retry_delay_seconds", "timeout_seconds")
+    ):
+        from legato.sdk.options import explain_bad_options  # noqa: PLC0415 start-up time: only for mistakes
 
         raise explain_bad_options(kind, options, known)

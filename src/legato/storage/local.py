@@ -35,7 +35,7 @@ class LocalStorage:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+            Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
@@ -47,7 +47,9 @@ class LocalStorage:
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            raise ResultMissing(f"nothing is stored under {key} in {self.folder}", hint="it was deleted, or written on another machine") from None
+            raise ResultMissing(
+                f"nothing is stored under {key} in {self.folder}", hint="it was deleted, or written on another machine"
+            ) from None
         if hashlib.blake2b(data, digest_size=32).hexdigest() != key:
             raise ResultMissing(f"{path} is damaged: its hash differs", hint="delete it and run the task again")
         return data

@@ -39,7 +39,7 @@ class ThreadRunner:
         self._here = threading.local()
 
     def submit(self, future: Future[Any]) -> None:
-        future._blocked = self._wait_for
+        future.wait_here = self._wait_for
         with self._changed:
             self._queue.append(future)
             if self._idle > 0:

@@ -1,0 +1,187 @@
+"""The engine on an event loop: the async driver, and what its shells do there.
+
+Everything that needs asyncio is here: importing asyncio costs three times the start of an interpreter, and sync flows never need it.
+The control flow itself is in `script`; this is the twin of `drive` and of the shells' sync ways, and of nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from legato.engine.futures import Future
+from legato.engine.script import CANCEL, TIMEOUT, Call, Instruction, Propose, Save, Script, Settle, Sleep, Stop
+from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell
+
+
+async def adrive(script: Script, shell: Shell) -> Any:
+    """`drive` on an event loop. asyncio's cancellation is shown to the script as a `Stop`, and handed back to asyncio at the end."""
+    cancelled: asyncio.CancelledError | None = None
+    try:
+        instruction = next(script)
+        while True:
+            try:
+                reply = await aperform(shell, instruction)
+            except asyncio.CancelledError as exc:
+                cancelled = exc
+                instruction = script.throw(Stop(CANCEL))
+            except BaseException as exc:  # noqa: BLE001 the script decides about every exception
+                instruction = script.throw(exc)
+            else:
+                instruction = script.send(reply)
+    except StopIteration as end:
+        if cancelled is not None:
+            raise cancelled from None
+        return end.value
+    except BaseException:
+        if cancelled is not None:
+            raise cancelled from None
+        raise
+
+
+async def aperform(shell: Shell, i: Instruction) -> Any:
+    """Do what a script asks, without holding up the loop: what waits for the store or a file does so in a thread."""
+    if isinstance(i, Propose):
+        transition = shell.transition(i)
+        if not i.gate:
+            shell.engine.outbox.add(transition)
+            return None
+        return shell.taken(transition, await asyncio.shield(asyncio.to_thread(shell.engine.gate, transition)))
+    if isinstance(i, Call):
+        return await _call(shell)
+    if isinstance(i, Sleep):
+        return await asyncio.sleep(i.seconds)
+    if isinstance(i, Settle) and isinstance(shell, FlowShell):
+        while (future := shell.an_open_future()) is not None:
+            await ended(future)
+        return shell.unseen_failures()
+    if isinstance(i, Save):
+        return await asyncio.to_thread(shell.save, i.value)
+    return shell.perform(i)
+
+
+async def _call(shell: Shell) -> Any:
+    region = shell.region = AsyncRegion()
+    token = CURRENT.set(shell)
+    try:
+        value = await region.call(shell.fn, shell.args, shell.kwargs, shell.policy.timeout_s)
+    finally:
+        CURRENT.reset(token)
+    if isinstance(shell, TaskShell):
+        shell.flow.made(value, shell.run_id)
+    return value
+
+
+class AsyncRegion:
+    """A stretch of async user code: the asyncio task that runs it. The twin of `stops.Region`."""
+
+    __slots__ = ("_loop", "_task", "reason")
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[Any] | None = None
+
+    async def call(self, fn: Callable[..., Any], args: Any, kwargs: Any, timeout_s: float | None) -> Any:
+        """Await `fn` as this region. Raises `Stop` with its reason when it was stopped or took longer than `timeout_s`."""
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        limit = asyncio.timeout(timeout_s)
+        try:
+            self._check()
+            async with limit:
+                return await fn(*args, **kwargs)
+        except asyncio.CancelledError:
+            if self.reason is None:
+                raise
+            self._task.uncancel() if self._task is not None else None
+            raise Stop(self.reason) from None
+        except TimeoutError:
+            if limit.expired():
+                raise Stop(TIMEOUT) from None
+            raise
+        finally:
+            self._task = None
+
+    def _check(self) -> None:
+        if self.reason is not None:
+            raise Stop(self.reason)
+
+    def stop(self, reason: str) -> None:
+        """Ask for it to end, from any thread."""
+        if self.reason is None:
+            self.reason = reason
+            task, loop = self._task, self._loop
+            if task is not None and loop is not None and not loop.is_closed():
+                loop.call_soon_threadsafe(task.cancel)
+
+
+async def ended(future: Future[Any]) -> None:
+    """Wait for a future's end, whatever it is, without parking a thread."""
+    if future.done():
+        return
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    def from_its_thread(_: Future[Any]) -> None:
+        loop.call_soon_threadsafe(wake)
+
+    future.add_done_callback(from_its_thread)
+    await waiter
+
+
+async def into(future: Future[Any], coroutine: Coroutine[Any, Any, Any]) -> None:
+    """Await a coroutine, and put what it gives or raises into a future."""
+    try:
+        value = await coroutine
+    except BaseException as exc:  # noqa: BLE001 handed to whoever asks for the result
+        future.fail(exc)
+    else:
+        future.finish(value)
+
+
+def start(coroutine: Coroutine[Any, Any, Any], flow: FlowShell, context: contextvars.Context) -> None:
+    """Run a coroutine on the loop that runs here, if one does; else on the flow's own."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        if flow.background is None:
+            flow.background = BackgroundLoop()
+        flow.background.start(coroutine, context)
+    else:
+        _keep(loop.create_task(coroutine, context=context))
+
+
+class BackgroundLoop:
+    """An event loop on a thread of its own: where a sync flow's submitted async tasks run."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="legato-async-tasks", daemon=True)
+        self._thread.start()
+
+    def start(self, coroutine: Coroutine[Any, Any, Any], context: contextvars.Context) -> None:
+        """Run a coroutine there, in `context`."""
+        self._loop.call_soon_threadsafe(lambda: _keep(self._loop.create_task(coroutine, context=context)))
+
+    def close(self) -> None:
+        """Stop the loop. Nothing runs on it any more: the flow has settled its tasks."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+
+_kept: set[asyncio.Task[Any]] = set()
+
+
+def _keep(task: asyncio.Task[Any]) -> None:
+    """The loop holds its tasks weakly; hold them until they are done."""
+    _kept.add(task)
+    task.add_done_callback(_kept.discard)
