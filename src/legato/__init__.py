@@ -21,12 +21,12 @@ _HOMES = {
     "SubprocessFlowRunner": "legato.flow_runners.options",
     "Task": "legato.sdk.tasks",
     "ThreadTaskRunner": "legato.task_runners.threads",
-    "allow_failure": "legato.sdk.tasks",
+    "allow_failure": "legato.sdk.definitions",
     "flow": "legato.sdk.flows",
     "get_run_logger": "legato.sdk.logging",
     "task": "legato.sdk.tasks",
     "task_input_hash": "legato.sdk.calls",
-    "unmapped": "legato.sdk.tasks",
+    "unmapped": "legato.sdk.definitions",
 }
 """Public name -> module. The list is compared by a test, and each name has its page in the reference."""
 
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from legato.engine.futures import Future as Future
     from legato.flow_runners.options import SubprocessFlowRunner as SubprocessFlowRunner
     from legato.sdk.calls import task_input_hash as task_input_hash
+    from legato.sdk.definitions import allow_failure as allow_failure
+    from legato.sdk.definitions import unmapped as unmapped
     from legato.sdk.deployments import Deployment as Deployment
     from legato.sdk.flows import Flow as Flow
     from legato.sdk.flows import flow as flow
     from legato.sdk.logging import get_run_logger as get_run_logger
     from legato.sdk.tasks import Task as Task
-    from legato.sdk.tasks import allow_failure as allow_failure
     from legato.sdk.tasks import task as task
-    from legato.sdk.tasks import unmapped as unmapped
     from legato.task_runners.sequential import SequentialTaskRunner as SequentialTaskRunner
     from legato.task_runners.threads import ConcurrentTaskRunner as ConcurrentTaskRunner
     from legato.task_runners.threads import ThreadTaskRunner as ThreadTaskRunner

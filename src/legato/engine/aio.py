@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from legato.engine.futures import Future
+from legato.engine.futures import Future, ended
 from legato.engine.script import CANCEL, TIMEOUT, Call, Instruction, Propose, Save, Script, Settle, Sleep, Stop
 from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell
 
@@ -116,24 +116,6 @@ class AsyncRegion:
             task, loop = self._task, self._loop
             if task is not None and loop is not None and not loop.is_closed():
                 loop.call_soon_threadsafe(task.cancel)
-
-
-async def ended(future: Future[Any]) -> None:
-    """Wait for a future's end, whatever it is, without parking a thread."""
-    if future.done():
-        return
-    loop = asyncio.get_running_loop()
-    waiter: asyncio.Future[None] = loop.create_future()
-
-    def wake() -> None:
-        if not waiter.done():
-            waiter.set_result(None)
-
-    def from_its_thread(_: Future[Any]) -> None:
-        loop.call_soon_threadsafe(wake)
-
-    future.add_done_callback(from_its_thread)
-    await waiter
 
 
 async def into(future: Future[Any], coroutine: Coroutine[Any, Any, Any]) -> None:

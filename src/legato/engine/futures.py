@@ -85,8 +85,6 @@ class Future(Generic[R]):
 
     def __await__(self) -> Generator[Any, None, R]:
         if self._state is None:
-            from legato.engine.aio import ended  # noqa: PLC0415 start-up time: asyncio is loaded by flows that use it
-
             yield from ended(self).__await__()
         return self._outcome()
 
@@ -167,3 +165,23 @@ def _interruptible(event: threading.Event, timeout: float | None) -> None:
     while not event.wait(0.2 if deadline is None else max(0.0, min(0.2, deadline - time.monotonic()))):
         if deadline is not None and time.monotonic() >= deadline:
             return
+
+
+async def ended(future: Future[Any]) -> None:
+    """Wait on an event loop for a future's end, whatever it is, without parking a thread."""
+    import asyncio  # noqa: PLC0415 start-up time: sync flows never need it
+
+    if future.done():
+        return
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    def from_its_thread(_: Future[Any]) -> None:
+        loop.call_soon_threadsafe(wake)
+
+    future.add_done_callback(from_its_thread)
+    await waiter

@@ -88,7 +88,7 @@ def _serialize(value: Any) -> tuple[str, bytes]:
     return "cloudpickle", cloudpickle.dumps(value)
 
 
-def _is_plain(value: Any, depth: int) -> bool:
+def _is_plain(value: object, depth: int) -> bool:
     """Whether JSON gives back the very same value: exact types only (no tuples, no subclasses), string keys, finite and bounded numbers."""
     kind = type(value)
     if kind is float:
@@ -101,4 +101,4 @@ def _is_plain(value: Any, depth: int) -> bool:
         return False
     if kind is list:
         return all(_is_plain(item, depth - 1) for item in value)
-    return bool(kind is dict) and all(type(key) is str and _is_plain(item, depth - 1) for key, item in value.items())
+    return kind is dict and all(type(key) is str and _is_plain(item, depth - 1) for key, item in value.items())

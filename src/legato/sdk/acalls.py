@@ -6,17 +6,16 @@ import contextvars
 from collections.abc import Sequence
 from typing import Any
 
-from legato.engine.aio import adrive, ended, into, start
-from legato.engine.futures import Future
+from legato.engine.aio import adrive, into, start
+from legato.engine.futures import Future, ended
 from legato.engine.script import Stop, run_flow, run_task
 from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell
 from legato.engine.tracebacks import relink
-from legato.sdk.calls import Arguments, RunState, begin, end, fenced, make_ready, new_flow_shell, taken_out, task_shell
-from legato.sdk.flows import Flow
-from legato.sdk.tasks import Task
+from legato.sdk.calls import Arguments, RunState, begin, end, fenced, make_ready, new_flow_shell, submit_with, taken_out, task_shell
+from legato.sdk.definitions import Definition
 
 
-async def acall_task(task: Task[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+async def acall_task(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Run an async task on this loop."""
     wait_for, return_state = taken_out(kwargs)
     arguments = Arguments(parent.flow, args, kwargs)
@@ -32,14 +31,19 @@ async def acall_task(task: Task[Any, Any], parent: Shell, args: Sequence[Any], k
     return RunState(shell, value, None) if return_state else value
 
 
-async def _run_task(shell: TaskShell, task: Task[Any, Any], arguments: Arguments) -> Any:
+async def _run_task(shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) -> Any:
     for future in arguments.futures:
         await ended(future)
     make_ready(shell, task, arguments)
     return await adrive(run_task(shell.policy), shell)
 
 
-def submit_async(shell: TaskShell, task: Task[Any, Any], arguments: Arguments) -> Future[Any]:
+def submit_task(task: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Start an async task in the background of a flow."""
+    return submit_with(_submit, task, args, kwargs)
+
+
+def _submit(shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) -> Future[Any]:
     """Start an async task on the loop that runs here, or on the flow's own."""
     future: Future[Any] = Future(shell.run_id, shell.name, lambda: None)
     future.claim()
@@ -48,7 +52,7 @@ def submit_async(shell: TaskShell, task: Task[Any, Any], arguments: Arguments) -
     return future
 
 
-async def acall_flow(flow: Flow[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+async def acall_flow(flow: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Run an async flow on this loop."""
     wait_for, return_state = taken_out(kwargs)
     shell = new_flow_shell(flow, CURRENT.get(), args, kwargs, wait_for)

@@ -6,7 +6,7 @@ import contextvars
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from legato.core.caching import cache_key, hash_inputs
 from legato.core.errors import LegatoError, ParameterError, RunCrashed, UpstreamFailed, UsageError
@@ -22,10 +22,9 @@ from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell, enter_user
 from legato.engine.stops import main_thread_stops
 from legato.engine.tracebacks import relink
 from legato.logs import console
-from legato.sdk.flows import Flow
+from legato.sdk.definitions import AllowFailure, Definition, Unmapped
 from legato.sdk.parameters import Signature, plain_parameters
 from legato.sdk.process import current_engine, current_settings
-from legato.sdk.tasks import AllowFailure, Task, Unmapped
 from legato.system import new_id, now
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["CURRENT", "call_flow", "call_task", "map_task", "relink", "submit_task"]
 
 _PLAIN = (type(None), bool, int, float, str, bytes)
-_PENDING = Propose(PENDING, "Pending")
+PENDING_STATE = Propose(PENDING, "Pending")
 _INFO, _ERROR = 20, 40
 
 
@@ -73,7 +72,7 @@ class RunState:
 class Compiled:
     """A task's options, made ready once for many calls."""
 
-    def __init__(self, task: Task[Any, Any]) -> None:
+    def __init__(self, task: Definition[Any, Any]) -> None:
         options = task.options
         self.task = task
         self.key = f"{task.fn.__module__}.{task.fn.__qualname__}"
@@ -115,15 +114,16 @@ def _policy(options: Mapping[str, Any], *, persist: bool, gated: bool = False) -
     return Policy(retry, options.get("retry_condition_fn"), persist, gated, None if timeout is None else float(timeout))
 
 
-def task_input_hash(task: Task[Any, Any], parameters: Mapping[str, Any]) -> str:
+def task_input_hash(task: Definition[Any, Any], parameters: Mapping[str, Any]) -> str:
     """A `cache_key_fn`: the task and a stable hash of its arguments. Raises `UsageError` for arguments that have none."""
     return cache_key(f"{task.fn.__module__}.{task.fn.__qualname__}", hash_inputs(parameters))
 
 
-def _compiled(task: Task[Any, Any]) -> Compiled:
-    if task.compiled is None:
-        task.compiled = Compiled(task)
-    return task.compiled
+def _compiled(task: Definition[Any, Any]) -> Compiled:
+    compiled = task.compiled
+    if compiled is None:
+        compiled = task.compiled = Compiled(task)
+    return cast("Compiled", compiled)
 
 
 # ---------------------------------------------------------------------- arguments and what they depend on
@@ -214,10 +214,13 @@ def _valued(value: Any) -> Any:
     return value
 
 
+Submit = Callable[[TaskShell, Definition[Any, Any], Arguments], Future[Any]]
+
+
 # ---------------------------------------------------------------------- tasks
 
 
-def task_shell(task: Task[Any, Any], flow: FlowShell, arguments: Arguments) -> TaskShell:
+def task_shell(task: Definition[Any, Any], flow: FlowShell, arguments: Arguments) -> TaskShell:
     """The shell of a new task run."""
     compiled = _compiled(task)
     shell = TaskShell(
@@ -242,14 +245,14 @@ def task_shell(task: Task[Any, Any], flow: FlowShell, arguments: Arguments) -> T
     return shell
 
 
-def make_ready(shell: TaskShell, task: Task[Any, Any], arguments: Arguments) -> None:
+def make_ready(shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) -> None:
     """Put values in place of futures, and find the cache key. A failed upstream is recorded before it is raised."""
     try:
         shell.args, shell.kwargs = arguments.settled()
         shell.cache_key = _compiled(task).cache_key(shell.args, shell.kwargs)
     except Exception as exc:
         if shell.seq == 0:
-            shell.propose(_PENDING)
+            shell.propose(PENDING_STATE)
         name = "UpstreamFailed" if isinstance(exc, UpstreamFailed) else "Failed"
         shell.propose(Propose(FAILED, name, str(exc).split("\n", 1)[0], error=exc))
         raise
@@ -260,7 +263,7 @@ def taken_out(kwargs: dict[str, Any]) -> tuple[Any, bool]:
     return kwargs.pop("wait_for", None), kwargs.pop("return_state", False)
 
 
-def call_task(task: Task[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+def call_task(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Run a task here and now."""
     region = leave_user_code(parent)
     try:
@@ -277,7 +280,7 @@ def call_task(task: Task[Any, Any], parent: Shell, args: Sequence[Any], kwargs: 
         enter_user_code(region)
 
 
-def _run_task(shell: TaskShell, task: Task[Any, Any], arguments: Arguments) -> Any:
+def _run_task(shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) -> Any:
     if arguments.futures or shell.policy.gated:
         make_ready(shell, task, arguments)
     return drive(run_task(shell.policy), shell)
@@ -293,8 +296,13 @@ def state_of(shell: Shell, run: Callable[[], Any]) -> RunState:
     return RunState(shell, value, None)
 
 
-def submit_task(task: Task[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """Hand a task to the flow's task runner."""
+def submit_task(task: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Hand a sync task to the flow's task runner."""
+    return submit_with(_submit, task, args, kwargs)
+
+
+def submit_with(submit: Submit, task: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Make a task run's shell, and have `submit` start it; returns the future, or the state if the caller wants that."""
     parent = CURRENT.get()
     if parent is None:
         raise UsageError(
@@ -306,19 +314,15 @@ def submit_task(task: Task[Any, Any], args: Sequence[Any], kwargs: dict[str, Any
         arguments = Arguments(parent.flow, args, kwargs)
         arguments.wait_for(wait_for)
         shell = task_shell(task, parent.flow, arguments)
-        future = _submit(shell, task, arguments)
+        shell.propose(PENDING_STATE)
+        future = submit(shell, task, arguments)
     finally:
         enter_user_code(region)
     return state_of(shell, future.result) if return_state else future
 
 
-def _submit(shell: TaskShell, task: Task[Any, Any], arguments: Arguments) -> Future[Any]:
+def _submit(shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) -> Future[Any]:
     flow = shell.flow
-    shell.propose(_PENDING)
-    if task.is_async:
-        from legato.sdk.acalls import submit_async  # noqa: PLC0415 start-up time: asyncio is loaded by flows that use it
-
-        return submit_async(shell, task, arguments)
     future: Future[Any] = Future(shell.run_id, shell.name, lambda: _run_submitted(shell, task, arguments))
     future.context = contextvars.copy_context()
     flow.opened(future, shell)
@@ -326,7 +330,7 @@ def _submit(shell: TaskShell, task: Task[Any, Any], arguments: Arguments) -> Fut
     return future
 
 
-def _run_submitted(shell: TaskShell, task: Task[Any, Any], arguments: Arguments) -> Any:
+def _run_submitted(shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) -> Any:
     if arguments.futures or shell.policy.gated:
         make_ready(shell, task, arguments)
     try:
@@ -355,7 +359,7 @@ def _when_ended(futures: Sequence[Future[Any]], start: Callable[[], None]) -> No
         future.add_done_callback(one_less)
 
 
-def map_task(task: Task[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> list[Future[Any]]:
+def map_task(task: Definition[Any, Any], submit: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> list[Future[Any]]:
     """Submit a task once for each element of its iterable arguments."""
     wait_for, _ = taken_out(kwargs)
     named: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
@@ -373,7 +377,7 @@ def map_task(task: Task[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) 
         one = {name: mapped[name][i] if name in mapped else _whole(value) for name, value in named.items()}
         positional = [one[n] for n in range(len(args))]
         keyword = {name: value for name, value in one.items() if not isinstance(name, int)}
-        futures.append(submit_task(task, positional, {**keyword, "wait_for": wait_for} if wait_for else keyword))
+        futures.append(submit(*positional, **keyword, **({"wait_for": wait_for} if wait_for else {})))
     return futures
 
 
@@ -391,7 +395,7 @@ def _whole(value: Any) -> Any:
 class CompiledFlow:
     """A flow's options, made ready once for many calls."""
 
-    def __init__(self, flow: Flow[Any, Any]) -> None:
+    def __init__(self, flow: Definition[Any, Any]) -> None:
         self.flow = flow
         self.signature = Signature(f"flow '{flow.name}'", flow.fn)
         self.tags = tuple(flow.options.get("tags") or ())
@@ -429,14 +433,15 @@ class CompiledFlow:
             ) from None
 
 
-def compiled_flow(flow: Flow[Any, Any]) -> CompiledFlow:
+def compiled_flow(flow: Definition[Any, Any]) -> CompiledFlow:
     """The flow's options, made ready."""
-    if flow.compiled is None:
-        flow.compiled = CompiledFlow(flow)
-    return flow.compiled
+    compiled = flow.compiled
+    if compiled is None:
+        compiled = flow.compiled = CompiledFlow(flow)
+    return cast("CompiledFlow", compiled)
 
 
-def call_flow(flow: Flow[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+def call_flow(flow: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Run a sync flow here and now."""
     parent = CURRENT.get()
     region = leave_user_code(parent)
@@ -451,7 +456,9 @@ def call_flow(flow: Flow[Any, Any], args: Sequence[Any], kwargs: dict[str, Any])
         enter_user_code(region)
 
 
-def new_flow_shell(flow: Flow[Any, Any], parent: Shell | None, args: Sequence[Any], kwargs: dict[str, Any], wait_for: Any) -> FlowShell:
+def new_flow_shell(
+    flow: Definition[Any, Any], parent: Shell | None, args: Sequence[Any], kwargs: dict[str, Any], wait_for: Any
+) -> FlowShell:
     compiled = compiled_flow(flow)
     engine = parent.engine if parent is not None else current_engine()
     upstream: tuple[str, ...] = ()
@@ -483,7 +490,7 @@ def new_flow_shell(flow: Flow[Any, Any], parent: Shell | None, args: Sequence[An
     return flow_shell(flow, engine, run, parameters, new=True)
 
 
-def flow_shell(flow: Flow[Any, Any], engine: Engine, run: FlowRun, parameters: Mapping[str, Any], *, new: bool) -> FlowShell:
+def flow_shell(flow: Definition[Any, Any], engine: Engine, run: FlowRun, parameters: Mapping[str, Any], *, new: bool) -> FlowShell:
     """The shell of a flow run: a new one, or one that was claimed and goes on from the sequence and attempt it is at."""
     compiled = compiled_flow(flow)
     args, kwargs = compiled.signature.unbind(parameters)

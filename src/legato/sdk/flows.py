@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, cast, overload
 
-from legato.sdk.tasks import _check_options, _is_async
-
-if TYPE_CHECKING:
-    from legato.sdk.calls import CompiledFlow
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from legato.sdk.definitions import Definition, P, R, check_options
 
 
-class Flow(Generic[P, R]):
+class Flow(Definition[P, R]):
     """A decorated function. Call it to run it, tracked, here and now; deploy it to have others run it."""
 
-    def __init__(self, fn: Callable[P, R], **options: Any) -> None:
-        self.fn = fn
-        self.options = options
-        self.name: str = options.get("name") or fn.__name__.replace("_", "-")
-        self.is_async = _is_async(fn)
-        self.compiled: CompiledFlow | None = None
-        self.__name__ = fn.__name__
-        self.__qualname__ = fn.__qualname__
-        self.__doc__ = fn.__doc__
-        self.__module__ = fn.__module__
-        self.__wrapped__ = fn
+    kind = "flow"
 
-    def __repr__(self) -> str:
-        return f"<flow '{self.name}'>"
+    @staticmethod
+    def default_name(function: str) -> str:
+        """The function's name, with dashes."""
+        return function.replace("_", "-")
 
     def __get__(self, instance: object, owner: type | None = None) -> Flow[..., R]:
         """A flow defined in a class is a method: bind it, keeping its options."""
@@ -90,7 +76,7 @@ def flow(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     Retries, timeout and log_prints are as for `task`.
     Raises `UsageError` for an option that does not exist, or a value that makes no sense.
     """
-    _check_options("flow", options, _FLOW_OPTIONS)
+    check_options("flow", options, _FLOW_OPTIONS)
     if fn is None:
         return lambda fn: flow(fn, **options)
     return Flow(fn, **options)

@@ -6,70 +6,25 @@ Importing this costs next to nothing; the engine is loaded by the first call (se
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+
+from legato.sdk.definitions import Definition, P, R, check_options
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
     from legato.engine.futures import Future
-    from legato.sdk.calls import Compiled
 
-P = ParamSpec("P")
-R = TypeVar("R")
 T = TypeVar("T")
 
-_COROUTINE = 0x80
-"""inspect.CO_COROUTINE; the module costs more to import than all of this one."""
 
-
-class Unmapped(Generic[T]):
-    """A value that `map` hands whole to every call."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: T) -> None:
-        self.value = value
-
-
-def unmapped(value: T) -> Any:
-    """In `task.map(...)`: hand this value whole to every call, although it is iterable."""
-    return Unmapped(value)
-
-
-class AllowFailure(Generic[T]):
-    """A future whose failure does not keep a task from running."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: T) -> None:
-        self.value = value
-
-
-def allow_failure(value: T) -> Any:
-    """As an argument: run even if this future failed; the function is then given the exception in place of the value."""
-    return AllowFailure(value)
-
-
-class Task(Generic[P, R]):
+class Task(Definition[P, R]):
     """A decorated function. Call it for its value, `submit` it for a future, `map` it over many arguments.
 
     Outside a flow a call is just the function's.
     """
 
-    def __init__(self, fn: Callable[P, R], **options: Any) -> None:
-        self.fn = fn
-        self.options = options
-        self.name: str = options.get("name") or fn.__name__
-        self.is_async = _is_async(fn)
-        self.compiled: Compiled | None = None
-        self.__name__ = fn.__name__
-        self.__qualname__ = fn.__qualname__
-        self.__doc__ = fn.__doc__
-        self.__module__ = fn.__module__
-        self.__wrapped__ = fn
-
-    def __repr__(self) -> str:
-        return f"<task '{self.name}'>"
+    kind = "task"
 
     def __get__(self, instance: object, owner: type | None = None) -> Task[..., R]:
         """A task defined in a class is a method: bind it, keeping its options."""
@@ -103,6 +58,10 @@ class Task(Generic[P, R]):
 
         Futures among the arguments are waited for and replaced by their values. `wait_for=[…]` waits for futures without taking their values.
         """
+        if self.is_async:
+            from legato.sdk import acalls  # noqa: PLC0415 start-up time
+
+            return acalls.submit_task(self, args, kwargs)
         from legato.sdk import calls  # noqa: PLC0415 start-up time
 
         return calls.submit_task(self, args, kwargs)
@@ -114,7 +73,7 @@ class Task(Generic[P, R]):
         """
         from legato.sdk import calls  # noqa: PLC0415 start-up time
 
-        return calls.map_task(self, args, kwargs)
+        return calls.map_task(self, self.submit, args, kwargs)
 
     def with_options(self, **options: Any) -> Task[P, R]:
         """The same task with some options changed."""
@@ -150,7 +109,7 @@ def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     `cache_expiration` at the most; `task_input_hash` is one. `persist_result`: store the value, so that a resumed run need not make it again.
     `log_prints`: `print` goes to the run's log. Raises `UsageError` for an option that does not exist, or a value that makes no sense.
     """
-    _check_options("task", options, _TASK_OPTIONS)
+    check_options("task", options, _TASK_OPTIONS)
     if fn is None:
         return lambda fn: task(fn, **options)
     return Task(fn, **options)
@@ -162,19 +121,3 @@ _TASK_OPTIONS = frozenset(
         *("cache_key_fn", "cache_expiration", "persist_result", "log_prints"),
     )
 )
-
-
-def _is_async(fn: Callable[..., Any]) -> bool:
-    code = getattr(getattr(fn, "__func__", fn), "__code__", None)
-    return code is not None and bool(code.co_flags & _COROUTINE)
-
-
-def _check_options(kind: str, options: dict[str, Any], known: frozenset[str]) -> None:
-    """Refuse options that do not exist, and numbers that make no sense, where they are written: at the decorator."""
-    unknown = options.keys() - known
-    if unknown or any(
-        isinstance(options.get(name), (int, float)) and options[name] < 0 for name in ("retries", "retry_delay_seconds", "timeout_seconds")
-    ):
-        from legato.sdk.options import explain_bad_options  # noqa: PLC0415 start-up time: only for mistakes
-
-        raise explain_bad_options(kind, options, known)
