@@ -120,7 +120,7 @@ export class World {
   // ------------------------------------------------------------------------------- reading
 
   find(idOrName: string): FlowRun | undefined {
-    return this.runs.find(
+    return this.runs.findLast(
       (r) => r.id === idOrName || r.name === idOrName || (idOrName.length >= 6 && r.id.startsWith(idOrName)),
     );
   }

@@ -15,26 +15,59 @@ export function spanOf(mark: Mark): number {
   return mark.kind === "chain" ? CAPSULE / Math.max(mark.radius, CAPSULE) : mark.span;
 }
 
-/** A smooth spiral: the radius goes steadily, the angle eases in and out, the short way round. */
-function spiral(path: Path2D, from: Polar, to: Polar, start: boolean): void {
-  const turn = shortWay(from.angle, to.angle);
-  const steps = Math.max(6, Math.min(64, Math.ceil((Math.abs(turn) * Math.max(from.radius, to.radius)) / STEP)));
-  for (let i = start ? 0 : 1; i <= steps; i++) {
-    const t = i / steps;
-    const [x, y] = cartesian({
-      angle: from.angle + turn * t * t * (3 - 2 * t),
-      radius: from.radius + (to.radius - from.radius) * t,
-    });
-    if (start && i === 0) path.moveTo(x, y);
-    else path.lineTo(x, y);
+/**
+ * A smooth spiral through all points: the radius goes steadily, the angle follows it as a monotone cubic (Fritsch and
+ * Carlson 1980) that leaves and arrives straight outward, so that there is no kink and no overshoot on the way.
+ */
+function spiral(path: Path2D, points: readonly Polar[], start: boolean): void {
+  const angle = unwound(points);
+  const slope = slopes(points, angle);
+  points.slice(0, -1).forEach((from, i) => {
+    const to = points[i + 1] as Polar;
+    const [a0, a1] = [angle[i] ?? 0, angle[i + 1] ?? 0];
+    const h = to.radius - from.radius;
+    const steps = stepsFor(a1 - a0, Math.max(from.radius, to.radius));
+    for (let step = start && i === 0 ? 0 : 1; step <= steps; step++) {
+      const t = step / steps;
+      const bend = t * t * (3 - 2 * t);
+      const ease = h * (t * (1 - t) * (1 - t) * (slope[i] ?? 0) - t * t * (1 - t) * (slope[i + 1] ?? 0));
+      const [x, y] = cartesian({ angle: a0 + (a1 - a0) * bend + ease, radius: from.radius + h * t });
+      if (start && i === 0 && step === 0) path.moveTo(x, y);
+      else path.lineTo(x, y);
+    }
+  });
+}
+
+function stepsFor(turn: number, radius: number): number {
+  return Math.max(6, Math.min(64, Math.ceil((Math.abs(turn) * radius) / STEP)));
+}
+
+/** Angles as a line, each the short way from the one before. */
+function unwound(points: readonly Polar[]): number[] {
+  const out = [points[0]?.angle ?? 0];
+  for (let i = 1; i < points.length; i++) {
+    const before = out[i - 1] ?? 0;
+    out.push(before + shortWay(before, points[i]?.angle ?? 0));
   }
+  return out;
+}
+
+/** Turn for a unit of radius at each point: none at the ends and where the direction changes. */
+function slopes(points: readonly Polar[], angle: readonly number[]): number[] {
+  const chord = (i: number): number => {
+    const h = (points[i + 1]?.radius ?? 0) - (points[i]?.radius ?? 0);
+    return h === 0 ? 0 : ((angle[i + 1] ?? 0) - (angle[i] ?? 0)) / h;
+  };
+  return points.map((_, i) => {
+    if (i === 0 || i === points.length - 1) return 0;
+    const [before, after] = [chord(i - 1), chord(i)];
+    return before * after <= 0 ? 0 : (2 * before * after) / (before + after);
+  });
 }
 
 export function linkPath(link: MarkLink): Path2D {
   const path = new Path2D();
-  for (let i = 0; i + 1 < link.path.length; i++) {
-    spiral(path, link.path[i] as Polar, link.path[i + 1] as Polar, i === 0);
-  }
+  spiral(path, link.path, true);
   return path;
 }
 
@@ -55,10 +88,10 @@ export function ribbonPath(link: MarkLink, from: Mark, to: Mark): Path2D {
     });
   const path = new Path2D();
   const there = side(-1);
-  for (let i = 0; i + 1 < there.length; i++) spiral(path, there[i] as Polar, there[i + 1] as Polar, i === 0);
+  spiral(path, there, true);
   const back = side(1).reverse();
   alongRing(path, there.at(-1) as Polar, back[0] as Polar);
-  for (let i = 0; i + 1 < back.length; i++) spiral(path, back[i] as Polar, back[i + 1] as Polar, false);
+  spiral(path, back, false);
   alongRing(path, back.at(-1) as Polar, there[0] as Polar);
   path.closePath();
   return path;

@@ -110,7 +110,7 @@ export function paintGround(ctx: CanvasRenderingContext2D, scene: Scene): void {
   for (const ring of radar.rings) {
     ctx.beginPath();
     ctx.arc(0, 0, ring.radius, 0, 2 * Math.PI);
-    ctx.lineWidth = ring.width + disc * 1.7;
+    ctx.lineWidth = ring.width + Math.min(disc * 1.15, radar.centre);
     ctx.strokeStyle = palette.page;
     ctx.stroke();
   }
@@ -347,11 +347,12 @@ function paintCentre(ctx: CanvasRenderingContext2D, scene: Scene): void {
     run.stateName,
   );
   if (!roomy) return;
-  ctx.font = `600 ${Math.max(9, Math.min(12, r * 0.42))}px system-ui, sans-serif`;
+  const words = `${run.done}/${run.total}`;
+  ctx.font = `600 ${Math.max(8, Math.min(12, r * 0.42, (r * 2.6) / words.length))}px system-ui, sans-serif`;
   ctx.textAlign = "center";
   ctx.textBaseline = "middle";
   ctx.fillStyle = palette.text;
-  ctx.fillText(`${run.done}/${run.total}`, view.x, view.y + r * 0.48);
+  ctx.fillText(words, view.x, view.y + r * 0.48);
 }
 
 // ---------------------------------------------------------------------------------- labels
@@ -413,15 +414,8 @@ function placeLabel(
   faint: boolean,
 ): void {
   const text = labelOf(mark, scene.label);
-  const [x, y] = mark.kind === "task" ? onScreen(scene, mark) : besideArc(scene, mark);
   const w = ctx.measureText(text).width;
-  const away = size / 2 + 5;
-  const right = { x: x + away, y: y - LABEL_PX / 2 - 1, w, h: LABEL_PX + 2 };
-  const left = { ...right, x: x - away - w };
-  const below = { ...right, x: x - w / 2, y: y + away - 2 };
-  const above = { ...right, x: x - w / 2, y: y - away - LABEL_PX };
-  const outward = Math.sin(mark.angle) >= 0 ? [right, left] : [left, right];
-  const options = Math.abs(Math.sin(mark.angle)) < 0.35 ? [...outward, below, above] : [...outward, above, below];
+  const options = mark.kind === "task" ? besideDisc(scene, mark, size, w) : [outsideArc(scene, mark, w)];
   const box = options.find((o) => taken.free(o)) ?? (insist ? options[0] : undefined);
   if (!box) return;
   taken.add(box);
@@ -436,9 +430,38 @@ function placeLabel(
   ctx.globalAlpha = 1;
 }
 
+/** Places for a label about a disc, best first: on the side away from the middle, then above, below, and the corners. */
+function besideDisc(scene: Scene, mark: Mark, size: number, w: number): Box[] {
+  const [x, y] = onScreen(scene, mark);
+  const h = LABEL_PX + 2;
+  const away = size / 2 + 5;
+  const at = (dx: number, dy: number): Box => ({
+    x: x + dx * away - (dx < 0 ? w : dx === 0 ? w / 2 : 0),
+    y: y - h / 2 + dy * (away + h / 2 - 3),
+    w,
+    h,
+  });
+  const out = Math.sin(mark.angle) >= 0 ? 1 : -1;
+  const up = Math.cos(mark.angle) >= 0 ? -1 : 1;
+  const corner = 0.7;
+  return [
+    at(out, 0),
+    at(0, up),
+    at(-out, 0),
+    at(0, -up),
+    at(out * corner, up * corner),
+    at(-out * corner, up * corner),
+    at(out * corner, -up * corner),
+    at(-out * corner, -up * corner),
+  ];
+}
+
 /** Just outside an arc's middle. */
-function besideArc(scene: Scene, mark: Mark): [number, number] {
-  return onScreen(scene, { ...mark, radius: mark.radius + ARC_HALF });
+function outsideArc(scene: Scene, mark: Mark, w: number): Box {
+  const h = LABEL_PX + 2;
+  const gap = Math.max(ARC_HALF, 5 / scene.view.k) + 11 / scene.view.k;
+  const [x, y] = onScreen(scene, { ...mark, radius: mark.radius + gap });
+  return { x: x - w / 2 + (Math.sin(mark.angle) * w) / 2, y: y - h / 2, w, h };
 }
 
 /** Boxes on a coarse grid: is a place still free? */
