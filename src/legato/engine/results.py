@@ -7,6 +7,7 @@ them. A value that cannot be serialised leaves the run's state true: its `Result
 from __future__ import annotations
 
 import hashlib
+import math
 import pickle
 from typing import Any, Protocol
 
@@ -18,7 +19,6 @@ from legato.core.records import Result
 INLINE_BYTES = 4096
 """Results up to this size lie in the run's row: one write instead of two, and no file."""
 
-_PLAIN = (type(None), bool, int, float, str)
 _PREVIEW = 200
 
 
@@ -88,17 +88,15 @@ def _serialize(value: Any) -> tuple[str, bytes]:
     return "cloudpickle", cloudpickle.dumps(value)
 
 
-def _is_plain(value: object, depth: int) -> bool:
+def _is_plain(value: Any, depth: int) -> bool:
     """Whether JSON gives back the very same value: exact types only (no tuples, no subclasses), string keys, finite and bounded numbers."""
     kind = type(value)
-    if kind is float:
-        return bool(value - value == 0.0)
-    if kind is int:
-        return -(2**63) <= value < 2**64
-    if kind in _PLAIN:
+    if kind in (type(None), bool, str):
         return True
-    if depth == 0:
-        return False
-    if kind is list:
+    if kind is float:
+        return math.isfinite(value)
+    if kind is int:
+        return bool(-(2**63) <= value < 2**64)
+    if depth and kind is list:
         return all(_is_plain(item, depth - 1) for item in value)
-    return kind is dict and all(type(key) is str and _is_plain(item, depth - 1) for key, item in value.items())
+    return depth > 0 and kind is dict and all(type(key) is str and _is_plain(item, depth - 1) for key, item in value.items())
