@@ -55,6 +55,7 @@ async def aperform(shell: Shell, i: Instruction) -> Any:
     if isinstance(i, Sleep):
         return await asyncio.sleep(i.seconds)
     if isinstance(i, Settle) and isinstance(shell, FlowShell):
+        shell.stop_tasks(i.stop)
         while (future := shell.an_open_future()) is not None:
             await ended(future)
         return shell.unseen_failures()
@@ -65,6 +66,8 @@ async def aperform(shell: Shell, i: Instruction) -> Any:
 
 async def _call(shell: Shell) -> Any:
     region = shell.region = AsyncRegion()
+    if shell.stop_reason is not None:
+        raise Stop(shell.stop_reason)
     token = CURRENT.set(shell)
     try:
         value = await region.call(shell.fn, shell.args, shell.kwargs, shell.policy.timeout_s)

@@ -64,7 +64,12 @@ class Load(msgspec.Struct):
 
 
 class Settle(msgspec.Struct):
-    """Wait for the tasks the flow has submitted; the reply is the names of those that failed without anybody having asked."""
+    """Wait for the tasks the flow has submitted; the reply is the names of those that failed without anybody having asked.
+
+    With `stop`, ask those that have not ended to stop first, for that reason.
+    """
+
+    stop: str = ""
 
 
 class Draw(msgspec.Struct):
@@ -133,7 +138,7 @@ def run_flow(policy: Policy) -> Script:
                     _unseen(unseen), hint="ask for their results (future.result()), or submit with allow_failure to let them fail"
                 )
         except Stop as stop:
-            yield SETTLE
+            yield Settle(stop.reason)
             raise (yield from _stopped(stop, policy, "flow")) from None
         except Exception as exc:  # noqa: BLE001 what user code raised; the policy decides what it means
             yield SETTLE
@@ -179,12 +184,13 @@ def _failed(exc: Exception, policy: Policy, attempt: int, *, gate: bool) -> Gene
 
 def _stopped(stop: Stop, policy: Policy, kind: str) -> Generator[Instruction, Any, BaseException]:
     """Record why the call was ended from outside; returns what to raise."""
-    if stop.reason == TIMEOUT:
+    if stop.reason == TIMEOUT and policy.timeout_s is not None:
         error = TaskTimeout(f"the {kind} took longer than its timeout of {policy.timeout_s:g} s")
         yield Propose(FAILED, "TimedOut", str(error), gate=kind == "flow", error=error)
         return error
     cancelled = RunCancelled(f"the {kind} was cancelled")
-    yield Propose(CANCELLED, "Cancelled", f"stopped: {stop.reason}", gate=kind == "flow")
+    why = "its flow took longer than its timeout" if stop.reason == TIMEOUT else f"stopped: {stop.reason}"
+    yield Propose(CANCELLED, "Cancelled", why, gate=kind == "flow")
     return cancelled
 
 

@@ -21,7 +21,7 @@ from legato.core.records import FlowRun, Result, RunKind, TaskRun, Transition, V
 from legato.core.states import FINAL, SCHEDULED, State
 from legato.engine import results
 from legato.engine.process import Engine
-from legato.engine.script import Call, Draw, Instruction, Load, Policy, Propose, Save, Sleep, Stop
+from legato.engine.script import Call, Draw, Instruction, Load, Policy, Propose, Save, Settle, Sleep, Stop
 from legato.engine.stops import Region, call_with_timeout
 from legato.engine.tracebacks import error_detail
 from legato.system import now
@@ -80,6 +80,7 @@ class Shell:
         self.attempt = 1
         self.state: State | None = None
         self.region: Stoppable | None = None
+        self.stop_reason: str | None = None
         self.outer: Region | None = None
 
     def perform(self, i: Instruction) -> Any:
@@ -96,6 +97,10 @@ class Shell:
         if isinstance(i, Load):
             return results.load(i.result, self.engine.blobs)
         return self.settle(i)
+
+    def settle(self, i: Settle) -> list[str]:
+        """Wait for what was submitted. A task has nothing to settle: its submissions are its flow's."""
+        raise NotImplementedError(i)
 
     # -- states
 
@@ -137,6 +142,8 @@ class Shell:
 
     def call(self) -> Any:
         region = self.region = Region()
+        if self.stop_reason is not None:
+            raise Stop(self.stop_reason)
         if self.outer is not None:
             self.outer.inner = region
         token = CURRENT.set(self)
@@ -146,7 +153,8 @@ class Shell:
             CURRENT.reset(token)
 
     def stop(self, reason: str) -> None:
-        """End the user's code from outside."""
+        """End the user's code from outside, or keep it from beginning."""
+        self.stop_reason = reason
         if self.region is not None:
             self.region.stop(reason)
 
@@ -156,9 +164,6 @@ class Shell:
 
     def save(self, value: Any) -> Result:
         return results.save(value, self.engine.blobs)
-
-    def settle(self, i: Instruction) -> Any:
-        raise NotImplementedError(i)
 
 
 CURRENT: contextvars.ContextVar[Shell | None] = contextvars.ContextVar("legato_run", default=None)
@@ -330,7 +335,8 @@ class FlowShell(Shell):
             self._failed.append(future)
         self._open.discard(future)
 
-    def settle(self, i: Instruction) -> list[str]:  # noqa: ARG002 the performer's signature
+    def settle(self, i: Settle) -> list[str]:
+        self.stop_tasks(i.stop)
         while (future := self.an_open_future()) is not None:
             future.wait()
         return self.unseen_failures()
@@ -350,7 +356,11 @@ class FlowShell(Shell):
 
     def stop(self, reason: str) -> None:
         super().stop(reason)
-        for shell in list(self._shells):
+        self.stop_tasks(reason)
+
+    def stop_tasks(self, reason: str) -> None:
+        """Ask the submitted tasks that have not ended to stop."""
+        for shell in list(self._shells) if reason else ():
             shell.stop(reason)
 
     def close(self) -> None:
