@@ -94,11 +94,26 @@ def load(environ: Mapping[str, str] | None = None, *, folder: Path | None = None
     )
 
 
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
+    """LEGATO_… variables that name no setting, each with what was probably meant. They have no effect, which nobody notices otherwise."""
+    known = {f"LEGATO_{setting.name.upper()}" for setting in SETTINGS}
+    known |= {f"{name}_FILE" for name in known}
+    strange = [name for name in (os.environ if environ is None else environ) if name.startswith("LEGATO_") and name not in known]
+    strange = [name for name in sorted(strange) if not name.startswith("LEGATO_TEST_")]
+    if not strange:
+        return []
+    import difflib  # noqa: PLC0415 start-up time: wanted only where something is strange
+
+    close = {name: difflib.get_close_matches(name, known, n=1) for name in strange}
+    return [(name, f"Did you mean {close[name][0]}?" if close[name] else "") for name in strange]
+
+
 def _from_files(environ: Mapping[str, str], folder: Path) -> dict[str, Resolved]:
     home = Path(environ.get("LEGATO_HOME", "~/.legato")).expanduser()
-    if not any(path.exists() for path in (home / "profiles.toml", folder / "legato.toml", folder / "pyproject.toml")):
+    files = (home / "profiles.toml", folder / "legato.toml", folder / "pyproject.toml")
+    if not environ.get("LEGATO_PROFILE") and not any(path.exists() for path in files):
         return {}
-    from legato.settings.files import from_files  # start-up time: reading TOML is only worth it where there is some
+    from legato.settings.files import from_files  # noqa: PLC0415 start-up time: reading TOML is only worth it where there is some
 
     return from_files(environ, home, folder)
 
@@ -107,7 +122,9 @@ def _secret_file(variable: str, path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise UsageError(f"{variable}_FILE names a file that cannot be read: {error}", hint=f"correct the path, or set {variable}") from None
+        raise UsageError(
+            f"{variable}_FILE names a file that cannot be read: {error}", hint=f"correct the path, or set {variable}"
+        ) from None
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:

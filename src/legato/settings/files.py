@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from legato.core.errors import UsageError
-from legato.settings import SETTINGS, Resolved
+from legato.settings import SETTINGS, Resolved, load
 
 _NAMES = tuple(setting.name for setting in SETTINGS)
 
@@ -46,7 +47,9 @@ def read_profiles(home: Path) -> Profiles:
     if not path.exists():
         return Profiles("", {})
     data = read_toml(path)
-    return Profiles(str(data.get("active", "")), {name: {k: str(v) for k, v in table.items()} for name, table in data.get("profiles", {}).items()})
+    return Profiles(
+        str(data.get("active", "")), {name: {k: str(v) for k, v in table.items()} for name, table in data.get("profiles", {}).items()}
+    )
 
 
 def write_profiles(home: Path, profiles: Profiles) -> None:
@@ -72,17 +75,43 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} cannot be read: {error}", hint="correct the file, or move it away") from None
 
 
+OTHER_NAMES = {
+    "orion_url": "api_url",
+    "orion_api_url": "api_url",
+    "orion_database_connection_url": "database_url",
+    "logging_level": "log_level",
+}
+"""What other systems call some of our settings."""
+
+RETIRED = dict.fromkeys(("ui_api_url", "orion_ui_api_url", "ui_url"), "the web UI finds the API of the server it came from")
+"""Settings people know from elsewhere that have nothing left to say, and why."""
+
+
+def plain_name(name: str) -> str:
+    """A setting's name in our spelling, from any that people type (LEGATO_API_URL, api-url, PREFECT_ORION_URL). It may not exist."""
+    plain = name.lower().replace("-", "_").removeprefix("legato_").removeprefix("prefect_")
+    return OTHER_NAMES.get(plain, plain)
+
+
 def check_name(name: str) -> str:
-    """A setting's name in our spelling, from any that people type (LEGATO_API_URL, api-url). Raises `UsageError` with a suggestion."""
-    plain = name.lower().removeprefix("legato_").replace("-", "_")
+    """As `plain_name`, of a setting that exists. Raises `UsageError` with a suggestion."""
+    plain = plain_name(name)
     if plain not in _NAMES:
         close = difflib.get_close_matches(plain, _NAMES, n=1)
         raise UsageError(f"there is no setting '{name}'", hint=f"did you mean {close[0]}?" if close else f"settings: {', '.join(_NAMES)}")
     return plain
 
 
+def check_value(name: str, value: str) -> str:
+    """The value, if this setting may have it. Raises `UsageError`."""
+    load({f"LEGATO_{name.upper()}": value, "LEGATO_HOME": value if name == "home" else os.devnull}, folder=Path(os.devnull))
+    return value
+
+
 def _checked(table: Mapping[str, Any], source: str) -> dict[str, Resolved]:
-    return {check_name(name): Resolved(str(value).lower() if isinstance(value, bool) else str(value), source) for name, value in table.items()}
+    return {
+        check_name(name): Resolved(str(value).lower() if isinstance(value, bool) else str(value), source) for name, value in table.items()
+    }
 
 
 def _quoted(text: str) -> str:

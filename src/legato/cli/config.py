@@ -1,0 +1,145 @@
+"""`legato config`: the settings in force, where each comes from, and changing them in the active profile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from legato.cli.grammar import Noun
+from legato.cli.session import Session
+
+if TYPE_CHECKING:
+    from legato.settings.files import Profiles
+
+command = Noun("config", help="Settings: what is in force, and where it comes from.")
+
+FIRST_PROFILE = "default"
+"""The profile that the first `config set` makes."""
+
+
+@command.command("view", examples=["legato config view", "legato config view --sources -o json"])
+@click.option("--sources", is_flag=True, help="Also what each setting means.")
+@click.option("--show-secrets", is_flag=True, help="Print keys and passwords as they are.")
+@click.pass_obj
+def view(session: Session, sources: bool, show_secrets: bool) -> None:
+    """Print every setting, its value, and where the value comes from."""
+    from legato.cli.output import Column, show_list
+    from legato.settings import SETTINGS, resolve
+
+    found = resolve()
+    records = []
+    for setting in SETTINGS:
+        value, source = found[setting.name]
+        shown = "********" if setting.secret and value and not show_secrets else value
+        records.append({"name": setting.name, "value": shown, "source": source, "meaning": setting.meaning})
+    columns = [
+        Column("SETTING", lambda one: one["name"]),
+        Column("VALUE", lambda one: one["value"]),
+        Column("FROM", lambda one: one["source"], yields=1),
+        *([Column("MEANING", lambda one: one["meaning"], yields=2)] if sources else []),
+    ]
+    show_list(session, records, columns, name=lambda one: str(one["name"]), empty="")
+
+
+command.aliases.update({"ls": "view", "show": "view", "list": "view"})
+
+
+@command.command("set", examples=["legato config set api_url=http://127.0.0.1:4200/api", "legato config set log_level DEBUG"])
+@click.argument("words", nargs=-1, required=True, metavar="NAME=VALUE...")
+@click.pass_obj
+def set_(session: Session, words: tuple[str, ...]) -> None:
+    """Write settings into the active profile; one named 'default' is made when there is none."""
+    from legato.settings.files import check_value, write_profiles
+
+    profiles, name = _active(session)
+    for typed, value in _pairs(words):
+        setting = _name_of(session, typed)
+        if setting is None:
+            continue
+        check_value(setting, value)
+        profiles.settings.setdefault(name, {})[setting] = value
+        session.say(f"{setting} is set in profile '{name}'")
+    write_profiles(session.settings_home, profiles)
+    _say_what_wins(session, [typed for typed, _ in _pairs(words)])
+
+
+@command.command("unset", examples=["legato config unset api_url"])
+@click.argument("names", nargs=-1, required=True)
+@click.pass_obj
+def unset(session: Session, names: tuple[str, ...]) -> None:
+    """Take settings out of the active profile: their defaults are in force again."""
+    from legato.settings.files import write_profiles
+
+    profiles, profile = _active(session)
+    for typed in names:
+        setting = _name_of(session, typed)
+        if setting is None:
+            continue
+        was_set = profiles.settings.get(profile, {}).pop(setting, None) is not None
+        session.say(f"{setting} is unset in profile '{profile}'" if was_set else f"{setting} was not set in profile '{profile}'")
+    write_profiles(session.settings_home, profiles)
+    _say_what_wins(session, names)
+
+
+@command.command("validate", examples=["legato config validate"])
+@click.pass_obj
+def validate(session: Session) -> None:
+    """Check every setting, in files and in the environment, and say what is wrong."""
+    from legato.settings import load, unknown_variables
+
+    load()
+    strange = unknown_variables()
+    for name, hint in strange:
+        session.say(f"{name} is no setting of Legato's, and has no effect. {hint}".rstrip())
+    session.say("All settings can be read." if not strange else "All other settings can be read.")
+
+
+def _active(session: Session) -> tuple[Profiles, str]:
+    """The profiles, and the name of the one to write into."""
+    from legato.settings import resolve
+    from legato.settings.files import read_profiles
+
+    profiles = read_profiles(session.settings_home)
+    name = resolve()["profile"].value or profiles.active or FIRST_PROFILE
+    if not profiles.active and not profiles.settings:
+        profiles.active = name
+    return profiles, name
+
+
+def _pairs(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Names and values from `a=1 b=2`, or from `a 1`."""
+    from legato.core.errors import UsageError
+
+    if len(words) == 2 and "=" not in words[0]:
+        return [(words[0], words[1])]
+    for word in words:
+        if "=" not in word:
+            raise UsageError(f"'{word}' has no value", hint=f"write legato config set {word}=VALUE")
+    return [(word.partition("=")[0], word.partition("=")[2]) for word in words]
+
+
+def _name_of(session: Session, typed: str) -> str | None:
+    """Our name of a setting in whatever spelling; None for one that is no longer needed."""
+    from legato.settings.files import RETIRED, check_name, plain_name
+
+    if plain_name(typed) in RETIRED:
+        session.say(f"{typed} is no longer needed: {RETIRED[plain_name(typed)]}")
+        return None
+    name = check_name(typed)
+    if typed.upper().startswith("PREFECT_"):
+        session.say(f"{typed} is called {name} here")
+    return name
+
+
+def _say_what_wins(session: Session, typed: Sequence[str]) -> None:
+    """An environment variable beats the profile: say so before somebody wonders."""
+    from legato.settings import resolve
+    from legato.settings.files import plain_name
+
+    found = resolve()
+    for name in typed:
+        resolved = found.get(plain_name(name))
+        if resolved is not None and resolved.source.startswith("LEGATO_"):
+            session.hint(f"{resolved.source} is set in the environment, and beats the profile")

@@ -1,0 +1,177 @@
+"""The entry point: it parses the line, runs the command, and turns whatever goes wrong into three lines and an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import click
+
+from legato import __version__
+from legato.cli.failures import FAILED, INTERRUPTED, MISUSED, Failure, as_lines, as_record, did_you_mean, exit_code_of
+from legato.cli.grammar import Entry, Root
+from legato.cli.session import Session
+from legato.core.errors import LegatoError, Unavailable
+
+ENTRIES = {
+    "up": Entry("up", "Server, agent and browser in one line.", "Run"),
+    "run": Entry("run", "Run a flow now; list, show, watch and cancel runs.", "Run"),
+    "task": Entry("task", "Task runs of a run.", "Run"),
+    "flow": Entry("flow", "Flows that have been run or deployed.", "Run"),
+    "deployment": Entry("deployment", "Make flows runnable by others, on schedules.", "Deploy"),
+    "schedule": Entry("schedule", "See when a schedule would fire.", "Deploy"),
+    "work-queue": Entry("work_queue", "Which agents take which runs.", "Deploy"),
+    "agent": Entry("agent", "Processes that run what is scheduled.", "Operate"),
+    "server": Entry("server", "The API and web UI.", "Operate"),
+    "doctor": Entry("doctor", "Check the surroundings, with a fix for each fault.", "Operate"),
+    "open": Entry("browse", "Open the web UI, or a run or deployment in it.", "Operate"),
+    "api": Entry("api", "A raw call to the server's API.", "Operate"),
+    "config": Entry("config", "Settings: what is in force, and where it comes from.", "Configure"),
+    "profile": Entry("profile", "Named sets of settings.", "Configure"),
+    "completion": Entry("completion", "Completion for your shell.", "Configure"),
+    "version": Entry("version", "Versions of Legato and what it stands on.", "Configure"),
+}
+
+NOUN_ALIASES = {
+    **dict.fromkeys(("runs", "flow-run", "flow-runs"), "run"),
+    **dict.fromkeys(("tasks", "task-run", "task-runs"), "task"),
+    **dict.fromkeys(("work-queues", "queue", "queues"), "work-queue"),
+    **{f"{name}s": name for name in ("flow", "deployment", "schedule", "agent", "server", "profile")},
+    "settings": "config",
+    "orion": "server",
+}
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        print(f"legato {__version__}")
+        ctx.exit()
+
+
+@click.pass_context
+def _status(ctx: click.Context) -> None:
+    if ctx.invoked_subcommand is None:
+        from legato.cli.status import show_status
+
+        show_status(ctx.find_object(Session) or Session())
+
+
+root = Root(
+    "legato",
+    entries=ENTRIES,
+    noun_aliases=NOUN_ALIASES,
+    callback=_status,
+    invoke_without_command=True,
+    help="Plain Python functions, tied into workflows that keep going when the world does not.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    params=[
+        click.Option(["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version.")
+    ],
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and end the process with its exit code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; returns the exit code."""
+    session = Session()
+    try:
+        result = root.main(arguments, prog_name="legato", standalone_mode=False, obj=session)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.ClickException as error:
+        return _fail(_in_our_words(error), session, arguments)
+    except LegatoError as error:
+        return _fail(_with_next_step(error, session), session, arguments)
+    except (KeyboardInterrupt, click.Abort):
+        print(file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains once more when it ends
+        return FAILED
+    except Exception as error:  # noqa: BLE001 whatever else goes wrong is ours: one line, and the traceback in a file
+        return _fail(_unexpected(error, session), session, arguments)
+    finally:
+        session.close()
+
+
+def _fail(error: LegatoError, session: Session, arguments: list[str]) -> int:
+    if session.verbose >= 2:
+        import traceback
+
+        traceback.print_exception(error.__cause__ or error)
+    if session.wants_json or _asked_for_json(arguments):
+        print(json.dumps(as_record(error)), file=sys.stderr)
+    else:
+        print("\n".join(as_lines(error)), file=sys.stderr)
+    return exit_code_of(error)
+
+
+def _asked_for_json(arguments: list[str]) -> bool:
+    """For errors found before the whole line was read."""
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    return any(
+        word in ("-ojson", "-ojsonl", "--output=json") or (word in ("-o", "--output") and after.startswith("json")) for word, after in pairs
+    )
+
+
+def _in_our_words(error: click.ClickException) -> LegatoError:
+    """A misuse that click found."""
+    path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx is not None else "legato"
+    hint = ""
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        known = [name for param in error.ctx.command.get_params(error.ctx) for name in param.opts]
+        hint = did_you_mean(error.option_name, known)
+        message = f"'{path}' has no option '{error.option_name}'"
+    else:
+        message = error.format_message()
+    return Failure(message, exit_code=MISUSED, hint=hint, next_step=f"Help: {path} --help", code="usage")
+
+
+def _with_next_step(error: LegatoError, session: Session) -> LegatoError:
+    """What to do about a server that cannot be reached is the same for all commands."""
+    if not isinstance(error, Unavailable):
+        return error
+    url = session.settings.api_url
+    if not url:
+        return Failure(error.message, exit_code=exit_code_of(error), hint=error.hint, next_step="Check: legato doctor", code=error.code)
+    return Failure(
+        error.message if url.rpartition("/api")[0] in error.message else f"cannot reach the server at {url} ({error.message})",
+        exit_code=exit_code_of(error),
+        hint="Start one:    legato server start          Other server:  legato profile use NAME",
+        next_step="Check:        legato doctor",
+        code=error.code,
+    )
+
+
+def _unexpected(error: Exception, session: Session) -> Failure:
+    """Our own fault. The traceback goes to a file: it helps us, not whoever typed the command."""
+    import tempfile
+    import traceback
+    from pathlib import Path
+
+    try:
+        folder = session.settings.home / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (LegatoError, OSError):
+        folder = Path(tempfile.gettempdir())
+    path = folder / f"error-{session.now():%Y%m%dT%H%M%S}-{os.getpid()}.txt"
+    try:
+        path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        where = f"the traceback is in {path}"
+    except OSError:
+        where = "the traceback could not be written to a file"
+    failure = Failure(
+        f"Legato made a mistake: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+        hint=f"{where}; please report it",
+        next_step="See it now: the same command with -vv",
+        code="internal",
+    )
+    failure.__cause__ = error
+    return failure

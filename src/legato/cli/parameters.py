@@ -1,0 +1,68 @@
+"""Parameters on the command line: `-p name=value`, where the value is JSON if it reads as such, and text otherwise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from legato.cli.failures import did_you_mean
+from legato.core.errors import ParameterError, UsageError
+
+
+def parse_parameters(given: Sequence[str], *, as_text: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Values by name. Those named in `as_text` are text as they stand: for a parameter that is a string, 42 is "42"."""
+    values = {}
+    for one in given:
+        name, equals, text = one.partition("=")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"'{one}' is no parameter", hint="write -p name=value, such as -p month=3 or -p 'years=[2024, 2025]'")
+        values[name] = text if name in as_text else _value(text)
+    return values
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def check_names(given: Mapping[str, Any], known: Sequence[str], owner: str) -> None:
+    """Raises `ParameterError` for a parameter that the flow does not have."""
+    for name in given:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"its parameters are {', '.join(known) or 'none'}"
+            raise ParameterError(f"{owner} has no parameter '{name}'", hint=hint)
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "string": (str,),
+    "array": (list,),
+    "object": (dict,),
+}
+
+
+def for_schema(given: Sequence[str], schema: Mapping[str, Any], owner: str, *, preset: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a deployment's run, held against its recorded schema. Raises `ParameterError` before anything is created.
+
+    Only what JSON can tell is checked here (names, missing ones, plain types); the flow checks the rest when it starts.
+    """
+    properties: Mapping[str, Any] = schema.get("properties", {})
+    text = frozenset(name for name, one in properties.items() if one.get("type") == "string")
+    values = parse_parameters(given, as_text=text)
+    if not properties and not schema:
+        return values
+    check_names(values, tuple(properties), owner)
+    missing = [name for name in schema.get("required", ()) if name not in values and name not in preset]
+    if missing:
+        raise ParameterError(f"{owner} needs a value for '{missing[0]}'", hint=f"add -p {missing[0]}=…")
+    for name, value in values.items():
+        allowed = _TYPES.get(properties[name].get("type", ""))
+        is_bool_for_number = isinstance(value, bool) and allowed is not None and bool not in allowed
+        if allowed is not None and (not isinstance(value, allowed) or is_bool_for_number):
+            raise ParameterError(f"{owner}: parameter '{name}' should be of type {properties[name]['type']}, and {value!r} is not")
+    return values

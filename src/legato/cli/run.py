@@ -1,0 +1,261 @@
+"""`legato run`: run a flow of a file now; list, show, watch, cancel and remove runs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from legato.cli.completing import run_names
+from legato.cli.grammar import Noun
+from legato.cli.session import Session
+
+if TYPE_CHECKING:
+    from legato.cli.output import Column
+    from legato.core.records import FlowRun, TaskRun
+
+FILE_VERB = " file"
+"""The verb of `legato run FILE`: a name that nobody can type by accident."""
+
+
+class RunNoun(Noun):
+    """A first word that is no verb is a file."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0].partition("=")[0] in ("-p", "--param"):
+            args = [FILE_VERB, *args]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-") and not ctx.resilient_parsing:
+            from legato.cli.local_run import is_file_word
+
+            verbs = [name for name in self.list_commands(ctx) if name != FILE_VERB]
+            if is_file_word(args[0], verbs):
+                args = [FILE_VERB, *args]
+        return super().resolve_command(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name in super().list_commands(ctx) if name != FILE_VERB]
+
+
+command = RunNoun(
+    "run",
+    help="""Run a flow now, or look after runs.
+
+    \b
+    legato run FILE[:FLOW] [-p name=value]...   run it here, with its log on standard error
+    legato run VERB ...                         one of the commands below
+    """,
+)
+
+
+@command.command(
+    FILE_VERB,
+    hidden=True,
+    examples=["legato run flow.py", "legato run flows/train.py:train -p month=3 -p 'years=[2024, 2025]'"],
+    exits=(1, 3, 6, 8, 9, 130),
+)
+@click.argument("file", metavar="FILE[:FLOW]")
+@click.option("-p", "--param", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter: JSON if it reads as such, else text.")
+@click.pass_obj
+def run_file(session: Session, file: str, parameters: tuple[str, ...]) -> int:
+    """Run a flow here and now. Its value's preview is printed; Ctrl-C cancels, twice kills."""
+    from legato.cli import local_run
+
+    return local_run.run_file(session, file, parameters)
+
+
+@command.command(
+    "ls",
+    examples=["legato run ls", "legato run ls --state failed --since 24h", "legato run ls --tag prod --json id,name,state.name"],
+    exits=(6,),
+)
+@click.option("--state", "states", multiple=True, help="Only these: failed, running, Late, …")
+@click.option("--tag", "tags", multiple=True, help="Only runs with all of these tags.")
+@click.option("--flow", help="Only runs of this flow.")
+@click.option("--deployment", help="Only runs of this deployment.")
+@click.option("--since", metavar="24h|TIME", help="Only runs expected to start since then.")
+@click.option("--upcoming", is_flag=True, help="Also runs that are planned for later.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option("--filter", "text", default="", help="As in the web UI: 'state:failed tag:prod started:<24h text'.")
+@click.pass_obj
+def ls(session: Session, /, states: tuple[str, ...], tags: tuple[str, ...], limit: int, upcoming: bool, **where: Any) -> None:
+    """List runs, latest first."""
+    import msgspec
+
+    from legato.cli.filters import run_filter
+    from legato.cli.output import show_list
+    from legato.core.states import SCHEDULED
+
+    wanted = run_filter(session, states=states, tags=tags, **where)
+    hides_plans = not upcoming and SCHEDULED not in wanted.states and not wanted.state_names
+    shown = msgspec.structs.replace(wanted, start_before=session.now() + timedelta(seconds=1)) if hides_plans else wanted
+    page = session.store.list_flow_runs(shown, limit=limit)
+    show_list(session, page.items, _run_columns(), name=lambda run: run.id, empty="No runs yet. Make one: legato run FILE")
+    if page.cursor is not None:
+        session.hint(f"There are more than these {limit}; --limit shows more, --filter fewer")
+
+
+def _run_columns() -> list[Column]:
+    from legato.cli.output import Column, StateWord
+
+    return [
+        Column("ID", lambda run: run.id),
+        Column("NAME", lambda run: run.name),
+        Column("FLOW", lambda run: run.flow_name, yields=1),
+        Column("STATE", lambda run: StateWord(run.display_state, run.state.type)),
+        Column("START", lambda run: run.started_at or run.expected_start_at, yields=2),
+        Column("TOOK", _took, yields=3),
+        Column("DEPLOYMENT", lambda run: run.deployment_name, yields=4),
+        Column("TAGS", lambda run: run.tags, yields=5),
+        Column("ATTEMPT", lambda run: run.attempt, wide=True),
+        Column("QUEUE", lambda run: run.work_queue, wide=True),
+        Column("MESSAGE", lambda run: run.state.message, wide=True),
+    ]
+
+
+def _took(run: FlowRun | TaskRun) -> timedelta | None:
+    return run.ended_at - run.started_at if run.started_at and run.ended_at else None
+
+
+@command.command("show", examples=["legato run show amber-heron", "legato run show 0192c3a8 -o json"], exits=(3, 6))
+@click.argument("run", shell_complete=run_names)
+@click.pass_obj
+def show(session: Session, run: str) -> None:
+    """Show one run: what it is in, since when, and why."""
+    from legato.cli.identity import find_run
+    from legato.cli.output import StateWord, show_one
+
+    found = find_run(session, run)
+    tasks = session.store.count_task_runs([found.id]).get(found.id, {})
+    where = f"{found.error.file}:{found.error.line} in {found.error.function}" if found.error is not None and found.error.file else ""
+    facts = [
+        ("ID", found.id),
+        ("Name", found.name),
+        ("Flow", found.flow_name),
+        ("State", StateWord(found.display_state, found.state.type)),
+        ("Why", found.state.message),
+        ("Error", f"{found.error.type}: {found.error.message}" if found.error else ""),
+        ("Where", where),
+        ("Due", found.due_at),
+        ("Started", found.started_at),
+        ("Ended", found.ended_at),
+        ("Took", _took(found)),
+        ("Attempt", found.attempt),
+        ("Tasks", ", ".join(f"{n} {state}" for state, n in tasks.items())),
+        ("Parameters", found.parameters),
+        ("Result", _result_in_words(found)),
+        ("Tags", found.tags),
+        ("Deployment", found.deployment_name),
+        ("Queue", found.work_queue),
+        ("Parent", found.parent_run_id),
+        ("Trigger", found.trigger),
+        ("Process", f"{found.pid} on {found.host}" if found.pid else ""),
+    ]
+    show_one(session, found, facts, name=found.id)
+    if found.error is not None:
+        session.hint(f"Its log: legato run logs {found.name}")
+
+
+def _result_in_words(run: FlowRun) -> str:
+    if run.result is None:
+        return ""
+    return (
+        f"not stored: {run.result.unavailable}"
+        if run.result.unavailable
+        else run.result.preview or f"{run.result.type}, {run.result.size} bytes"
+    )
+
+
+@command.command(
+    "logs",
+    examples=["legato run logs amber-heron", "legato run logs 0192c3a8 --level warning", "legato run logs amber-heron --follow"],
+    exits=(3, 6, 130),
+)
+@click.argument("run", shell_complete=run_names)
+@click.option(
+    "--level",
+    type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
+    default="debug",
+    help="This and above.",
+)
+@click.option("--task", help="Only this task run (its name or id).")
+@click.option("--text", default="", help="Only lines that hold this.")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the run has ended.")
+@click.pass_obj
+def logs(session: Session, run: str, level: str, task: str | None, text: str, follow: bool) -> None:
+    """Print a run's log."""
+    from legato.cli.follow import print_logs
+    from legato.cli.identity import find_run, find_task_run
+    from legato.core.ids import is_id
+
+    found = find_run(session, run)
+    task_run = find_task_run(session, task if is_id(task) else f"{found.id}/{task}") if task else None
+    print_logs(session, found, level=level.lower(), task_run_id=task_run.id if task_run else None, follow=follow, text=text)
+
+
+@command.command(
+    "watch", examples=["legato run watch amber-heron", "legato run watch 0192c3a8 --timeout 10m"], exits=(1, 3, 6, 7, 8, 9, 130)
+)
+@click.argument("run", shell_complete=run_names)
+@click.option("--timeout", metavar="10m", help="Give up watching after this long (exit 7).")
+@click.pass_obj
+def watch(session: Session, run: str, timeout: str | None) -> int:
+    """Print each change of state until the run has ended; the exit code tells how."""
+    from legato.cli.follow import wait_for
+    from legato.cli.identity import find_run
+    from legato.cli.times import parse_duration
+
+    return wait_for(session, find_run(session, run), timeout_s=parse_duration(timeout).total_seconds() if timeout else None, watch=True)
+
+
+@command.command(
+    "cancel", examples=["legato run cancel amber-heron", "legato run cancel --filter 'state:running tag:dev' --yes"], exits=(3, 5, 6)
+)
+@click.argument("runs", nargs=-1, shell_complete=run_names)
+@click.option("--filter", "text", default="", help="All runs that match and have not ended; asks first.")
+@click.pass_obj
+def cancel(session: Session, runs: tuple[str, ...], text: str) -> None:
+    """Ask runs to stop. One that nobody runs is cancelled at once; otherwise its process is stopped within seconds."""
+    from legato.core.errors import Conflict
+
+    for run in _chosen(session, runs, text, ended=False, question="Cancel {n} run{s}?"):
+        if run.state.is_final:
+            raise Conflict(f"run '{run.name}' is {run.state.name} already", hint="it has ended; there is nothing to cancel")
+        after = session.store.request_cancel(run.id)
+        session.say(f"{run.name} {'is cancelled' if after.state.is_final else 'was asked to stop'}")
+
+
+@command.command("rm", examples=["legato run rm amber-heron --yes", "legato run rm --filter 'state:failed tag:dev'"], exits=(3, 5, 6))
+@click.argument("runs", nargs=-1, shell_complete=run_names)
+@click.option("--filter", "text", default="", help="All ended runs that match; asks first.")
+@click.pass_obj
+def rm(session: Session, runs: tuple[str, ...], text: str) -> None:
+    """Remove ended runs with their tasks, logs and history. This cannot be undone."""
+    chosen = _chosen(session, runs, text, ended=True, question="Remove {n} run{s} for good?")
+    if runs:
+        session.confirm(f"Remove {', '.join(run.name for run in chosen[:5])}{' and more' if len(chosen) > 5 else ''} for good?")
+    for run in chosen:
+        session.store.delete_flow_run(run.id)
+        session.say(f"{run.name} was removed")
+
+
+def _chosen(session: Session, runs: tuple[str, ...], text: str, *, ended: bool, question: str) -> list[FlowRun]:
+    """The runs that are meant: those named, or those of the filter after asking."""
+    from legato.cli.filters import run_filter
+    from legato.cli.identity import find_run
+    from legato.core.errors import UsageError
+
+    if bool(runs) == bool(text):
+        raise UsageError("say which runs: by id or name, or by --filter", hint="legato run ls lists them")
+    if runs:
+        return [find_run(session, run) for run in runs]
+    page = session.store.list_flow_runs(run_filter(session, text=text), limit=1000)
+    chosen = [run for run in page.items if run.state.is_final == ended]
+    if chosen:
+        session.confirm(question.format(n=len(chosen), s="" if len(chosen) == 1 else "s"))
+    else:
+        session.hint("No run matches; nothing was done.")
+    return chosen

@@ -1,0 +1,41 @@
+"""The note a running server leaves in the home folder, `server.json`: its URL, process, database and version."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+
+class ServerNote(NamedTuple):
+    """A server on this machine."""
+
+    url: str
+    pid: int
+    database: str = ""
+    version: str = ""
+
+
+def running_server(home: Path) -> ServerNote | None:
+    """The server whose note is here and whose process lives; None when there is none."""
+    try:
+        data = json.loads((home / "server.json").read_text(encoding="utf-8"))
+        note = ServerNote(str(data["url"]), int(data["pid"]), str(data.get("database", "")), str(data.get("version", "")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return note if is_alive(note.pid) else None
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this number exists and has not ended."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:  # a child that ended and that nobody has waited for is a zombie: not alive
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except OSError:
+        return True

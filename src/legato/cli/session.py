@@ -1,0 +1,147 @@
+"""One invocation of the command line: what was asked for everywhere (output, profile, …), the settings in force, and the store, opened once.
+
+Everything heavy is opened when it is first wanted, so that `legato --help` costs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from legato.cli.failures import MISUSED, Failure
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from legato.settings import Settings
+    from legato.store.port import Store
+    from legato.system import SystemClock
+
+FORMATS = ("table", "wide", "json", "jsonl", "csv", "name")
+
+
+class Session:
+    """What a command is handed."""
+
+    def __init__(self) -> None:
+        self.output = "table"
+        self.fields: tuple[str, ...] = ()
+        self.quiet = False
+        self.verbose = 0
+        self.no_input = bool(os.environ.get("CI"))
+        self.yes = False
+        self._settings: Settings | None = None
+        self._store: Store | None = None
+
+    # -- what was asked for
+
+    def use_profile(self, name: str) -> None:
+        """Take this profile's settings, here and in every process started from here."""
+        os.environ["LEGATO_PROFILE"] = name
+        self._settings = None
+
+    def use_api_url(self, url: str) -> None:
+        """Speak to this server, here and in every process started from here."""
+        os.environ["LEGATO_API_URL"] = url
+        self._settings = None
+
+    def use_no_color(self) -> None:
+        """No colour, here and in every process started from here."""
+        os.environ["NO_COLOR"] = "1"
+        os.environ.pop("FORCE_COLOR", None)
+
+    @property
+    def wants_json(self) -> bool:
+        """Whether programs read the output."""
+        return self.output in ("json", "jsonl")
+
+    @property
+    def has_color(self) -> bool:
+        """Whether standard output is coloured."""
+        if os.environ.get("NO_COLOR"):
+            return False
+        return bool(os.environ.get("FORCE_COLOR")) or self.is_terminal
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person looks at standard output."""
+        return sys.stdout.isatty()
+
+    # -- what is opened when it is wanted
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        if self._settings is None:
+            from legato import settings
+
+            self._settings = settings.load()
+        return self._settings
+
+    @property
+    def settings_home(self) -> Path:
+        """The home folder, which must be known even where a setting or profile is broken, so that it can be mended."""
+        from pathlib import Path
+
+        return Path(os.environ.get("LEGATO_HOME") or "~/.legato").expanduser().absolute()
+
+    @property
+    def clock(self) -> SystemClock:
+        from legato.system import SystemClock
+
+        return SystemClock()
+
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    @property
+    def store(self) -> Store:
+        """The store of these settings. In embedded mode, runs whose process is gone are found first, so that none looks alive."""
+        if self._store is None:
+            from legato.store.open import open_store
+
+            self._store = open_store(self.settings.store_url, api_key=self.settings.api_key)
+            if not self.settings.api_url:
+                self._reap(self._store)
+        return self._store
+
+    def _reap(self, store: Store) -> None:
+        """Nobody else does in embedded mode: no server, no services."""
+        from importlib.util import find_spec
+
+        if find_spec("legato.services") and find_spec("legato.services.reaper"):
+            from importlib import import_module
+
+            import_module("legato.services.reaper").tick(store, now=self.now())
+
+    def close(self) -> None:
+        """Let go of the store. Safe to call twice."""
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()
+
+    # -- speaking to the person
+
+    def hint(self, text: str) -> None:
+        """One line about what to do next."""
+        if not self.quiet and not self.wants_json:
+            print(text, file=sys.stderr)
+
+    def say(self, text: str) -> None:
+        """What was done, on standard error: standard output is for data."""
+        if not self.quiet:
+            print(text, file=sys.stderr)
+
+    def confirm(self, question: str) -> None:
+        """Ask before destroying something. Raises `Failure` unless the answer is yes, or `--yes` was given."""
+        if self.yes:
+            return
+        if self.no_input or not sys.stdin.isatty():
+            raise Failure(
+                f"{question} Nobody can be asked here", exit_code=MISUSED, hint="add --yes to go on without being asked", code="usage"
+            )
+        print(f"{question} [y/N] (--yes answers this) ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise Failure("nothing was done", exit_code=MISUSED, code="declined")
