@@ -386,10 +386,12 @@ function home({ world }: Call): unknown {
         : []),
     ],
     running: newestFirst(world.runs.filter((r) => r.state.type === "running")).map((r) => row(world, r)),
-    upcoming: newestFirst(world.runs.filter((r) => r.state.name === "Scheduled"))
+    upcoming: newestFirst(
+      world.runs.filter((r) => r.state.name === "Scheduled" && Date.parse(r.expected_start_at) > Date.now()),
+    )
       .reverse()
       .slice(0, 10),
-    agents: world.agents,
+    agents: world.agents.map((a) => ({ ...a, last_seen_at: new Date(Date.now() - 3_000).toISOString() })),
     history: world.runs.length > 0 ? bars : [],
   };
 }

@@ -52,6 +52,8 @@ export class Windowed {
     scroller.addEventListener("scroll", later, { passive: true });
     const resize = new ResizeObserver(later);
     resize.observe(scroller);
+    // What stands above the list may come and go (a skeleton, an error); the list changes its size then too.
+    resize.observe(node);
     return () => {
       cancelAnimationFrame(frame);
       scroller.removeEventListener("scroll", later);

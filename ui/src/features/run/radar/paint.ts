@@ -375,7 +375,14 @@ function paintLabels(ctx: CanvasRenderingContext2D, scene: Scene, size: number):
   const c = radar.centre * view.k;
   taken.add({ x: view.x - c, y: view.y - c, w: 2 * c, h: 2 * c });
   for (const mark of radar.marks) if (mark.kind === "task") taken.add(discBox(scene, mark, size));
-  const order = radar.marks.map((_, i) => i).sort((a, b) => urgency(scene, b) - urgency(scene, a) || a - b);
+  const degree = new Array<number>(radar.marks.length).fill(0);
+  for (const { from, to } of radar.links) {
+    degree[from] = (degree[from] ?? 0) + 1;
+    degree[to] = (degree[to] ?? 0) + 1;
+  }
+  const order = radar.marks
+    .map((_, i) => i)
+    .sort((a, b) => urgency(scene, b) - urgency(scene, a) || (degree[b] ?? 0) - (degree[a] ?? 0) || a - b);
   for (const i of order) {
     const mark = radar.marks[i] as Mark;
     const insist = i === scene.highlight?.mark || i === scene.selected || i === scene.focused;
@@ -385,12 +392,17 @@ function paintLabels(ctx: CanvasRenderingContext2D, scene: Scene, size: number):
 }
 
 function urgency(scene: Scene, i: number): number {
-  if (i === scene.highlight?.mark || i === scene.selected || i === scene.focused) return 4;
+  if (i === scene.highlight?.mark || i === scene.selected || i === scene.focused) return 5;
+  if (scene.highlight && !dimmed(scene, i)) return 4;
   const mark = scene.radar.marks[i];
   const type = scene.state[mark?.members[0] ?? 0];
   if (mark && mark.kind !== "task") return 3;
   if (type === "failed" || type === "crashed") return 2;
   return type === "running" ? 1 : 0;
+}
+
+function inView({ view }: Scene, box: Box): boolean {
+  return box.x >= 2 && box.y >= 2 && box.x + box.w <= view.width - 2 && box.y + box.h <= view.height - 2;
 }
 
 function discBox(scene: Scene, mark: Mark, size: number): Box {
@@ -416,7 +428,7 @@ function placeLabel(
   const text = labelOf(mark, scene.label);
   const w = ctx.measureText(text).width;
   const options = mark.kind === "task" ? besideDisc(scene, mark, size, w) : [outsideArc(scene, mark, w)];
-  const box = options.find((o) => taken.free(o)) ?? (insist ? options[0] : undefined);
+  const box = options.find((o) => inView(scene, o) && taken.free(o)) ?? (insist ? options[0] : undefined);
   if (!box) return;
   taken.add(box);
   ctx.textAlign = "left";
