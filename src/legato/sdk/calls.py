@@ -52,9 +52,13 @@ class RunState:
         """The value; raises what the run raised, or returns that with `raise_on_failure=False`."""
         if self._exc is None:
             return self._value
-        if raise_on_failure:
+        if not raise_on_failure:
+            return self._exc
+        try:
             raise self._exc
-        return self._exc
+        except BaseException as exc:
+            relink(exc)
+            raise
 
     def is_completed(self) -> bool:
         return self.type is StateType.COMPLETED
