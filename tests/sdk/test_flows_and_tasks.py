@@ -488,7 +488,7 @@ def test_an_exception_shows_the_users_frames_only(h: Harness) -> None:
     (run,) = h.flow_runs()
     assert run.error is not None
     assert (run.error.type, run.error.function) == ("ValueError", "fail")
-    assert 'raise ValueError(message)' in run.error.source
+    assert "raise ValueError(message)" in run.error.source
 
 
 # -- nesting, methods, logs
