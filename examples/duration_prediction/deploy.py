@@ -1,6 +1,6 @@
 """Deploy the pipeline: once a minute, by any agent that serves a queue it fits.
 
-    legato deployment create examples/duration_prediction/deploy.py
+legato deployment create examples/duration_prediction/deploy.py
 """
 
 from __future__ import annotations

@@ -57,7 +57,9 @@ def grid(low: float, high: float, steps: int) -> list[float]:
 
 
 @task
-def try_alpha(alpha: float, train: list[dict[str, Any]], y_train: pd.Series, val: list[dict[str, Any]], y_val: pd.Series) -> tuple[float, float]:
+def try_alpha(
+    alpha: float, train: list[dict[str, Any]], y_train: pd.Series, val: list[dict[str, Any]], y_val: pd.Series
+) -> tuple[float, float]:
     """The validation error in minutes (RMSE) of one strength: (error, alpha)."""
     model = _model(alpha).fit(train, y_train)
     return float(root_mean_squared_error(y_val, model.predict(val))), alpha
@@ -81,7 +83,7 @@ def log_to_mlflow(alpha: float, error: float) -> bool:
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         return False
     try:
-        import mlflow
+        import mlflow  # noqa: PLC0415 optional
     except ImportError:
         get_run_logger().warning("MLFLOW_TRACKING_URI is set, but MLflow is not installed: pip install mlflow")
         return False
@@ -103,7 +105,7 @@ def duration_prediction(train_path: str = "generated:2021-01", val_path: str = "
     y_train, y_val = train.result().duration, val.result().duration
     strengths = grid(0.1, 10.0, steps)
     tried = [try_alpha.submit(alpha, x_train, y_train, x_val, y_val) for alpha in strengths]
-    error, alpha = min(future.result() for future in tried)
+    _, alpha = min(future.result() for future in tried)
     model = train_best(alpha, x_train, y_train)
     final = evaluate(model, x_val, y_val)
     log_to_mlflow(alpha, final)

@@ -3,6 +3,7 @@
 import os
 import signal
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -137,7 +138,7 @@ def test_a_cancelled_run_stops_and_is_cancelled(place: Workplace) -> None:
     run = place.ended(run_id, within_s=15)
 
     assert run.state.type is StateType.CANCELLED
-    until(lambda: not os.path.exists(f"/proc/{pid}"), what="the process's end")
+    until(lambda: not Path(f"/proc/{pid}").exists(), what="the process's end")
     assert [line.partition(":")[0] for line in place.lines()] == ["began"]
 
 

@@ -2,6 +2,8 @@
 
 import threading
 
+import pytest
+
 from legato.engine.script import Stop
 from legato.engine.stops import Region
 
@@ -34,8 +36,7 @@ def test_every_stop_that_was_sent_arrives_once_and_none_lands_outside() -> None:
                 try:
                     region.call(body, (), {})
                 except Stop as stop:
-                    assert stop.reason == "cancelled"
-                    arrived += 1
+                    arrived += stop.reason == "cancelled"
                 for _ in range(2000):  # the engine's own lines
                     pass
             except BaseException:  # noqa: BLE001 this is what must not happen
@@ -53,8 +54,7 @@ def test_a_stop_that_comes_before_the_call_keeps_it_from_beginning() -> None:
     region.stop("cancelled")
     ran: list[int] = []
 
-    try:
+    with pytest.raises(Stop, match="cancelled"):
         region.call(ran.append, (1,), {})
-    except Stop as stop:
-        assert stop.reason == "cancelled"
+
     assert ran == []

@@ -341,7 +341,7 @@ def test_a_sync_task_that_takes_too_long_is_stopped_where_it_computes(h: Harness
             spin()
 
     began = time.monotonic()
-    with pytest.raises(TimeoutError, match="timeout of 0.1 s"):
+    with pytest.raises(TimeoutError, match=r"timeout of 0\.1 s"):
         main()
     assert time.monotonic() - began < 5
     assert h.task_runs()[0].state.name == "TimedOut"

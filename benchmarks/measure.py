@@ -1,0 +1,65 @@
+"""Rows of the table: what was measured, beside its floor in the same run. Ratios are what counts; the machine's mood is in both."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. `budget` and `measured` are in `unit`; `floor` says what the ratio is taken to."""
+
+    what: str
+    measured: float
+    unit: str
+    budget: float
+    floor: float | None = None
+    floor_is: str = ""
+    more_is_better: bool = False
+    note: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the budget is kept."""
+        return self.measured >= self.budget if self.more_is_better else self.measured <= self.budget
+
+
+def best_of(times: int, run: Callable[[], float]) -> float:
+    """The median of several runs: the best would flatter, the mean would punish for the neighbours' work."""
+    return statistics.median(run() for _ in range(times))
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """How long a call takes."""
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+@contextmanager
+def home() -> Iterator[Path]:
+    """An empty LEGATO_HOME for this process and its children, and silence on the console."""
+    with tempfile.TemporaryDirectory(prefix="legato-bench-") as folder:
+        before = dict(os.environ)
+        for name in [name for name in os.environ if name.startswith("LEGATO_")]:
+            del os.environ[name]
+        os.environ.update(LEGATO_HOME=folder, LEGATO_LOG_LEVEL="CRITICAL")
+        try:
+            yield Path(folder)
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def python(*arguments: str) -> float:
+    """Seconds of wall time of a fresh interpreter."""
+    return seconds(lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True))
