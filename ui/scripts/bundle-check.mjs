@@ -70,7 +70,7 @@ function sum(files, sizes) {
 
 /** The server fills `<base href="/">`; everything else must be relative to it. */
 function checkBase(html) {
-  if (!html.includes('<base href="/"')) problems.push('index.html has no <base href="/">');
+  if (!html.includes('<base href="/">')) problems.push('index.html has no <base href="/">');
   for (const [, url] of html.matchAll(/(?:src|href)="([^"]+)"/g)) {
     if (url !== "/" && /^(\/|https?:)/.test(url)) problems.push(`index.html: ${url} is not relative`);
   }

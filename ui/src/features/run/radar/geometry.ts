@@ -5,6 +5,8 @@ import { cartesian, type Mark, type MarkLink, type Polar, type RadarLayout } fro
 
 /** One step of a spiral for about this much sideways way. */
 const STEP = 9;
+/** How wide a bow an edge makes where it turns back; 0.5 would be a Catmull-Rom spline. */
+const SLACK = 0.3;
 
 /** Half the thickness of an arc, in the radar's units. */
 export const ARC_HALF = 8;
@@ -16,26 +18,54 @@ export function spanOf(mark: Mark): number {
 }
 
 /**
- * A smooth spiral through all points: the radius goes steadily, the angle follows it as a monotone cubic (Fritsch and
- * Carlson 1980) that leaves and arrives straight outward, so that there is no kink and no overshoot on the way.
+ * A smooth spiral. Between two points the radius goes steadily and the angle eases in and out; points between are
+ * passed in a bow (a cubic Hermite spline in polar space), so that no detour has a corner.
  */
 function spiral(path: Path2D, points: readonly Polar[], start: boolean): void {
-  const angle = unwound(points);
-  const slope = slopes(points, angle);
-  points.slice(0, -1).forEach((from, i) => {
-    const to = points[i + 1] as Polar;
-    const [a0, a1] = [angle[i] ?? 0, angle[i + 1] ?? 0];
-    const h = to.radius - from.radius;
-    const steps = stepsFor(a1 - a0, Math.max(from.radius, to.radius));
-    for (let step = start && i === 0 ? 0 : 1; step <= steps; step++) {
-      const t = step / steps;
-      const bend = t * t * (3 - 2 * t);
-      const ease = h * (t * (1 - t) * (1 - t) * (slope[i] ?? 0) - t * t * (1 - t) * (slope[i + 1] ?? 0));
-      const [x, y] = cartesian({ angle: a0 + (a1 - a0) * bend + ease, radius: from.radius + h * t });
-      if (start && i === 0 && step === 0) path.moveTo(x, y);
-      else path.lineTo(x, y);
-    }
+  const line = points.length === 2 ? eased(points) : splined(points);
+  line.forEach((p, i) => {
+    if (i > 0) path.lineTo(...cartesian(p));
+    else if (start) path.moveTo(...cartesian(p));
   });
+}
+
+function eased(points: readonly Polar[]): Polar[] {
+  const [from, to] = [points[0] as Polar, points[1] as Polar];
+  const turn = shortWay(from.angle, to.angle);
+  const steps = stepsFor(turn, Math.max(from.radius, to.radius));
+  return Array.from({ length: steps + 1 }, (_, i) => {
+    const t = i / steps;
+    return { angle: from.angle + turn * t * t * (3 - 2 * t), radius: from.radius + (to.radius - from.radius) * t };
+  });
+}
+
+function splined(points: readonly Polar[]): Polar[] {
+  const angle = unwound(points);
+  const at = (i: number): Polar => ({ angle: angle[i] ?? 0, radius: points[i]?.radius ?? 0 });
+  const tangent = (i: number): Polar => {
+    const [before, after] = [at(Math.max(0, i - 1)), at(Math.min(points.length - 1, i + 1))];
+    const end = i === 0 || i === points.length - 1;
+    return {
+      angle: end ? 0 : (after.angle - before.angle) * SLACK,
+      radius: (after.radius - before.radius) * (end ? 1 : 0.5),
+    };
+  };
+  const out: Polar[] = [at(0)];
+  for (let i = 0; i + 1 < points.length; i++) {
+    const steps = stepsFor(at(i + 1).angle - at(i).angle, at(i + 1).radius);
+    for (let step = 1; step <= steps; step++)
+      out.push(hermite(at(i), tangent(i), at(i + 1), tangent(i + 1), step / steps));
+  }
+  return out;
+}
+
+function hermite(from: Polar, leaving: Polar, to: Polar, arriving: Polar, t: number): Polar {
+  const [a, b] = [(1 + 2 * t) * (1 - t) ** 2, t * (1 - t) ** 2];
+  const [c, d] = [t * t * (3 - 2 * t), t * t * (t - 1)];
+  return {
+    angle: a * from.angle + b * leaving.angle + c * to.angle + d * arriving.angle,
+    radius: a * from.radius + b * leaving.radius + c * to.radius + d * arriving.radius,
+  };
 }
 
 function stepsFor(turn: number, radius: number): number {
@@ -50,19 +80,6 @@ function unwound(points: readonly Polar[]): number[] {
     out.push(before + shortWay(before, points[i]?.angle ?? 0));
   }
   return out;
-}
-
-/** Turn for a unit of radius at each point: none at the ends and where the direction changes. */
-function slopes(points: readonly Polar[], angle: readonly number[]): number[] {
-  const chord = (i: number): number => {
-    const h = (points[i + 1]?.radius ?? 0) - (points[i]?.radius ?? 0);
-    return h === 0 ? 0 : ((angle[i + 1] ?? 0) - (angle[i] ?? 0)) / h;
-  };
-  return points.map((_, i) => {
-    if (i === 0 || i === points.length - 1) return 0;
-    const [before, after] = [chord(i - 1), chord(i)];
-    return before * after <= 0 ? 0 : (2 * before * after) / (before + after);
-  });
 }
 
 export function linkPath(link: MarkLink): Path2D {

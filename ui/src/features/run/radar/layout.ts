@@ -5,7 +5,7 @@
 
 import { circularMean, TURN } from "./angles";
 import { group, type Collapse, type Group, type Grouped, type RadarGraph } from "./graph";
-import { crossings, depthFirst, evenly, keepPlaces, layersOf, sweep, type Layers, type Ordered } from "./order";
+import { better, crossings, depthFirst, evenly, keepPlaces, layersOf, sweep, type Layers, type Ordered } from "./order";
 
 export interface Mark extends Group {
   ring: number;
@@ -181,8 +181,7 @@ function order(
   let best: Ordered | null = null;
   for (const start of [submitted, depthFirst(layers)]) {
     const found = sweep(layers, start, width, sweeps);
-    if (!best || found.crossings < best.crossings) best = found;
-    if (best.crossings === 0) break;
+    if (!best || better(found, best)) best = found;
   }
   if (kept && best && kept.crossings <= best.crossings && kept.sideways < best.sideways * STRAYED) return kept;
   return best ?? { angle: [], crossings: 0, sideways: 0 };

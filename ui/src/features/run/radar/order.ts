@@ -182,14 +182,14 @@ export function sweep(layers: Layers, start: readonly number[], width: readonly 
       }
     }
   }
-  return judged(layers, settle(layers, best.angle, width));
+  return settle(layers, best, width);
 }
 
 function judged(layers: Layers, angle: readonly number[]): Ordered {
   return { angle: angle.slice(), crossings: crossings(layers, angle), sideways: sideways(layers, angle) };
 }
 
-function better(a: Ordered, b: Ordered): boolean {
+export function better(a: Ordered, b: Ordered): boolean {
   return a.crossings < b.crossings || (a.crossings === b.crossings && a.sideways < b.sideways - 1e-3);
 }
 
@@ -215,24 +215,40 @@ function placeRing(
   order.forEach((node, i) => (angle[node] = placed[i] ?? 0));
 }
 
-/** With the order fixed, a few rounds that pull each node between all its neighbours, inside and outside. */
-function settle(layers: Layers, from: readonly number[], width: readonly number[]): number[] {
-  const angle = from.slice();
-  const before = crossings(layers, angle);
-  for (let round = 0; round < 3; round++) {
-    for (const ring of layers.rings) {
-      const order = ring.toSorted((a, b) => (angle[a] ?? 0) - (angle[b] ?? 0) || a - b);
-      const want = order.map((node) => {
-        const mean = meanOf([...(layers.inner[node] ?? []), ...(layers.outer[node] ?? [])], angle);
-        const now = angle[node] ?? 0;
-        return mean === null ? now : now + shortWay(now, mean);
-      });
-      const placed = place(
-        want,
-        order.map((node) => width[node] ?? 0),
-      );
-      order.forEach((node, i) => (angle[node] = placed[i] ?? 0));
-    }
+/** Above this many edge pieces a ring's move is not judged on its own any more. */
+const FEW_SEGMENTS = 2_000;
+const SETTLING_ROUNDS = 6;
+
+/**
+ * With the order fixed, a few rounds that pull each node between all its neighbours, inside and outside. A move that
+ * costs a crossing is taken back.
+ */
+function settle(layers: Layers, from: Ordered, width: readonly number[]): Ordered {
+  let best = from;
+  for (let round = 0; round < SETTLING_ROUNDS; round++) {
+    const before = best;
+    if (layers.segments <= FEW_SEGMENTS) for (const ring of layers.rings) best = moved(layers, best, [ring], width);
+    else best = moved(layers, best, layers.rings, width);
+    if (best === before) break;
   }
-  return crossings(layers, angle) <= before ? angle : from.slice();
+  return best;
+}
+
+function moved(layers: Layers, from: Ordered, rings: readonly number[][], width: readonly number[]): Ordered {
+  const angle = from.angle.slice();
+  for (const ring of rings) {
+    const order = ring.toSorted((a, b) => (angle[a] ?? 0) - (angle[b] ?? 0) || a - b);
+    const want = order.map((node) => {
+      const mean = meanOf([...(layers.inner[node] ?? []), ...(layers.outer[node] ?? [])], angle);
+      const now = angle[node] ?? 0;
+      return mean === null ? now : now + shortWay(now, mean);
+    });
+    const placed = place(
+      want,
+      order.map((node) => width[node] ?? 0),
+    );
+    order.forEach((node, i) => (angle[node] = placed[i] ?? 0));
+  }
+  const now = judged(layers, angle);
+  return better(now, from) ? now : from;
 }

@@ -374,7 +374,10 @@ function paintLabels(ctx: CanvasRenderingContext2D, scene: Scene, size: number):
   const taken = new Boxes();
   const c = radar.centre * view.k;
   taken.add({ x: view.x - c, y: view.y - c, w: 2 * c, h: 2 * c });
-  for (const mark of radar.marks) if (mark.kind === "task") taken.add(discBox(scene, mark, size));
+  for (const mark of radar.marks) {
+    if (mark.kind === "task") taken.add(discBox(scene, mark, size));
+    else for (const box of arcBoxes(scene, mark)) taken.add(box);
+  }
   const degree = new Array<number>(radar.marks.length).fill(0);
   for (const { from, to } of radar.links) {
     degree[from] = (degree[from] ?? 0) + 1;
@@ -427,8 +430,12 @@ function placeLabel(
 ): void {
   const text = labelOf(mark, scene.label);
   const w = ctx.measureText(text).width;
-  const options = mark.kind === "task" ? besideDisc(scene, mark, size, w) : [outsideArc(scene, mark, w)];
-  const box = options.find((o) => inView(scene, o) && taken.free(o)) ?? (insist ? options[0] : undefined);
+  const options =
+    mark.kind === "task"
+      ? besideDisc(scene, mark, size, w)
+      : [0, 0.2, -0.2, 0.35, -0.35].map((at) => outsideArc(scene, mark, at, w));
+  const sure = insist || mark.kind !== "task";
+  const box = options.find((o) => inView(scene, o) && taken.free(o)) ?? (sure ? options[0] : undefined);
   if (!box) return;
   taken.add(box);
   ctx.textAlign = "left";
@@ -468,12 +475,24 @@ function besideDisc(scene: Scene, mark: Mark, size: number, w: number): Box[] {
   ];
 }
 
-/** Just outside an arc's middle. */
-function outsideArc(scene: Scene, mark: Mark, w: number): Box {
+/** Just outside an arc, `at` of its span away from its middle. */
+function outsideArc(scene: Scene, mark: Mark, at: number, w: number): Box {
   const h = LABEL_PX + 2;
-  const gap = Math.max(ARC_HALF, 5 / scene.view.k) + 11 / scene.view.k;
-  const [x, y] = onScreen(scene, { ...mark, radius: mark.radius + gap });
-  return { x: x - w / 2 + (Math.sin(mark.angle) * w) / 2, y: y - h / 2, w, h };
+  const gap = Math.max(ARC_HALF, 5 / scene.view.k) + 12 / scene.view.k;
+  const angle = mark.angle + at * spanOf(mark);
+  const [x, y] = onScreen(scene, { ...mark, angle, radius: mark.radius + gap });
+  return { x: x - w / 2 + (Math.sin(angle) * w) / 2, y: y - h / 2, w, h };
+}
+
+/** An arc as a string of small boxes. */
+function arcBoxes(scene: Scene, mark: Mark): Box[] {
+  const thick = 2 * Math.max(ARC_HALF * scene.view.k, 5);
+  const span = spanOf(mark);
+  const n = Math.max(1, Math.ceil((span * mark.radius * scene.view.k) / thick));
+  return Array.from({ length: n + 1 }, (_, i) => {
+    const [x, y] = onScreen(scene, { ...mark, angle: mark.angle - span / 2 + (span * i) / n });
+    return { x: x - thick / 2, y: y - thick / 2, w: thick, h: thick };
+  });
 }
 
 /** Boxes on a coarse grid: is a place still free? */
