@@ -23,9 +23,9 @@ inside a single `next()`, which only another process could interrupt. The tests 
 from __future__ import annotations
 
 import calendar
-import dataclasses
 import difflib
 import heapq
+import importlib
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,13 +33,16 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import IntEnum
 from functools import lru_cache
 from itertools import count, islice, takewhile
-from typing import assert_never
+from types import ModuleType
+from typing import TYPE_CHECKING, assert_never
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
-from cronsim import CronSim, CronSimError
 
 from legato.core.errors import ScheduleError
+
+if TYPE_CHECKING:
+    from cronsim import CronSim
 
 MIN_INTERVAL = timedelta(seconds=1)
 """Shorter is a loop, not a schedule: each fire costs a row, a claim and a process."""
@@ -207,8 +210,7 @@ class _SilentTooLong(ScheduleError):
     """No fire within `MAX_WAIT`, or within the steps we are willing to take."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Stream:
+class _Stream(msgspec.Struct, frozen=True):
     """Wall times in ascending order, strictly after the one given; `wildcard` says which of the two rules lays them onto the time line.
 
     `until` is the last instant that may fire, for rules that end at one.
@@ -471,15 +473,21 @@ def _validate_cron_field(expression: str, position: int, field: str) -> None:
     alone[position] = field
     if len(field) > 200:
         raise ScheduleError(f"cron '{expression:.100}…': the {name} field is too long", hint="A field has at most 200 characters.")
+    cronsim = _cronsim()
     try:
-        CronSim(" ".join(alone), _DEFAULT_ANCHOR)
-    except (CronSimError, AssertionError, ValueError):  # the latter two: what cronsim lets through by mistake
+        cronsim.CronSim(" ".join(alone), _DEFAULT_ANCHOR)
+    except (cronsim.CronSimError, AssertionError, ValueError):  # the latter two: what cronsim lets through by mistake
         raise ScheduleError(f"cron '{expression}': the {name} field '{field}' is not valid", hint=hint) from None
+
+
+def _cronsim() -> ModuleType:
+    """The library, loaded when the first cron expression is read: every flow process imports this module, few read one."""
+    return importlib.import_module("cronsim")
 
 
 def _cron_sim(fields: Sequence[str], day_or: bool, floor: datetime) -> CronSim:
     """A cronsim iterator on naive time: its own clock-change rules, which differ between five and six fields, stay asleep."""
-    sim = CronSim(" ".join(fields), floor)
+    sim: CronSim = _cronsim().CronSim(" ".join(fields), floor)
     if not day_or:
         sim.day_and = True
     return sim
@@ -488,7 +496,7 @@ def _cron_sim(fields: Sequence[str], day_or: bool, floor: datetime) -> CronSim:
 def _next_cron_wall(fields: Sequence[str], day_or: bool, floor: datetime) -> datetime | None:
     try:
         return next(_cron_sim(fields, day_or, floor), None)
-    except CronSimError:  # cronsim knows by itself that 30 February does not come
+    except _cronsim().CronSimError:  # cronsim knows by itself that 30 February does not come
         return None
 
 
@@ -549,8 +557,7 @@ _NUMBER_PARTS: Mapping[str, tuple[int, int, bool]] = {
 _PARTS = (*_NUMBER_PARTS, "FREQ", "INTERVAL", "COUNT", "UNTIL", "BYDAY", "WKST")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Rule:
+class _Rule(msgspec.Struct, frozen=True):
     """One RRULE line, read, with what it leaves unsaid filled in from its start as RFC 5545 §3.3.10 asks.
 
     Empty sets admit everything; hours, minutes and seconds are never empty. `until` is the last wall time that may fire.
@@ -748,7 +755,7 @@ def _positioned(rule: _Rule, days: list[int], patience: _Patience) -> Iterator[d
 def _walls_within_days(rule: _Rule, floor: datetime, patience: _Patience) -> Iterator[datetime]:
     """HOURLY to SECONDLY: in each matching day, the units that lie a multiple of INTERVAL from the start."""
     unit = _SECONDS[rule.frequency]
-    by_unit = dataclasses.replace(rule, minutes=rule.minutes if unit < 3600 else (0,), seconds=rule.seconds if unit == 1 else (0,))
+    by_unit = msgspec.structs.replace(rule, minutes=rule.minutes if unit < 3600 else (0,), seconds=rule.seconds if unit == 1 else (0,))
     within = [m * 60 + s for m in (rule.minutes if unit == 3600 else (0,)) for s in (rule.seconds if unit > 1 else (0,))]
     begin = (floor - datetime.combine(floor, time())).seconds
     for day in range(floor.toordinal(), min(rule.until.toordinal(), _LAST_DAY) + 1):
@@ -804,8 +811,7 @@ _Stamp = datetime | date
 """A date or time of an RRULE text: aware UTC if it ended in Z, a naive wall time if not, a date if it had no time of day."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Recurrence:
+class _Recurrence(msgspec.Struct, frozen=True):
     """A whole RRULE text, read. Dates in UTC are exact instants and are added and removed last; all others went into the streams."""
 
     rules: tuple[_Rule, ...]
@@ -945,7 +951,7 @@ def _read_rule(text: str, start: datetime | None, zone: ZoneInfo) -> tuple[_Rule
     if until is not None:
         last = _wall_of(until, zone) if isinstance(until, datetime) else datetime.combine(until, time.max)
         until_instant = until if isinstance(until, datetime) and until.tzinfo else None
-        rule = dataclasses.replace(rule, until=last + (_DAY if until_instant else timedelta(0)))  # the instant decides, walls only end
+        rule = msgspec.structs.replace(rule, until=last + (_DAY if until_instant else timedelta(0)))  # the instant decides, walls only end
     if "COUNT" in parts:
         if until is not None:
             raise ScheduleError(f"rrule '{text}' has both COUNT and UNTIL", hint="Keep one (RFC 5545 §3.3.10).")
@@ -953,7 +959,7 @@ def _read_rule(text: str, start: datetime | None, zone: ZoneInfo) -> tuple[_Rule
             raise ScheduleError(f"rrule '{text}' has COUNT but nothing to count from", hint="Add a line such as DTSTART:20260101T080000.")
         patience = _Patience(rule, _BEGIN, forgets=False)
         occurrences = islice(_rule_walls(rule, _BEGIN, patience), _whole_number(text, "COUNT", parts["COUNT"]))
-        rule = dataclasses.replace(rule, until=max(occurrences, default=_BEGIN))
+        rule = msgspec.structs.replace(rule, until=max(occurrences, default=_BEGIN))
         spent = patience.spent
     return rule, until_instant, spent
 
@@ -1221,8 +1227,7 @@ def _rule_days(rule: _Rule) -> str | None:
 # -------------------------------------------------------------------------------------------------------- what clock changes do to it
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _ClockChange:
+class _ClockChange(msgspec.Struct, frozen=True):
     """At `at` the wall clock would have shown `old` and shows `new`."""
 
     at: datetime

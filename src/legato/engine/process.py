@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -14,9 +13,9 @@ from typing import Protocol
 
 from legato.core.errors import Unavailable
 from legato.core.records import Beat, Transition, Verdict, VerdictKind
-from legato.core.states import FINAL
 from legato.engine.results import BlobStore
 from legato.engine.script import CANCEL
+from legato.logs import console
 from legato.store.outbox import Outbox, drain_spools
 from legato.store.port import RunStore
 from legato.system import now, randomness
@@ -29,8 +28,6 @@ BEAT_EVERY_S = 3.0
 
 PATIENCE_S = 10.0
 """How long a gate waits for a store that went away. Then it is kept in the spool, and the run goes on."""
-
-log = logging.getLogger("legato.engine")
 
 
 class Held(Protocol):
@@ -88,7 +85,7 @@ class Engine:
     def _warn(self, error: Unavailable) -> None:
         if not self._warned:
             self._warned = True
-            log.warning("%s; the run goes on, and its states are sent when the store is back", error.message)
+            console.line("WARNING", "legato", f"{error.message}; the run goes on, and its states are sent when the store is back")
 
     def _on_verdict(self, transition: Transition, verdict: Verdict) -> None:
         """A report was not simply recorded. When its flow run is no longer this process's, stop it."""
@@ -96,8 +93,6 @@ class Engine:
             for held in list(self._held.values()):
                 if transition.fence is not None and held.attempt == transition.fence and held.run_id == _flow_run_of(transition):
                     held.stop(verdict.reason)
-        elif verdict.kind is VerdictKind.REFUSED and transition.state.type not in FINAL:
-            log.debug("a report was refused: %s", verdict.reason)
 
     # -- signs of life
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import pickle
 from typing import Any, Protocol
 
 import msgspec
@@ -59,8 +58,12 @@ def load(result: Result, blobs: BlobStore) -> Any:
     data = result.inline if result.inline is not None else blobs.get(result.key or "")
     if hashlib.blake2b(data, digest_size=32).hexdigest() != result.hash:
         raise ResultMissing(f"the stored result {result.key or '(inline)'} is damaged: its hash differs", hint="run the task again")
+    if result.serializer == "json":
+        return msgspec.json.decode(data)
+    import pickle  # noqa: PLC0415 start-up time: most flows return plain values
+
     try:
-        return msgspec.json.decode(data) if result.serializer == "json" else pickle.loads(data)  # noqa: S301 written by this user's own flows
+        return pickle.loads(data)  # noqa: S301 written by this user's own flows
     except (ImportError, AttributeError) as error:
         raise ResultMissing(
             f"a stored {result.type} cannot be read here: {error}", hint="the module it was made with must be importable"
