@@ -10,6 +10,7 @@ from legato.store.open import open_sql_store
 from legato.store.port import Store
 from legato.store.sql import SqlStore
 
+from tests.store.served import remote_store
 from tests.support.postgres import PostgresServer
 
 SQL = [pytest.param("sqlite", id="sqlite"), pytest.param("postgres", id="postgres", marks=pytest.mark.postgres)]
@@ -43,9 +44,13 @@ def sql_store(request: pytest.FixtureRequest, database_url: Callable[[str], str]
     store.close()
 
 
-@pytest.fixture(params=SQL)
+@pytest.fixture(params=[*SQL, "remote"])
 def store(request: pytest.FixtureRequest, database_url: Callable[[str], str]) -> Iterator[Store]:
     """Every implementation of the port."""
-    opened = open_sql_store(database_url(request.param))
-    yield opened
+    opened = open_sql_store(database_url("sqlite" if request.param == "remote" else request.param))
+    if request.param == "remote":
+        with remote_store(opened) as remote:
+            yield remote
+    else:
+        yield opened
     opened.close()

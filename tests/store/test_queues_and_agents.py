@@ -52,8 +52,8 @@ def test_a_deleted_queue_is_gone(store: Store) -> None:
 def test_agents_are_live_for_a_minute_and_listed_for_a_day(store: Store) -> None:
     add_queue(store, "main")
     live, silent, ended = agent("w-1", 3600, "main"), agent("w-2", 3500, "main"), agent("w-3", 3600, "main", ended=3600)
-    for each in (live, silent, ended):
-        store.save_agent(each)
+    for each in (silent, live, ended):
+        store.save_agent(each, now=each.last_seen_at)
 
     assert [a.name for a in store.list_agents(now=at(3650))] == ["w-1", "w-2"]
     assert store.get_queue("main", now=at(3650)).agents == 1
@@ -62,8 +62,8 @@ def test_agents_are_live_for_a_minute_and_listed_for_a_day(store: Store) -> None
 
 def test_an_agent_that_says_it_lives_is_updated(store: Store) -> None:
     first = agent("w-1", 0, "main")
-    store.save_agent(first)
+    store.save_agent(first, now=at(0))
 
-    store.save_agent(msgspec.structs.replace(first, last_seen_at=at(30), running=2))
+    store.save_agent(msgspec.structs.replace(first, running=2), now=at(30))
 
     assert [(a.last_seen_at, a.running) for a in store.list_agents(now=at(40))] == [(at(30), 2)]

@@ -44,10 +44,16 @@ class Database(Protocol):
     kind: str
     location: str
     row_locks: bool
-    """Whether a claim must lock rows for itself (PostgreSQL); SQLite has one writer at a time."""
+    """Whether a claim must lock rows for itself (PostgreSQL); SQLite has one writer at a time.
+
+    Where there are row locks, several changes must not share a transaction: the second would take them after the journal's lock.
+    """
 
     def write(self) -> AbstractContextManager[Session]:
-        """A transaction that may change things: committed at the end, rolled back on an exception. One at a time in this process."""
+        """A transaction that may change things: committed at the end, rolled back on an exception. One at a time in this process.
+
+        Inside another of the same thread it is a part of that one: kept or undone by itself, committed with it.
+        """
         ...
 
     def read(self) -> AbstractContextManager[Session]:

@@ -196,8 +196,8 @@ class Store(RunStore, Protocol):
         """Scheduled runs due until then that the queue matches, in the order they would be handed out."""
         ...
 
-    def save_agent(self, agent: Agent) -> Agent:
-        """Add or update; an agent that says nothing for 60 s is not counted as live."""
+    def save_agent(self, agent: Agent, *, now: datetime | None = None) -> Agent:
+        """Add or update; it was last seen now. An agent that says nothing for 60 s is not counted as live."""
         ...
 
     def list_agents(self, *, now: datetime | None = None) -> list[Agent]:

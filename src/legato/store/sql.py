@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -92,6 +93,15 @@ class SqlStore:
                 return [self._apply(session, transitions, logs, now) for transitions, logs in batches]
         except Exception as error:  # noqa: BLE001 whose batch it was is found by trying each alone; a repeat of a committed one is "already"
             return [error] if len(batches) == 1 else [self._alone(batch, now) for batch in batches]
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Verbs called inside, by this thread, share one commit, where the database allows it (SQLite: one sync to disk for all)."""
+        if self._database.row_locks:
+            yield
+            return
+        with self._database.write():
+            yield
 
     def _alone(self, batch: Batched, now: datetime) -> list[Verdict] | Exception:
         try:
@@ -310,6 +320,12 @@ class SqlStore:
     def next_due_at(self, *, now: datetime | None = None) -> datetime | None:  # noqa: ARG002 the port's signature
         with self._database.read() as session:
             row = session.row(self._sql["next_due"])
+        return rows.instant(row[0]) if row else None
+
+    def next_due_after(self, after: datetime) -> datetime | None:
+        """When the next scheduled run later than `after` becomes due: what a server sets its alarm to."""
+        with self._database.read() as session:
+            row = session.row(self._sql["next_due_after"], after=to_us(after))
         return rows.instant(row[0]) if row else None
 
     def heartbeat(self, beats: Sequence[Beat], *, lease_s: float, now: datetime | None = None) -> list[BeatReply]:
@@ -569,7 +585,8 @@ class SqlStore:
         with self._database.read() as session:
             return self._due(session, self._queue(session, name).filter, until=until, limit=limit)
 
-    def save_agent(self, agent: Agent) -> Agent:
+    def save_agent(self, agent: Agent, *, now: datetime | None = None) -> Agent:
+        agent = msgspec.structs.replace(agent, last_seen_at=now or self._clock.now())
         with self._database.write() as session:
             session.run(
                 self._sql["save_agent"],

@@ -26,6 +26,10 @@ from legato.store.migrate import LATEST, migrations
 BUSY_TIMEOUT_S = 10.0
 """How long a write waits for another process's transaction. Ours last about a millisecond; a longer wait means somebody is stuck."""
 
+_OUTERMOST = ("begin immediate", "commit", ("rollback",))
+_INSIDE = ("savepoint inside", "release inside", ("rollback to inside", "release inside"))
+"""A transaction inside another of the same thread is a savepoint: what fails in it leaves the rest standing."""
+
 _LIST = re.compile(r"in :(\w+)\*")
 _encode = msgspec.json.Encoder().encode
 
@@ -131,13 +135,15 @@ class SqliteDatabase:
     def write(self) -> Iterator[SqliteSession]:
         with self._lock, _explained(self.location):
             connection = self._connect_writer()
-            connection.execute("begin immediate")
+            begin, end, undo = _INSIDE if connection.in_transaction else _OUTERMOST
+            connection.execute(begin)
             try:
                 yield SqliteSession(connection)
-                connection.execute("commit")
+                connection.execute(end)
             except BaseException:
                 if connection.in_transaction:  # a full disk has rolled back already; a commit that failed has not
-                    connection.execute("rollback")
+                    for statement in undo:
+                        connection.execute(statement)
                 raise
 
     @contextmanager

@@ -84,6 +84,9 @@ select {flow_run} from flow_run where lease_expires_at < :now order by lease_exp
 select min(r.due_at) from flow_run r where r.state_type = 'scheduled' and r.lease_expires_at is null
 and exists (select 1 from deployment d where d.id = r.deployment_id);
 
+-- next_due_after: index: flow_run_due
+select min(due_at) from flow_run where state_type = 'scheduled' and lease_expires_at is null and deployment_id is not null and due_at > :after;
+
 -- delete_run: the run; run_tag rows go with it.
 delete from flow_run where id = :id;
 

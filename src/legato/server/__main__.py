@@ -1,0 +1,46 @@
+"""`python -m legato.server`: a server without the command line's comforts, for tests and containers."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from legato.core.errors import LegatoError
+from legato.server.run import Listening, serve
+
+
+def main() -> int:
+    """Serve until told to stop; prints the address when ready."""
+    parser = argparse.ArgumentParser(prog="python -m legato.server", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=4200, help="0 takes any free port")
+    parser.add_argument("--database", default="", help="sqlite:////path.db or postgresql://…; default: legato.db in the home folder")
+    parser.add_argument("--api-key", default="")
+    parser.add_argument("--insecure-no-auth", action="store_true")
+    options = parser.parse_args()
+    home = Path(os.environ.get("LEGATO_HOME", "~/.legato")).expanduser()
+    try:
+        serve(
+            database_url=options.database or f"sqlite:///{home}/legato.db",
+            home=home,
+            host=options.host,
+            port=options.port,
+            api_key=options.api_key,
+            insecure=options.insecure_no_auth,
+            ready=_print_address,
+        )
+    except LegatoError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def _print_address(listening: Listening) -> None:
+    sys.stdout.write(f"{listening.url}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

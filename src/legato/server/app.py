@@ -1,0 +1,167 @@
+"""The application: routes, the desk they share, and the gate in front. Made anew for each server; it holds no global state."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from litestar import Litestar, MediaType, Response, get
+from litestar.config.app import AppConfig
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+
+from legato.core.clock import Clock
+from legato.core.records import BeatReply, Claim, ClaimRequest, Verdict
+from legato.server.assets import make_ui
+from legato.server.desk import Desk
+from legato.server.docs import docs_page
+from legato.server.gate import MAX_BODY, Gate, Policy
+from legato.server.hot import hot_routes
+from legato.server.problems import answer_error
+from legato.server.routes import OK, ROUTES, AtDesk, flow_run_filter
+from legato.server.ui import UI_ROUTES
+from legato.services.loop import ServiceLoop
+from legato.store.sql import SqlStore
+from legato.store.wire import HeartbeatBatch, TransitionBatch
+
+VERSION = version("legato")
+UI_FOLDER = Path(__file__).parent / "ui_dist"
+
+
+class Server:
+    """One server's application: `gate` is what a web server is handed. `desk` exists while it runs."""
+
+    def __init__(
+        self,
+        store: SqlStore,
+        *,
+        clock: Clock,
+        services: ServiceLoop | None = None,
+        policy: Policy | None = None,
+        root_path: str = "",
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._services = services
+        self._on_ready = on_ready
+        self.desk: Desk | None = None
+        self.insecure = False
+        app = Litestar(
+            route_handlers=[*ROUTES, *UI_ROUTES, health, ready, info, openapi, docs],
+            dependencies={
+                "desk": Provide(self._desk, sync_to_thread=False),
+                "filtered": Provide(flow_run_filter, sync_to_thread=False),
+            },
+            exception_handlers={Exception: answer_error},
+            lifespan=[self._lifespan],
+            openapi_config=OpenAPIConfig(
+                title="Legato's HTTP API", version=VERSION, path="/api/schema", render_plugins=[], use_handler_docstrings=True
+            ),
+            on_app_init=[_without_logging],
+            request_max_body_size=MAX_BODY,
+            state=State({"server": self}),
+        )
+        self._app = app
+        self.gate = Gate(app, make_ui(UI_FOLDER, root_path=root_path), policy or Policy(VERSION))  # type: ignore[arg-type]
+
+    def _desk(self) -> Desk:
+        assert self.desk is not None, "routes are called while the application runs"
+        return self.desk
+
+    @asynccontextmanager
+    async def _lifespan(self, app: Litestar) -> AsyncIterator[None]:
+        self.desk = Desk(self._store, self._clock, self._services)
+        for handler in hot_routes(self.desk):
+            app.register(handler)
+        self.desk.start()
+        self._on_ready()
+        try:
+            yield
+        finally:
+            await self.desk.stop()
+
+    def openapi_schema(self) -> dict[str, Any]:
+        """The API's description, with the routes that Litestar does not describe by itself."""
+        schema = self._app.openapi_schema.to_schema()
+        refs, components = msgspec.json.schema_components(
+            [TransitionBatch, list[Verdict], HeartbeatBatch, list[BeatReply], ClaimRequest, list[Claim]],
+            ref_template="#/components/schemas/{name}",
+        )
+        schema["components"]["schemas"] = {**components, **schema["components"]["schemas"]}
+        for path, words, taken, given in (
+            ("/api/transitions", "Decide and record transitions, and log lines with them; one verdict each, in order.", refs[0], refs[1]),
+            ("/api/heartbeats", "Renew leases; a reply that is not alive means stop.", refs[2], refs[3]),
+            ("/api/claims", "Take due runs; waits up to `wait` seconds for the first.", refs[4], refs[5]),
+        ):
+            schema["paths"][path] = {"post": _described(words, taken, given, waits=path.endswith("claims"))}
+        stream = {"200": {"description": "server-sent events", "content": {"text/event-stream": {}}}}
+        schema["paths"]["/api/events/stream"] = {
+            "get": {"summary": "What is recorded, live.", "operationId": "stream", "responses": stream}
+        }
+        return schema
+
+
+def _described(words: str, taken: dict[str, Any], given: dict[str, Any], *, waits: bool) -> dict[str, Any]:
+    wait = {"name": "wait", "in": "query", "required": False, "schema": {"type": "number", "minimum": 0, "maximum": 120}}
+    return {
+        "summary": words,
+        "parameters": [wait] if waits else [],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": taken}}},
+        "responses": {"200": {"description": "Answered", "content": {"application/json": {"schema": given}}}},
+    }
+
+
+def _without_logging(config: AppConfig) -> AppConfig:
+    """Logging is the process's to set up, not a library's."""
+    config.logging_config = None
+    return config
+
+
+class Health(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Whether the server answers, and whether its services do their work."""
+
+    status: str
+    version: str
+    services: dict[str, float] = {}
+    late: list[str] = []
+
+
+@get("/api/health")
+async def health() -> Health:
+    """The server answers."""
+    return Health("ok", VERSION)
+
+
+@get("/api/ready")
+async def ready(desk: AtDesk) -> Response[Health]:
+    """The server can do its work: the database answers, and every service has ticked lately. 503 if not."""
+    await desk.read(desk.store.journal_position)
+    ages = {name: round(age, 1) for name, age in desk.services.ages_s().items()} if desk.services else {}
+    late = desk.services.late() if desk.services else []
+    return Response(Health("late" if late else "ready", VERSION, ages, late), status_code=503 if late else OK)
+
+
+@get("/api/info")
+async def info(desk: AtDesk) -> dict[str, str]:
+    """What the store is."""
+    return {**desk.store.info(), "version": VERSION}
+
+
+@get("/api/openapi.json", include_in_schema=False)
+async def openapi(state: State) -> dict[str, Any]:
+    """The description of this API, OpenAPI 3.1."""
+    server: Server = state["server"]
+    return server.openapi_schema()
+
+
+@get("/api/docs", include_in_schema=False, media_type=MediaType.HTML)
+async def docs(state: State) -> str:
+    """The same for people."""
+    server: Server = state["server"]
+    return docs_page(server.openapi_schema())

@@ -1,0 +1,206 @@
+"""The gate: what every request passes before it is routed. Pure ASGI, no decisions about runs.
+
+It names the request, checks that it was meant for this server (Host), that no other site's page sent it (Origin), that it shows the key
+where one is asked for, and that its body is JSON of a bearable size, unpacked. It sends the headers that keep a browser safe.
+"""
+
+from __future__ import annotations
+
+import secrets
+import zlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+import msgspec
+
+from legato.server.problems import CONTENT_TYPE, BadRequest, body_of, problem_of
+from legato.system import new_id
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
+MAX_BODY = 1 << 20
+MAX_BATCH = 8 << 20
+"""Bytes of a body, unpacked; the second for transitions, which come in batches."""
+
+OPEN_PATHS = frozenset({"/api/health", "/api/ready"})
+"""Paths that ask for no key, exactly; besides them only the UI's own files, which lie outside /api."""
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_POLICY = (
+    "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
+    "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+)
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """Who may come in. No `api_key`: everybody who reaches the port. `hosts`: names this server is called by, besides the loopback's."""
+
+    version: str
+    api_key: str = ""
+    hosts: frozenset[str] = frozenset()
+    any_host: bool = False
+
+
+class Gate:
+    """The outermost application: `api` for what lies under /api, `ui` for the rest."""
+
+    def __init__(self, api: Application, ui: Application, policy: Policy) -> None:
+        self._api = api
+        self._ui = ui
+        self._policy = policy
+        self._headers = [
+            (b"x-legato-version", policy.version.encode()),
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"same-origin"),
+            (b"x-frame-options", b"DENY"),
+            (b"content-security-policy", _POLICY.encode()),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._api(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = scope["legato_request_id"] = new_id()
+        is_api = scope["path"] == "/api" or scope["path"].startswith("/api/")
+        extra = [*self._headers, (b"x-request-id", request_id.encode())]
+        if is_api:
+            extra.append((b"cache-control", b"no-store"))
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), *extra]
+            await send(message)
+
+        try:
+            headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+            self._admit(scope, headers, is_api=is_api)
+            receive = _measured(scope, headers, receive)
+            if b"content-encoding" in headers:
+                receive = await _unpacked(scope, headers, receive)
+        except BadRequest as error:
+            await send_problem(error, request_id, send_with_headers)
+            return
+        await (self._api if is_api else self._ui)(scope, receive, send_with_headers)
+
+    def _admit(self, scope: Scope, headers: dict[bytes, str], *, is_api: bool) -> None:
+        host = headers.get(b"host", "")
+        if not self._policy.any_host and _name_of(host) not in LOOPBACK_NAMES | self._policy.hosts:
+            raise BadRequest(
+                f"this server is not called '{host}'", status=421, code="unknown_host", hint="add the name to LEGATO_SERVER_ALLOWED_HOSTS"
+            )
+        if scope["method"] not in _SAFE_METHODS:
+            _refuse_other_sites(headers, host)
+            _require_json(headers)
+        if is_api and self._policy.api_key and scope["path"] not in OPEN_PATHS:
+            shown = headers.get(b"authorization", "").removeprefix("Bearer ").encode()
+            if not secrets.compare_digest(shown, self._policy.api_key.encode()):
+                raise BadRequest(
+                    "this server asks for an API key", status=401, code="unauthorized", hint="set LEGATO_API_KEY to the server's key"
+                )
+
+
+def _name_of(host: str) -> str:
+    """The name in a Host header, without its port."""
+    return host.lower() if host.endswith("]") else host.rpartition(":")[0].lower() or host.lower()
+
+
+def _refuse_other_sites(headers: dict[bytes, str], host: str) -> None:
+    origin = headers.get(b"origin")
+    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        raise BadRequest(
+            f"a page of {origin} may not change things here", status=403, code="other_origin", hint="open the server's own address"
+        )
+
+
+def _require_json(headers: dict[bytes, str]) -> None:
+    has_body = headers.get(b"content-length", "0") != "0" or b"transfer-encoding" in headers
+    if has_body and headers.get(b"content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise BadRequest("a body must be JSON", status=415, code="not_json", hint="send Content-Type: application/json")
+
+
+def _limit_of(scope: Scope) -> int:
+    return MAX_BATCH if scope["path"] == "/api/transitions" else MAX_BODY
+
+
+def _measured(scope: Scope, headers: dict[bytes, str], receive: Receive) -> Receive:
+    """The same body, refused when it is too long."""
+    limit = _limit_of(scope)
+    declared = headers.get(b"content-length", "0")
+    if not declared.isdigit() or int(declared) > limit:
+        raise _too_large(limit)
+    seen = 0
+
+    async def receive_within_limit() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise _too_large(limit)
+        return message
+
+    return receive_within_limit
+
+
+async def _unpacked(scope: Scope, headers: dict[bytes, str], receive: Receive) -> Receive:
+    """The body unpacked, within the same limit."""
+    encoding = headers[b"content-encoding"].lower()
+    if encoding not in ("gzip", "deflate"):
+        raise BadRequest(f"cannot unpack '{encoding}'", status=415, code="unknown_encoding", hint="send gzip, deflate, or nothing")
+    packed = await read_body(receive)
+    limit = _limit_of(scope)
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+    try:
+        body = unpacker.decompress(packed, limit + 1)
+    except zlib.error as error:
+        raise BadRequest(f"the body is no {encoding}: {error}", code="bad_encoding") from error
+    if len(body) > limit:
+        raise _too_large(limit)
+    if not unpacker.eof:
+        raise BadRequest("the body ends too early", code="bad_encoding")
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_unpacked() -> Message:
+        return messages.pop() if messages else await receive()
+
+    scope["headers"] = [(n, v) for n, v in scope["headers"] if n not in (b"content-encoding", b"content-length")]
+    return receive_unpacked
+
+
+async def read_body(receive: Receive) -> bytes:
+    """The whole body of a request."""
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise BadRequest("the client hung up", status=400, code="gone")
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _too_large(limit: int) -> BadRequest:
+    return BadRequest(f"a body may have {limit >> 20} MB here", status=413, code="too_large", hint="send smaller batches")
+
+
+async def send_json(body: bytes, send: Send, *, status: int = 200, content_type: str = "application/json") -> None:
+    """A whole answer at once."""
+    headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_problem(error: Exception, request_id: str, send: Send) -> None:
+    """The answer to a request that failed."""
+    problem = problem_of(error, request_id)
+    await send_json(body_of(problem), send, status=problem.status, content_type=CONTENT_TYPE)

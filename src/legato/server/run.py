@@ -1,0 +1,233 @@
+"""Running a server: opens the store, keeps a second server off its file, starts services, serves, and stops within a second."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import ipaddress
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from urllib.parse import urlsplit
+
+import msgspec
+import uvicorn
+
+from legato.core.clock import Clock
+from legato.core.errors import Conflict, UsageError
+from legato.server.app import VERSION, Server
+from legato.server.gate import LOOPBACK_NAMES, Policy
+from legato.services import reaper, scheduler
+from legato.services.loop import Service, ServiceLoop
+from legato.store.open import open_sql_store
+from legato.store.sql import SqlStore
+from legato.system import SystemClock
+
+GRACE_S = 5
+"""Seconds that requests under way are given at a stop; waits and streams are ended at once."""
+
+OPEN_FILES = 65_536
+"""Wanted limit of open files: a thousand agents and browsers are more than the usual 1,024."""
+
+
+class Listening(msgspec.Struct, frozen=True):
+    """A server that accepts requests; what `server.json` in the home folder says."""
+
+    url: str
+    pid: int
+    database: str
+    version: str
+
+
+def serve(
+    *,
+    database_url: str,
+    home: Path,
+    host: str = "127.0.0.1",
+    port: int = 4200,
+    api_key: str = "",
+    insecure: bool = False,
+    allowed_hosts: Sequence[str] = (),
+    root_path: str = "",
+    ready: Callable[[Listening], None] = lambda _: None,
+    clock: Clock | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM. `ready` is called once requests are accepted. Port 0 takes any free port.
+
+    Raises `UsageError` when the address may not be bound without a key or is taken, `Conflict` when the database has a server already.
+    """
+    _require_key(host, api_key, insecure=insecure)
+    with ExitStack() as stack:
+        stack.enter_context(_only_server_of(database_url))
+        listener = stack.enter_context(_listener(host, port))
+        clock = clock or SystemClock()
+        store = open_sql_store(database_url, durable=True)
+        stack.callback(store.close)
+        listening = Listening(f"http://{_in_url(host)}:{listener.getsockname()[1]}", os.getpid(), store.info()["location"], VERSION)
+
+        def announce() -> None:
+            stack.callback(_forget, home)
+            _write_down(home, listening)
+            ready(listening)
+
+        hosts = frozenset({*allowed_hosts, *([] if host in LOOPBACK_NAMES else [host.lower()])})
+        policy = Policy(VERSION, api_key, hosts, any_host=_is_any(host) and not allowed_hosts)
+        server = Server(store, clock=clock, services=_services(store, clock), policy=policy, root_path=root_path, on_ready=announce)
+        server.insecure = not api_key and not _is_loopback(host)
+        _raise_file_limit()
+        _Uvicorn(server, root_path).run(sockets=[listener])
+
+
+class _Uvicorn(uvicorn.Server):
+    """Uvicorn that ends waits when a signal comes: otherwise it would wait for agents that poll and browsers that watch."""
+
+    def __init__(self, server: Server, root_path: str) -> None:
+        self._legato = server
+        super().__init__(
+            uvicorn.Config(
+                server.gate,
+                loop="auto",
+                http="auto",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                root_path=root_path,
+                timeout_graceful_shutdown=GRACE_S,
+                timeout_keep_alive=75,
+            )
+        )
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        desk = self._legato.desk
+        if desk is not None:
+            desk.hang_up_soon()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Uvicorn raises the signal again when it has stopped; we have, too, and end in order."""
+        before = {sig: signal.signal(sig, self.handle_exit) for sig in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for sig, handler in before.items():
+                signal.signal(sig, handler)
+
+
+def _services(store: SqlStore, clock: Clock) -> ServiceLoop:
+    host = socket.gethostname()
+    return ServiceLoop(
+        [
+            Service("scheduler", scheduler.EVERY_S, lambda now: scheduler.tick(store, now)),
+            Service("reaper", reaper.EVERY_S, lambda now: reaper.tick(store, now, host=host, is_alive=is_alive)),
+        ],
+        clock,
+    )
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this number exists on this host."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _require_key(host: str, api_key: str, *, insecure: bool) -> None:
+    if not (_is_loopback(host) or api_key or insecure):
+        raise UsageError(
+            f"{host} can be reached from other machines, and no API key is set",
+            hint="set LEGATO_SERVER_API_KEY, listen on 127.0.0.1, or say --insecure-no-auth if everybody who reaches the port may do everything",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False
+
+
+def _is_any(host: str) -> bool:
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_unspecified
+    return False
+
+
+def _in_url(host: str) -> str:
+    name = "localhost" if _is_any(host) else host
+    return f"[{name}]" if ":" in name else name
+
+
+@contextmanager
+def _listener(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise UsageError(f"port {port} is taken", hint=f"legato server start --port {port + 1}, or stop the other") from error
+            raise UsageError(
+                f"cannot listen on {host} port {port}: {error.strerror or error}", hint="choose another address or port"
+            ) from error
+        listener.listen(2048)
+        yield listener
+
+
+@contextmanager
+def _only_server_of(database_url: str) -> Iterator[None]:
+    """Hold the lock that says: this SQLite file has a server. Any number of servers may share a PostgreSQL database."""
+    if urlsplit(database_url).scheme != "sqlite" or database_url in ("sqlite://", "sqlite:///:memory:"):
+        yield
+        return
+    path = Path(database_url.removeprefix("sqlite:///") + ".server")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            raise Conflict(
+                f"another server (process {lock.read().strip() or 'unknown'}) has the database {path.with_suffix('')} open",
+                hint="use that one, stop it, or give this one another database",
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _write_down(home: Path, listening: Listening) -> None:
+    """Say where the server is, for programs on this machine; in one step, so that nobody reads half of it."""
+    home.mkdir(parents=True, exist_ok=True)
+    draft = home / f"server.json.{os.getpid()}"
+    draft.write_bytes(msgspec.json.encode(listening))
+    draft.replace(home / "server.json")
+
+
+def _forget(home: Path) -> None:
+    file = home / "server.json"
+    with suppress(OSError, msgspec.DecodeError):
+        if msgspec.json.decode(file.read_bytes(), type=Listening).pid == os.getpid():
+            file.unlink()
+
+
+def _raise_file_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

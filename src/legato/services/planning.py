@@ -1,0 +1,52 @@
+"""Runs made from a deployment, by a schedule or by hand."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from legato.core.clock import to_us
+from legato.core.names import readable_name
+from legato.core.records import Deployment, FlowRun
+from legato.core.states import SCHEDULED, State
+
+
+def run_of(
+    deployment: Deployment,
+    *,
+    id: str,
+    due_at: datetime,
+    now: datetime,
+    trigger: str,
+    name: str = "",
+    schedule_id: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    tags: tuple[str, ...] = (),
+    parent_run_id: str | None = None,
+) -> FlowRun:
+    """A run that waits for `due_at`, with the deployment's parameters and tags and those given on top of them.
+
+    Without a name it gets a readable one, the same for the same schedule and tick, or the same id.
+    """
+    seed = f"{schedule_id}/{to_us(due_at)}" if schedule_id else id
+    return FlowRun(
+        id=id,
+        flow_name=deployment.flow_name,
+        name=name or readable_name(int.from_bytes(hashlib.blake2b(seed.encode(), digest_size=8).digest())),
+        state=State(SCHEDULED, "Scheduled", now, trigger, due_at=due_at),
+        created_at=now,
+        expected_start_at=due_at,
+        due_at=due_at,
+        parameters={**deployment.parameters, **(parameters or {})},
+        tags=tuple(dict.fromkeys((*deployment.tags, *tags))),
+        deployment_id=deployment.id,
+        deployment_name=deployment.full_name,
+        schedule_id=schedule_id,
+        trigger=trigger,
+        parent_run_id=parent_run_id,
+        flow_runner=str(deployment.flow_runner.get("type", "")),
+        retries=deployment.retries,
+        on_lost=deployment.on_lost,
+    )

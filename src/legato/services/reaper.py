@@ -1,0 +1,68 @@
+"""The reaper: finds runs whose holder has gone, and reports them lost. What becomes of them is the rules' to say.
+
+A run held by an agent is given up when its lease has run out. A run that a process holds by itself (embedded mode) names its host and
+process: here, that process is looked at instead. Process ids may be used again, so a run can be thought alive for longer than it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+import msgspec
+
+from legato.core.records import Beat, FlowRun, FlowRunFilter
+from legato.core.states import PAUSED, PENDING, RUNNING
+from legato.store.port import Store
+
+EVERY_S = 5.0
+RENEW_FOR_S = 30.0
+BATCH = 100
+
+_HELD = (FlowRunFilter(states=(PENDING, RUNNING, PAUSED)), FlowRunFilter(state_names=("AwaitingRetry",)))
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What one tick did: runs reported lost, and leases renewed on behalf of living processes of this host."""
+
+    lost: int = 0
+    renewed: int = 0
+
+
+def tick(store: Store, now: datetime, *, host: str, is_alive: Callable[[int], bool]) -> Report:
+    """Report runs lost whose lease has run out or whose process on this host is gone."""
+    lost = renewed = 0
+    for run in store.expired_leases(limit=BATCH, now=now):
+        if _is_our_own(run, host) and is_alive(run.pid):
+            store.heartbeat([Beat(run.id, run.attempt)], lease_s=RENEW_FOR_S, now=now)
+            renewed += 1
+        else:
+            store.report_lost(run.id, run.attempt, _silence(run), now=now)
+            lost += 1
+    for run in _held_here(store, host):
+        if not is_alive(run.pid):
+            store.report_lost(run.id, run.attempt, f"its process {run.pid} on {host} is gone", now=now)
+            lost += 1
+    return Report(lost, renewed)
+
+
+def _is_our_own(run: FlowRun, host: str) -> bool:
+    """Whether a process of this host holds the run by itself."""
+    return run.agent_id is None and run.pid > 0 and run.host == host
+
+
+def _silence(run: FlowRun) -> str:
+    holder = f"its agent {run.agent_id}" if run.agent_id else f"its process {run.pid} on {run.host or 'an unknown host'}"
+    return f"{holder} has given no sign of life since its lease was renewed last"
+
+
+def _held_here(store: Store, host: str) -> Iterator[FlowRun]:
+    """Runs that processes of this host hold; the outermost first, whose loss takes those inside with it."""
+    for filter_ in _HELD:
+        cursor: str | None = None
+        while True:
+            page = store.list_flow_runs(filter_, cursor=cursor, limit=BATCH, oldest_first=True)
+            yield from (run for run in page.items if _is_our_own(run, host) and not run.state.is_final)
+            cursor = page.cursor
+            if cursor is None:
+                break

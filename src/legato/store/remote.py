@@ -1,0 +1,317 @@
+"""The store's port over HTTP: a server's verbs, called with urllib3.
+
+One pool of kept-alive connections a process; a forked child opens its own. A call that found no server, or lost its connection before the
+answer, is sent once more: every verb may be repeated (a repeated transition is answered "already"; repeated log lines may appear twice).
+The server's clock judges, so `now` is not sent. Errors come back as the classes they were raised as.
+"""
+
+# ruff: noqa: ARG002 the port's verbs take `now`
+# ruff: noqa: TID253 this module is imported only to speak to a server
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from legato.core.errors import Corrupt, Unavailable
+from legato.core.records import (
+    Agent,
+    Beat,
+    BeatReply,
+    Claim,
+    ClaimRequest,
+    Deployment,
+    DeploymentSchedule,
+    Flow,
+    FlowRun,
+    FlowRunFilter,
+    FlowRunPage,
+    JournalEntry,
+    LogLine,
+    QueueStatus,
+    TaskRun,
+    TaskRunPage,
+    Transition,
+    Verdict,
+    WorkQueue,
+)
+from legato.core.states import StateType
+from legato.store.rows import storable
+from legato.store.wire import (
+    HeartbeatBatch,
+    Ids,
+    Instant,
+    LossReport,
+    Number,
+    PlannedRuns,
+    Problem,
+    TransitionBatch,
+    error_of,
+    filter_query,
+)
+
+COMPRESS_ABOVE = 16_384
+"""Bytes of a body from which on it is compressed: deflate at level 1 costs 0.1 microseconds a transition."""
+
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 60.0
+
+_T = TypeVar("_T")
+_EVERYTHING = FlowRunFilter()
+_encode = msgspec.json.Encoder().encode
+
+
+class RemoteStore:
+    """The `Store` port of the server at `url` ("http://host:4200" or "http://host:4200/api")."""
+
+    def __init__(self, url: str, *, api_key: str = "") -> None:
+        parts = urlsplit(url)
+        self._root = parts._replace(path="", query="", fragment="").geturl()
+        path = parts.path.rstrip("/")
+        self._base = path if path.endswith("/api") else f"{path}/api"
+        self.url = self._root + self._base
+        self._headers = {"accept": "application/json", "content-type": "application/json"}
+        if api_key:
+            self._headers["authorization"] = f"Bearer {api_key}"
+        self._pool: urllib3.HTTPConnectionPool | None = None
+        self._pid = 0
+
+    # ------------------------------------------------------------------ the call
+
+    def _connections(self) -> urllib3.HTTPConnectionPool:
+        if self._pool is None or self._pid != os.getpid():  # a forked child must not write into its parent's connections
+            timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S)
+            self._pool = urllib3.connection_from_url(self._root, maxsize=16, block=False, timeout=timeout, retries=False)
+            self._pid = os.getpid()
+        return self._pool
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        answer: type[_T],
+        *,
+        body: object = None,
+        query: Mapping[str, object] | None = None,
+        timeout_s: float = READ_TIMEOUT_S,
+    ) -> _T:
+        given = [(name, value) for name, value in (query or {}).items() if value not in (None, "", ())]
+        target = f"{self._base}/{path}" + (f"?{urlencode(given, doseq=True)}" if given else "")
+        response = self._send(method, target, b"" if body is None else _json(body), timeout_s)
+        if response.status >= 400:
+            raise error_of(_problem(response.data), response.status)
+        try:
+            return msgspec.json.decode(response.data or b"null", type=answer)
+        except msgspec.DecodeError as error:
+            raise Corrupt(
+                f"{method} {self._root}{target} gave an answer that cannot be read: {error}", hint="is this a Legato server?"
+            ) from error
+
+    def _send(self, method: str, target: str, body: bytes, timeout_s: float) -> urllib3.BaseHTTPResponse:
+        headers = self._headers
+        if len(body) > COMPRESS_ABOVE:
+            headers, body = {**headers, "content-encoding": "deflate"}, zlib.compress(body, 1)
+        timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=timeout_s)
+        for last in (False, True):
+            try:
+                return self._connections().urlopen(method, target, body=body or None, headers=headers, timeout=timeout, redirect=False)
+            except HTTPError as error:
+                if last or "timed out" in str(error).lower():
+                    raise Unavailable(
+                        f"cannot reach the server at {self._root}: {_why(error)}",
+                        hint="Start one: legato server start; or unset LEGATO_API_URL",
+                    ) from error
+        raise AssertionError("the loop returns or raises")
+
+    # ------------------------------------------------------------------ reporting
+
+    def apply(self, transitions: Sequence[Transition], logs: Sequence[LogLine] = (), *, now: datetime | None = None) -> list[Verdict]:
+        return self._call("POST", "transitions", list[Verdict], body=TransitionBatch(list(transitions), list(logs)))
+
+    def heartbeat(self, beats: Sequence[Beat], *, lease_s: float, now: datetime | None = None) -> list[BeatReply]:
+        return self._call("POST", "heartbeats", list[BeatReply], body=HeartbeatBatch(list(beats), lease_s), timeout_s=10.0)
+
+    # ------------------------------------------------------------------ flow runs
+
+    def create_flow_run(self, run: FlowRun, *, now: datetime | None = None) -> FlowRun:
+        return self._call("POST", "flow-runs", FlowRun, body=run)
+
+    def get_flow_run(self, run_id: str) -> FlowRun:
+        return self._call("GET", f"flow-runs/{_part(run_id)}", FlowRun)
+
+    def list_flow_runs(
+        self, filter: FlowRunFilter = _EVERYTHING, *, cursor: str | None = None, limit: int = 100, oldest_first: bool = False
+    ) -> FlowRunPage:
+        order = "oldest" if oldest_first else None
+        return self._call("GET", "flow-runs", FlowRunPage, query={"cursor": cursor, "limit": limit, "order": order, **filter_query(filter)})
+
+    def count_flow_runs(self, filter: FlowRunFilter = _EVERYTHING) -> dict[StateType, int]:
+        return self._call("GET", "flow-runs/counts", dict[StateType, int], query=filter_query(filter))
+
+    def find_flow_runs(self, text: str, *, limit: int = 10) -> list[FlowRun]:
+        return self._call("GET", "flow-runs/find", list[FlowRun], query={"text": text, "limit": limit})
+
+    def request_cancel(self, run_id: str, *, now: datetime | None = None) -> FlowRun:
+        return self._call("POST", f"flow-runs/{_part(run_id)}/cancel", FlowRun)
+
+    def delete_flow_run(self, run_id: str) -> None:
+        self._call("DELETE", f"flow-runs/{_part(run_id)}", type(None))
+
+    # ------------------------------------------------------------------ task runs, history, logs
+
+    def get_task_run(self, run_id: str) -> TaskRun:
+        return self._call("GET", f"task-runs/{_part(run_id)}", TaskRun)
+
+    def list_task_runs(self, flow_run_id: str, *, cursor: str | None = None, limit: int = 1000) -> TaskRunPage:
+        return self._call("GET", "task-runs", TaskRunPage, query={"flow_run": flow_run_id, "cursor": cursor, "limit": limit})
+
+    def count_task_runs(self, flow_run_ids: Sequence[str]) -> dict[str, dict[StateType, int]]:
+        return self._call("POST", "task-runs/counts", dict[str, dict[StateType, int]], body=Ids(list(flow_run_ids)))
+
+    def list_transitions(self, run_id: str) -> list[JournalEntry]:
+        return self._call("GET", f"flow-runs/{_part(run_id)}/transitions", list[JournalEntry])
+
+    def read_journal(self, after: int, *, limit: int = 1000) -> list[JournalEntry]:
+        return self._call("GET", "events", list[JournalEntry], query={"after": after, "limit": limit})
+
+    def journal_position(self) -> int:
+        return self._call("GET", "events/position", Number).value
+
+    def read_logs(
+        self,
+        flow_run_id: str,
+        *,
+        task_run_id: str | None = None,
+        min_level: int = 0,
+        text: str = "",
+        after: int = 0,
+        limit: int = 500,
+    ) -> list[LogLine]:
+        query = {"flow_run": flow_run_id, "task_run": task_run_id, "min_level": min_level, "q": text, "after": after, "limit": limit}
+        return self._call("GET", "logs", list[LogLine], query=query)
+
+    def count_logs(self, flow_run_ids: Sequence[str]) -> dict[str, tuple[int, int, int]]:
+        return self._call("POST", "logs/counts", dict[str, tuple[int, int, int]], body=Ids(list(flow_run_ids)))
+
+    # ------------------------------------------------------------------ claims and leases
+
+    def claim_runs(self, request: ClaimRequest, *, now: datetime | None = None, wait_s: float = 0.0) -> list[Claim]:
+        """As the port says; waits up to `wait_s` seconds at the server for the first run."""
+        return self._call(
+            "POST", "claims", list[Claim], body=request, query={"wait": wait_s or None}, timeout_s=wait_s + READ_TIMEOUT_S / 2
+        )
+
+    def next_due_at(self, *, now: datetime | None = None) -> datetime | None:
+        return self._call("GET", "flow-runs/next-due", Instant).value
+
+    def expired_leases(self, *, limit: int = 100, now: datetime | None = None) -> list[FlowRun]:
+        return self._call("GET", "flow-runs/expired", list[FlowRun], query={"limit": limit})
+
+    def report_lost(self, run_id: str, attempt: int, why: str, *, now: datetime | None = None) -> FlowRun:
+        return self._call("POST", f"flow-runs/{_part(run_id)}/lost", FlowRun, body=LossReport(attempt, why))
+
+    # ------------------------------------------------------------------ flows, deployments, schedules
+
+    def list_flows(self) -> list[Flow]:
+        return self._call("GET", "flows", list[Flow])
+
+    def save_deployment(self, deployment: Deployment, *, now: datetime | None = None) -> Deployment:
+        return self._call("PUT", f"deployments/{_part(deployment.id)}", Deployment, body=deployment)
+
+    def get_deployment(self, name: str) -> Deployment:
+        return self._call("GET", f"deployments/{_path(name)}", Deployment)
+
+    def list_deployments(self) -> list[Deployment]:
+        return self._call("GET", "deployments", list[Deployment])
+
+    def set_deployment_paused(self, name: str, paused: bool, *, now: datetime | None = None) -> Deployment:
+        return self._call("POST", f"deployments/{_path(name)}/{'pause' if paused else 'resume'}", Deployment)
+
+    def delete_deployment(self, name: str, *, now: datetime | None = None) -> int:
+        return self._call("DELETE", f"deployments/{_path(name)}", Number).value
+
+    def list_schedules(self) -> list[DeploymentSchedule]:
+        return self._call("GET", "schedules", list[DeploymentSchedule])
+
+    def schedule_runs(
+        self, schedule: DeploymentSchedule, runs: Sequence[FlowRun], *, cursor_at: datetime, now: datetime | None = None
+    ) -> int:
+        body = PlannedRuns(schedule, list(runs), cursor_at)
+        return self._call("POST", f"schedules/{_part(schedule.id)}/runs", Number, body=body).value
+
+    # ------------------------------------------------------------------ work queues, agents
+
+    def save_queue(self, queue: WorkQueue) -> WorkQueue:
+        return self._call("PUT", f"work-queues/{_part(queue.id)}", QueueStatus, body=queue).queue
+
+    def get_queue(self, name: str, *, now: datetime | None = None) -> QueueStatus:
+        return self._call("GET", f"work-queues/{_part(name)}", QueueStatus)
+
+    def list_queues(self, *, now: datetime | None = None) -> list[QueueStatus]:
+        return self._call("GET", "work-queues", list[QueueStatus])
+
+    def delete_queue(self, name: str) -> None:
+        self._call("DELETE", f"work-queues/{_part(name)}", type(None))
+
+    def preview_queue(self, name: str, *, until: datetime, limit: int = 100) -> list[FlowRun]:
+        return self._call("GET", f"work-queues/{_part(name)}/preview", list[FlowRun], query={"until": until.isoformat(), "limit": limit})
+
+    def save_agent(self, agent: Agent, *, now: datetime | None = None) -> Agent:
+        return self._call("PUT", f"agents/{_part(agent.id)}", Agent, body=agent)
+
+    def list_agents(self, *, now: datetime | None = None) -> list[Agent]:
+        return self._call("GET", "agents", list[Agent])
+
+    # ------------------------------------------------------------------ the store itself
+
+    def info(self) -> Mapping[str, str]:
+        return self._call("GET", "info", dict[str, str])
+
+    def close(self) -> None:
+        if self._pool is not None and self._pid == os.getpid():
+            self._pool.close()
+        self._pool = None
+
+
+def _json(body: object) -> bytes:
+    """The body as JSON; where it holds text that is not Unicode (lone surrogates), that text is made storable first."""
+    try:
+        return _encode(body)
+    except UnicodeEncodeError:
+        return _encode(_storable(msgspec.to_builtins(body)))
+
+
+def _storable(value: object) -> object:
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, dict):
+        return {_storable(key): _storable(each) for key, each in value.items()}
+    return [_storable(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def _part(text: str) -> str:
+    """One segment of a path. A segment of dots only would be taken for a direction."""
+    return quote(text, safe="").replace(".", "%2E") if text.strip(".") == "" else quote(text, safe="")
+
+
+def _path(name: str) -> str:
+    """A deployment's id or "flow/name" as segments."""
+    return "/".join(_part(part) for part in name.split("/"))
+
+
+def _problem(body: bytes) -> Problem:
+    try:
+        return msgspec.json.decode(body, type=Problem)
+    except msgspec.DecodeError:
+        return Problem(detail=f"the server gave no reason that can be read: {body[:200].decode(errors='replace')}")
+
+
+def _why(error: HTTPError) -> str:
+    return str(error).rpartition(": ")[2] or type(error).__name__

@@ -1,0 +1,78 @@
+"""A real server in a thread of the test, and a client that sets the server's clock before each call: stores are told `now`, servers are not."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, cast
+
+import uvicorn
+
+from legato.server.app import Server
+from legato.store.port import Store
+from legato.store.remote import RemoteStore
+from legato.store.sql import SqlStore
+
+from tests.store.make import NOON
+
+
+class SetClock:
+    """A clock that says what it was set to."""
+
+    def __init__(self) -> None:
+        self.at = NOON
+
+    def now(self) -> datetime:
+        return self.at
+
+    def monotonic_s(self) -> float:
+        return self.at.timestamp()
+
+
+class Told:
+    """A `RemoteStore` whose server believes it is `now`."""
+
+    def __init__(self, remote: RemoteStore, clock: SetClock) -> None:
+        self._remote = remote
+        self._clock = clock
+
+    def __getattr__(self, verb: str) -> Any:
+        method = getattr(self._remote, verb)
+
+        def call(*arguments: Any, now: datetime | None = None, **named: Any) -> Any:
+            self._clock.at = now or self._clock.at
+            return method(*arguments, **named)
+
+        return call
+
+
+@contextmanager
+def served(store: SqlStore, clock: SetClock) -> Iterator[str]:
+    """The URL of a server on that store."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(64)
+        accepting = threading.Event()
+        application = Server(store, clock=clock, on_ready=accepting.set)
+        config = uvicorn.Config(application.gate, lifespan="on", log_config=None, access_log=False, timeout_graceful_shutdown=2)  # type: ignore[arg-type]
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        assert accepting.wait(20)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            if application.desk is not None:
+                application.desk.hang_up_soon()
+            server.should_exit = True
+            thread.join()
+
+
+@contextmanager
+def remote_store(store: SqlStore) -> Iterator[Store]:
+    clock = SetClock()
+    with served(store, clock) as url:
+        remote = RemoteStore(url)
+        yield cast("Store", Told(remote, clock))
+        remote.close()
