@@ -4,6 +4,9 @@ import type { JsonObject, Problem } from "./types";
 
 export type Query = Record<string, string | number | readonly string[] | null | undefined>;
 
+/** The status of a call that got no answer at all. */
+export const UNREACHABLE = 0;
+
 /** What went wrong with a call, in the words of the server where it gave any: what, why, what next. */
 export class ApiError extends Error {
   constructor(
@@ -73,7 +76,7 @@ async function send(url: string, init: RequestInit): Promise<Response> {
   } catch (e) {
     if (e instanceof DOMException && e.name === "AbortError") throw e;
     const why = "The server did not answer. It may be stopped or restarting, or the network is down.";
-    throw new ApiError(0, "Cannot reach the server", why, "Start it with: legato up", "unreachable", "");
+    throw new ApiError(UNREACHABLE, "Cannot reach the server", why, "Start it with: legato up", "unreachable", "");
   }
 }
 
@@ -99,7 +102,14 @@ function unreadable(path: string, text: string): ApiError {
 
 export function asApiError(e: unknown): ApiError {
   if (e instanceof ApiError) return e;
-  return new ApiError(0, "Something went wrong in this page", e instanceof Error ? e.message : String(e), "", "ui", "");
+  return new ApiError(
+    -1,
+    "Something went wrong in this page",
+    e instanceof Error ? e.message : String(e),
+    "",
+    "ui",
+    "",
+  );
 }
 
 export function isJsonObject(value: unknown): value is JsonObject {

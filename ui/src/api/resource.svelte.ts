@@ -5,10 +5,11 @@
 
 import { untrack } from "svelte";
 
-import { asApiError, type ApiError } from "./client";
+import { asApiError, UNREACHABLE, type ApiError } from "./client";
 
 /** Live events may come four times a second; a screen asks for itself at most this often. */
 const SHORTEST_REFRESH_MS = 1_000;
+const AWAY_REFRESH_MS = 10_000;
 
 export class Resource<T> {
   data = $state.raw<T | undefined>(undefined);
@@ -43,8 +44,12 @@ export class Resource<T> {
       this.stale = false;
     } catch (e) {
       if (abort.signal.aborted) return;
-      this.error = asApiError(e);
+      const error = asApiError(e);
       this.stale = this.data !== undefined;
+      // While the server is away the connection's banner says so once; what was read stays, and is read anew.
+      const away = this.stale && error.status === UNREACHABLE;
+      this.error = away ? null : error;
+      if (away) this.refreshSoon(AWAY_REFRESH_MS);
     }
     this.loading = false;
   }

@@ -14,12 +14,12 @@ export interface LiveEvents {
   reset?: () => void;
 }
 
-export type Connection = "connecting" | "live" | "reconnecting" | "offline" | "asleep";
+export type Connection = "connecting" | "live" | "reconnecting" | "asleep";
 
 const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 15_000;
 /** After this long without a stream the page says that its data is old. */
-const OFFLINE_AFTER_MS = 20_000;
+export const OFFLINE_AFTER_MS = 20_000;
 const SLEEP_AFTER_HIDDEN_MS = 60_000;
 
 class LiveStream {
@@ -89,7 +89,7 @@ class LiveStream {
     this.#source?.close();
     this.#hadGap = true;
     if (this.connection === "asleep") return;
-    this.connection = Date.now() - this.liveUntil > OFFLINE_AFTER_MS ? "offline" : "reconnecting";
+    this.connection = "reconnecting";
     this.retryAt = Date.now() + this.#retryMs;
     window.clearTimeout(this.#retryTimer);
     this.#retryTimer = window.setTimeout(() => this.#open(), this.#retryMs);
