@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import msgspec
 
@@ -42,6 +42,12 @@ POLL_S = 0.1
 """How often an agent without a server looks into the database."""
 
 OnEvent = Callable[[str, dict[str, Any]], None]
+
+
+class LongPolling(Protocol):
+    """A store at which a claim can wait (`Store.can_wait`)."""
+
+    def claim_runs(self, request: ClaimRequest, *, wait_s: float) -> list[Claim]: ...
 
 
 class StopClaiming(BaseException):
@@ -152,10 +158,9 @@ class Agent:
 
     def _claim(self, room: int, *, wait: bool) -> list[Claim]:
         request = ClaimRequest(agent_id=self.id, queues=self._record.queues, limit=room, lease_s=LEASE_S)
-        waiting = getattr(self.store, "wait_and_claim", None)
         try:
-            if waiting is not None and wait:
-                claims = self._wait_for_claims(waiting, request)
+            if self.store.can_wait and wait:
+                claims = self._wait_for_claims(request)
             else:
                 due = self.store.next_due_at()
                 claims = self.store.claim_runs(request) if due is not None and due <= self._clock.now() else []
@@ -168,10 +173,10 @@ class Agent:
         self._reached = True
         return claims
 
-    def _wait_for_claims(self, waiting: Callable[..., list[Claim]], request: ClaimRequest) -> list[Claim]:
+    def _wait_for_claims(self, request: ClaimRequest) -> list[Claim]:
         try:
             self.is_waiting = not self._draining
-            return waiting(request, wait_s=WAIT_S) if self.is_waiting else []
+            return cast("LongPolling", self.store).claim_runs(request, wait_s=WAIT_S) if self.is_waiting else []
         except StopClaiming:
             return []
         finally:

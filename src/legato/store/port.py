@@ -63,6 +63,9 @@ class RunStore(Protocol):
 class Store(RunStore, Protocol):
     """All verbs."""
 
+    can_wait: bool
+    """Whether `claim_runs` takes `wait_s`, and waits at the server until work is due."""
+
     # flow runs
     def create_flow_run(self, run: FlowRun, *, now: datetime | None = None) -> FlowRun:
         """Add a run in a SCHEDULED state; the same id again returns the run that is there."""

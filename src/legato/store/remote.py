@@ -71,6 +71,8 @@ _encode = msgspec.json.Encoder().encode
 class RemoteStore:
     """The `Store` port of the server at `url` ("http://host:4200" or "http://host:4200/api")."""
 
+    can_wait = True
+
     def __init__(self, url: str, *, api_key: str = "") -> None:
         parts = urlsplit(url)
         self._root = parts._replace(path="", query="", fragment="").geturl()

@@ -74,6 +74,8 @@ def statements() -> Mapping[str, str]:
 class SqlStore:
     """The `Store` port on SQLite or PostgreSQL."""
 
+    can_wait = False
+
     def __init__(self, database: Database, *, clock: Clock | None = None) -> None:
         self._database = database
         self._clock = clock or SystemClock()
