@@ -65,7 +65,7 @@ class Server:
             ),
             on_app_init=[_without_logging],
             request_max_body_size=MAX_BODY,
-            state=State({"server": self}),
+            state=State({"server": self, "version": VERSION}),
         )
         self._app = app
         self.gate = Gate(app, make_ui(UI_FOLDER, root_path=root_path), policy or Policy(VERSION))  # type: ignore[arg-type]

@@ -128,7 +128,7 @@ class Writer:
                 for job in group:
                     if job.call is not None:
                         job.answer = _outcome(job.call)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 whatever it is, those who wait are told
             _log.exception("group_not_committed", extra={"jobs": len(group)})
             for job in group:
                 job.answer = error
@@ -145,7 +145,7 @@ class Writer:
         try:
             if self._store.foreign_changes():
                 self._tell(self._on_written, Written(journal=True, stirs=True))
-        except Exception:
+        except Exception:  # noqa: BLE001 the thread must go on: it is the only one that writes
             _log.exception("cannot_look_for_other_writers")
 
     def _tell(self, function: Callable[[_T], None], what: _T) -> None:
