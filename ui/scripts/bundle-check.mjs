@@ -68,9 +68,9 @@ function sum(files, sizes) {
   return [...files].reduce((total, file) => total + (sizes.get(file) ?? 0), 0);
 }
 
-/** The server fills `<base href="/">`; everything else must be relative to it. */
+/** The server replaces this very text when it is mounted under a path; everything else must be relative to it. */
 function checkBase(html) {
-  if (!html.includes('<base href="/">')) problems.push('index.html has no <base href="/">');
+  if (!html.includes('<base href="/" />')) problems.push('index.html has no <base href="/" />');
   for (const [, url] of html.matchAll(/(?:src|href)="([^"]+)"/g)) {
     if (url !== "/" && /^(\/|https?:)/.test(url)) problems.push(`index.html: ${url} is not relative`);
   }

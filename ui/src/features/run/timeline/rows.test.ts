@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 
 import type { TaskColumns } from "../../../api/types";
-import { ticks, timelineRows } from "./rows";
+import { mergedBars, ticks, timelineRows } from "./rows";
 
 const names = ["read", "train"];
 const TASKS: TaskColumns = {
@@ -35,6 +35,15 @@ it("closes a group to one row that draws all its bars", () => {
 
   expect(rows.map((r) => r.label)).toEqual(["read-0", "train ×4"]);
   expect(rows[1]?.tasks).toHaveLength(4);
+});
+
+it("merges what overlaps in a closed group, state by state", () => {
+  const tasks = timelineRows(TASKS, new Set(["train"]), true)[1]?.tasks ?? [];
+
+  expect(mergedBars(tasks, (t) => t.endMs ?? 60)).toEqual([
+    { fromMs: 20, toMs: 50, state: "completed" },
+    { fromMs: 30, toMs: 60, state: "running" },
+  ]);
 });
 
 it("sets ticks at round times", () => {

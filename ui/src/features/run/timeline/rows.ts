@@ -1,6 +1,7 @@
 /** The rows of a timeline: tasks in order of their start, those of one name under a heading that can be closed. Pure. */
 
 import { rowsOf, type TaskRow } from "../model";
+import type { StateType } from "../../../api/states";
 import type { TaskColumns } from "../../../api/types";
 
 export interface TimelineRow {
@@ -38,6 +39,30 @@ export function timelineRows(tasks: TaskColumns, toggled: ReadonlySet<string>, o
 
 function taskRow(task: TaskRow, depth: 0 | 1): TimelineRow {
   return { key: task.id, label: task.label, tasks: [task], group: "", open: false, depth };
+}
+
+export interface Bar {
+  fromMs: number;
+  toMs: number;
+  state: StateType;
+}
+
+/** The bars of a closed group: of one state, what overlaps is drawn once, so that 5,000 tasks are a few bars. */
+export function mergedBars(tasks: readonly TaskRow[], endOf: (task: TaskRow) => number): Bar[] {
+  const ran = tasks.filter((t) => t.startMs !== null).sort((a, b) => (a.startMs ?? 0) - (b.startMs ?? 0));
+  const last = new Map<StateType, Bar>();
+  const out: Bar[] = [];
+  for (const task of ran) {
+    const [fromMs, toMs] = [task.startMs ?? 0, endOf(task)];
+    const bar = last.get(task.state);
+    if (bar && fromMs <= bar.toMs) bar.toMs = Math.max(bar.toMs, toMs);
+    else {
+      const next = { fromMs, toMs, state: task.state };
+      last.set(task.state, next);
+      out.push(next);
+    }
+  }
+  return out;
 }
 
 /** Ticks at round seconds, about `wanted` of them, over `span` ms. */
