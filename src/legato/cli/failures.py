@@ -66,7 +66,7 @@ def as_lines(error: LegatoError) -> list[str]:
     what = error.message.rstrip()
     lines = [f"Error: {what}" if what.endswith((".", "!", "?", ":")) or "\n" in what else f"Error: {what}."]
     if error.hint:
-        lines.append(error.hint[:1].upper() + error.hint[1:])
+        lines.append(error.hint)
     next_step = getattr(error, "next_step", "")
     if next_step:
         lines.append(next_step)

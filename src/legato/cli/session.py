@@ -109,12 +109,10 @@ class Session:
 
     def _reap(self, store: Store) -> None:
         """Nobody else does in embedded mode: no server, no services."""
-        from importlib.util import find_spec
+        from legato.cli.server_file import is_alive
+        from legato.services import reaper
 
-        if find_spec("legato.services") and find_spec("legato.services.reaper"):
-            from importlib import import_module
-
-            import_module("legato.services.reaper").tick(store, now=self.now())
+        reaper.tick(store, self.now(), host=os.uname().nodename, is_alive=is_alive)
 
     def close(self) -> None:
         """Let go of the store. Safe to call twice."""

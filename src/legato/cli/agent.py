@@ -1,0 +1,52 @@
+"""`legato agent`: processes that take runs from work queues and start them."""
+
+from __future__ import annotations
+
+import click
+
+from legato.cli.completing import queue_names
+from legato.cli.grammar import Noun
+from legato.cli.session import Session
+
+command = Noun("agent", help="Processes that run what is scheduled.")
+
+
+@command.command(
+    "start",
+    examples=["legato agent start default", "legato agent start gpu cpu --limit 4", "legato agent start nightly --create --once"],
+    exits=(3, 6),
+)
+@click.argument("queues", nargs=-1, required=True, metavar="QUEUE...", shell_complete=queue_names)
+@click.option("--name", default="", help="What it is called (default: host and process).")
+@click.option("--limit", type=click.IntRange(1), help="At most so many runs at once.")
+@click.option("--create", is_flag=True, help="Make queues that do not exist yet; they take every scheduled run.")
+@click.option("--once", is_flag=True, help="Run what is due, and end.")
+@click.pass_obj
+def start(session: Session, queues: tuple[str, ...], name: str, limit: int | None, create: bool, once: bool) -> int:
+    """Run what these queues (names or ids) hand out, until Ctrl-C: once lets runs finish, twice leaves them."""
+    from legato.cli.agents import start_agent
+
+    return start_agent(session, queues, name=name, limit=limit, create=create, once=once)
+
+
+@command.command("ls", examples=["legato agent ls", "legato agent ls -o json"], exits=(6,))
+@click.pass_obj
+def ls(session: Session) -> None:
+    """List agents that were seen within a day and have not ended."""
+    from legato.cli.agents import AGENT_LIVE
+    from legato.cli.output import Column, show_list
+
+    now = session.now()
+    columns = [
+        Column("NAME", lambda one: one.name),
+        Column("LIVE", lambda one: one.last_seen_at > now - AGENT_LIVE),
+        Column("QUEUES", lambda one: one.queues),
+        Column("RUNNING", lambda one: f"{one.running}/{one.capacity}" if one.capacity else str(one.running), yields=1),
+        Column("SEEN", lambda one: one.last_seen_at, yields=2),
+        Column("STARTED", lambda one: one.started_at, yields=3),
+        Column("HOST", lambda one: f"{one.host}:{one.pid}", yields=4),
+        Column("VERSION", lambda one: one.version, wide=True),
+        Column("ID", lambda one: one.id, wide=True),
+    ]
+    empty = "No agents. Start one: legato agent start QUEUE"
+    show_list(session, session.store.list_agents(), columns, name=lambda one: one.name, empty=empty)

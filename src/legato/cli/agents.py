@@ -1,0 +1,94 @@
+"""What stands behind `legato agent start`: finding or making its queues, and telling what it does, one line an event."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from legato.agent.run import run_agent
+from legato.cli.failures import Failure
+from legato.cli.identity import find_queue
+from legato.cli.queues import new_queue
+from legato.core.queues import in_words
+from legato.core.records import QueueFilter
+from legato.logs import console
+
+if TYPE_CHECKING:
+    from legato.cli.session import Session
+
+AGENT_LIVE = timedelta(seconds=60)
+"""As the stores count: an agent not heard of for this long is not live."""
+
+_WORDS = {
+    "started": "INFO",
+    "claimed": "INFO",
+    "ended": "INFO",
+    "draining": "INFO",
+    "stopped": "INFO",
+    "unreachable": "WARNING",
+    "could_not_start": "ERROR",
+    "killing": "WARNING",
+}
+"""How loud an event is; one that is not here is INFO."""
+
+
+def start_agent(session: Session, queues: Sequence[str], *, name: str, limit: int | None, create: bool, once: bool) -> int:
+    """Run an agent until it is stopped; returns its exit code."""
+    names = [_queue_name(session, queue, create=create) for queue in dict.fromkeys(queues)]
+    return run_agent(session.store, session.settings, queues=names, name=name, limit=limit, once=once, on_event=printer(session))
+
+
+def _queue_name(session: Session, text: str, *, create: bool) -> str:
+    try:
+        return find_queue(session, text).queue.name
+    except Failure as error:
+        if error.code != "not_found":
+            raise
+        if not create:
+            raise Failure(
+                error.message,
+                exit_code=error.exit_code,
+                hint=error.hint,
+                next_step=f"Make it and start: legato agent start {text} --create",
+                code=error.code,
+            ) from None
+    queue = new_queue(session, text, QueueFilter())
+    session.say(f"Queue '{queue.name}' was made; it takes {in_words(queue.filter)}")
+    return queue.name
+
+
+def printer(session: Session) -> Callable[[str, Mapping[str, Any]], None]:
+    """A function that prints an agent's events: a line for people, or a JSON object."""
+
+    def on_event(event: str, fields: Mapping[str, Any]) -> None:
+        if session.wants_json:
+            print(json.dumps({"event": event, **fields}, default=str), flush=True)
+        elif not session.quiet or _WORDS.get(event) in ("WARNING", "ERROR"):
+            console.line(_WORDS.get(event, "INFO"), "agent", sentence(event, fields))
+            sys.stderr.flush()
+
+    return on_event
+
+
+def sentence(event: str, fields: Mapping[str, Any]) -> str:
+    """An event in words."""
+    match event:
+        case "started":
+            limit = f", at most {fields['limit']} at once" if fields.get("limit") else ""
+            return f"{fields['agent']} serves {', '.join(fields['queues'])}{limit}. Ctrl-C stops it"
+        case "claimed":
+            attempt = f", attempt {fields['attempt']}" if fields.get("attempt", 1) > 1 else ""
+            return f"took '{fields['run']}' of {fields['flow']} from queue {fields['queue']}{attempt}"
+        case "ended":
+            why = fields.get("message") or fields.get("why")
+            return f"'{fields['run']}' is {fields['state']}" + (f": {why}" if why else "")
+        case "draining":
+            return f"waits for {', '.join(fields['runs'])} to end. Ctrl-C again leaves without them"
+        case "stopped":
+            left = fields.get("left")
+            return "stopped" + (f"; still going on without it: {', '.join(left)}" if left else "")
+        case _:
+            return f"{event.replace('_', ' ')}: " + ", ".join(f"{name} {value}" for name, value in fields.items() if value)

@@ -1,0 +1,192 @@
+"""`legato deployment`: flows made runnable by others, on schedules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from legato.cli.completing import deployment_names
+from legato.cli.grammar import Noun
+from legato.cli.session import Session
+
+if TYPE_CHECKING:
+    from legato.cli.output import Column
+
+command = Noun("deployment", help="Make flows runnable by others, on schedules.")
+
+
+@command.command(
+    "create",
+    examples=["legato deployment create deploy.py", "legato deployment create flows/deploy.py --dry-run -o json"],
+    exits=(3, 6),
+)
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--dry-run", is_flag=True, help="Check everything and save nothing.")
+@click.pass_obj
+def create(session: Session, file: str, dry_run: bool) -> None:
+    """Register the deployments that a file declares; those of the same name are replaced, with their runs kept."""
+    from legato.cli.deploying import create_from_file
+
+    create_from_file(session, file, dry_run=dry_run)
+
+
+@command.command("ls", examples=["legato deployment ls", "legato deployment ls --tag prod -o name"], exits=(6,))
+@click.option("--flow", help="Only deployments of this flow.")
+@click.option("--tag", "tags", multiple=True, help="Only deployments with all of these tags.")
+@click.pass_obj
+def ls(session: Session, flow: str | None, tags: tuple[str, ...]) -> None:
+    """List deployments."""
+    from legato.cli.output import show_list
+
+    found = [one for one in session.store.list_deployments() if flow in (None, one.flow_name) and set(tags) <= set(one.tags)]
+    empty = "No deployments. Create some: legato deployment create FILE"
+    show_list(session, found, _columns(), name=lambda one: one.full_name, empty=empty)
+
+
+def _columns() -> list[Column]:
+    from legato.cli.output import Column
+    from legato.core.schedules import describe
+
+    return [
+        Column("NAME", lambda one: one.full_name),
+        Column("SCHEDULES", lambda one: [describe(each.schedule) for each in one.schedules if each.active], yields=2),
+        Column("PAUSED", lambda one: one.paused, yields=3),
+        Column("TAGS", lambda one: one.tags, yields=4),
+        Column("UPDATED", lambda one: one.updated_at, yields=5),
+        Column("ENTRYPOINT", lambda one: one.entrypoint, wide=True),
+        Column("VERSION", lambda one: one.version, wide=True),
+        Column("ID", lambda one: one.id, wide=True),
+    ]
+
+
+@command.command("show", examples=["legato deployment show train/prod", "legato deployment show train/prod -o json"], exits=(3, 6))
+@click.argument("name", shell_complete=deployment_names)
+@click.pass_obj
+def show(session: Session, name: str) -> None:
+    """Show one deployment."""
+    from legato.cli.deploying import queues_that_take
+    from legato.cli.identity import find_deployment
+    from legato.cli.output import show_one
+    from legato.core.schedules import describe
+
+    one = find_deployment(session, name)
+    facts = [
+        ("Name", one.full_name),
+        ("ID", one.id),
+        ("Description", one.description),
+        ("Version", one.version),
+        ("Entrypoint", one.entrypoint),
+        ("Bundle", one.bundle),
+        ("Parameters", one.parameters),
+        ("Schedules", [describe(each.schedule) for each in one.schedules]),
+        ("Paused", one.paused),
+        ("Tags", one.tags),
+        ("Flow runner", one.flow_runner),
+        ("Retries", one.retries),
+        ("If lost", str(one.on_lost)),
+        ("Queues", [status.queue.name for status in queues_that_take(session, one)]),
+        ("Created", one.created_at),
+        ("Updated", one.updated_at),
+    ]
+    show_one(session, one, facts, name=one.full_name)
+    session.hint(f"Run it: legato deployment run {one.full_name}")
+
+
+@command.command(
+    "run",
+    examples=[
+        "legato deployment run train/prod",
+        "legato deployment run train/prod -p month=3 --watch",
+        "legato deployment run train/prod --at 'in 10m'",
+    ],
+    exits=(1, 3, 6, 7, 8, 9, 130),
+)
+@click.argument("name", shell_complete=deployment_names)
+@click.option("-p", "--param", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter: JSON if it reads as such, else text.")
+@click.option("--tag", "tags", multiple=True, help="A tag for this run, besides the deployment's.")
+@click.option("--name", "run_name", default="", help="The run's name (default: a readable one).")
+@click.option("--at", metavar="TIME", help="When it is due: 'in 10m', 2026-03-01T08:00 (default: now).")
+@click.option("--watch", is_flag=True, help="Print its changes of state until it has ended; the exit code tells how.")
+@click.option("--wait", is_flag=True, help="The same, without printing.")
+@click.option("--timeout", metavar="10m", help="With --watch or --wait: give up after this long (exit 7).")
+@click.pass_obj
+def run(
+    session: Session,
+    name: str,
+    parameters: tuple[str, ...],
+    tags: tuple[str, ...],
+    run_name: str,
+    at: str | None,
+    watch: bool,
+    wait: bool,
+    timeout: str | None,
+) -> int:
+    """Have a deployment run, by whichever agent takes it."""
+    from legato.cli.deploying import create_run, say_who_takes
+    from legato.cli.follow import wait_for
+    from legato.cli.identity import find_deployment
+    from legato.cli.times import parse_duration
+    from legato.core.errors import UsageError
+
+    if timeout and not (watch or wait):
+        raise UsageError("--timeout says how long to wait", hint="add --wait or --watch")
+    timeout_s = parse_duration(timeout).total_seconds() if timeout else None
+    deployment = find_deployment(session, name)
+    made = create_run(session, deployment, parameters, tags=tags, name=run_name, at=at)
+    say_who_takes(session, [deployment])
+    return wait_for(session, made, timeout_s=timeout_s, watch=watch) if watch or wait else 0
+
+
+@command.command(
+    "preview", examples=["legato deployment preview train/prod", "legato deployment preview train/prod --count 30 -o csv"], exits=(3, 6)
+)
+@click.argument("name", shell_complete=deployment_names)
+@click.option("--count", type=click.IntRange(1, 1000), default=10, show_default=True)
+@click.pass_obj
+def preview(session: Session, name: str, count: int) -> None:
+    """Print when its schedules fire next, with a note where the clocks change."""
+    from legato.cli.fires import print_fires
+    from legato.cli.identity import find_deployment
+
+    deployment = find_deployment(session, name)
+    if deployment.paused:
+        session.hint(f"'{deployment.full_name}' is paused: none of this happens until legato deployment resume {deployment.full_name}")
+    print_fires(session, [one.schedule for one in deployment.schedules if one.active], count)
+
+
+@command.command("pause", examples=["legato deployment pause train/prod"], exits=(3, 6))
+@click.argument("name", shell_complete=deployment_names)
+@click.pass_obj
+def pause(session: Session, name: str) -> None:
+    """Stop its schedules. Planned runs that nobody has taken are removed; running ones go on."""
+    from legato.cli.identity import find_deployment
+
+    deployment = session.store.set_deployment_paused(find_deployment(session, name).id, True)
+    session.say(f"{deployment.full_name} is paused")
+
+
+@command.command("resume", examples=["legato deployment resume train/prod"], exits=(3, 6))
+@click.argument("name", shell_complete=deployment_names)
+@click.pass_obj
+def resume(session: Session, name: str) -> None:
+    """Go on with its schedules, from now on."""
+    from legato.cli.identity import find_deployment
+
+    deployment = session.store.set_deployment_paused(find_deployment(session, name).id, False)
+    session.say(f"{deployment.full_name} goes on")
+
+
+@command.command("rm", examples=["legato deployment rm train/old --yes"], exits=(3, 6))
+@click.argument("name", shell_complete=deployment_names)
+@click.pass_obj
+def rm(session: Session, name: str) -> None:
+    """Remove a deployment and its schedules, and cancel its runs that wait. Runs that ended stay."""
+    from legato.cli.identity import find_deployment
+
+    deployment = find_deployment(session, name)
+    session.confirm(f"Remove deployment '{deployment.full_name}' and cancel its runs that wait?")
+    cancelled = session.store.delete_deployment(deployment.id)
+    session.say(
+        f"{deployment.full_name} was removed" + (f"; {cancelled} waiting run{'s' if cancelled != 1 else ''} cancelled" if cancelled else "")
+    )
