@@ -269,9 +269,7 @@ function pointOf(mark: Mark): Polar {
 function leastDistance(marks: readonly Mark[]): number {
   let least = LARGEST_GAP;
   const byRing = new Map<number, Mark[]>();
-  for (const mark of marks) {
-    if (mark.kind !== "arc") byRing.set(mark.ring, [...(byRing.get(mark.ring) ?? []), mark]);
-  }
+  for (const mark of marks) if (mark.kind !== "arc") listAt(byRing, mark.ring).push(mark);
   for (const ring of byRing.values()) {
     const sorted = ring.toSorted((a, b) => a.angle - b.angle);
     sorted.forEach((mark, i) => {
@@ -283,6 +281,12 @@ function leastDistance(marks: readonly Mark[]): number {
     });
   }
   return least;
+}
+
+function listAt<T>(lists: Map<number, T[]>, key: number): T[] {
+  let list = lists.get(key);
+  if (!list) lists.set(key, (list = []));
+  return list;
 }
 
 function distance(a: Polar, b: Polar): number {
@@ -301,8 +305,8 @@ export function relatives(radar: RadarLayout, mark: number): { upstream: Set<num
   const into = new Map<number, number[]>();
   const out = new Map<number, number[]>();
   for (const { from, to } of radar.links) {
-    out.set(from, [...(out.get(from) ?? []), to]);
-    into.set(to, [...(into.get(to) ?? []), from]);
+    listAt(out, from).push(to);
+    listAt(into, to).push(from);
   }
   return { upstream: reach(mark, into), downstream: reach(mark, out) };
 }

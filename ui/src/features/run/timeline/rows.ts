@@ -21,7 +21,11 @@ export function timelineRows(tasks: TaskColumns, toggled: ReadonlySet<string>, o
   const begin = (r: TaskRow): number => r.startMs ?? r.createdMs ?? Number.MAX_SAFE_INTEGER;
   const sorted = rowsOf(tasks).sort((a, b) => begin(a) - begin(b) || a.index - b.index);
   const byName = new Map<string, TaskRow[]>();
-  for (const row of sorted) byName.set(row.name, [...(byName.get(row.name) ?? []), row]);
+  for (const row of sorted) {
+    const members = byName.get(row.name);
+    if (members) members.push(row);
+    else byName.set(row.name, [row]);
+  }
   return [...byName].flatMap(([name, members]) => {
     if (members.length < SMALLEST_GROUP) return members.map((m) => taskRow(m, 0));
     const open = toggled.has(name) !== openByDefault;
