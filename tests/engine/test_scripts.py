@@ -96,7 +96,7 @@ CASES: dict[str, tuple[Callable[[], Script], Callable[[], Recorder], list[str], 
     "a flow with an unseen failure": (
         lambda: run_flow(Policy()),
         lambda: Recorder(1, unseen=["train-3"]),
-        ["Running (gate)", "call", "settle", "settle", "UpstreamFailed (gate)"],
+        ["Running (gate)", "call", "settle", "settle", "Failed (gate)"],
         "train-3",
     ),
     "a flow cancelled": (

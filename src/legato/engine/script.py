@@ -168,8 +168,7 @@ def _failed(exc: Exception, policy: Policy, attempt: int, *, gate: bool) -> Gene
     worth_it = not isinstance(exc, UpstreamFailed) and (policy.retry_if is None or policy.retry_if(exc))
     delay = delay_before_retry(policy.retry, attempt, (yield DRAW)) if worth_it and attempt <= policy.retry.retries else None
     if delay is None:
-        name = "UpstreamFailed" if isinstance(exc, UpstreamFailed) else "Failed"
-        yield Propose(FAILED, name, _sentence(exc), gate=gate, error=exc)
+        yield Propose(FAILED, "Failed", _sentence(exc), gate=gate, error=exc)
         raise exc
     message = f"attempt {attempt} failed: {_sentence(exc)}; attempt {attempt + 1} of {policy.retry.retries + 1} follows in {delay:g} s"
     verdict = yield Propose(SCHEDULED, "AwaitingRetry", message, gate=gate, error=exc, delay_s=delay)
