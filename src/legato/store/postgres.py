@@ -98,7 +98,11 @@ class PostgresDatabase:
         self._seen_position = -1
         self._closed = False
         with self._lock, self._explained():
-            _migrate(self._connection())
+            try:
+                _migrate(self._connection())
+            except BaseException:
+                self.close()
+                raise
 
     def _connect(self, **options: Any) -> psycopg.Connection[Any]:
         return psycopg.connect(self._url, autocommit=True, prepare_threshold=0, connect_timeout=10, **options)

@@ -99,7 +99,11 @@ class SqliteDatabase:
         if not self._memory:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         with self._lock, _explained(self.location):
-            _migrate(self._connect_writer(), None if self._memory else Path(path))
+            try:
+                _migrate(self._connect_writer(), None if self._memory else Path(path))
+            except BaseException:
+                self.close()
+                raise
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

@@ -104,12 +104,15 @@ class Batch:
         facts = Facts(t, self._now, run, parent)
         if run is not None and t.seq <= run.seq:
             facts.recorded = self._recorded(run, t.seq)
+            facts.latest = from_us(run.state_at)
             facts.cached = msgspec.json.decode(run.result, type=Result) if run.result else None
         elif self._cached:
             facts.cache_key = t.task_run.cache_key if t.task_run is not None else run.cache_key if run is not None else None
             facts.cached = self._cached.get(facts.cache_key or "")
         verdict = decide(facts)
         if verdict.kind is _ACCEPTED:
+            if verdict.seq != t.seq:
+                t = msgspec.structs.replace(t, seq=verdict.seq)
             self._project(t, t.state, t.result, run)
         elif verdict.kind is _INSTEAD and verdict.state is not None and not verdict.seq:
             self._project(t, verdict.state, verdict.result, run)
@@ -171,6 +174,7 @@ class Batch:
 
     def write(self) -> None:
         """Write everything decided. Lock order: run rows were locked by `load` in id order; the journal's lock comes last."""
+        self._sweep_what_was_told_late()
         while self._swept:
             self._sweep(*self._swept.pop())
         new = {_FLOW: [], _TASK: []}  # type: dict[RunKind, list[Row]]
@@ -221,6 +225,15 @@ class Batch:
             for tag in run.tags:
                 self._session.run(self._sql["add_tag"], name=tag)
                 self._session.run(self._sql["tag_run"], name=tag, run_id=run.id)
+
+    def _sweep_what_was_told_late(self) -> None:
+        """Tasks that a given-up flow run's holder tells of only now, and not to their end: nothing runs under a crashed flow run."""
+        for run in list(self._runs.values()):
+            if run.changed and run.kind is _TASK and run.state_type not in FINAL:
+                parent = self._runs.get(run.flow_run_id)
+                if parent is not None and parent.state_type is CRASHED:
+                    crashed = State(CRASHED, "Crashed", self._now, f"its flow run was given up: {parent.state_message}")
+                    self._project(Transition(_TASK, run.id, run.seq + 1, crashed, run.attempt), crashed, None, run)
 
     def _sweep(self, flow_run_id: str, state: State) -> None:
         """End what ran inside a flow run that has crashed or was cancelled: its open task runs, and flow runs in the same process."""

@@ -1,0 +1,274 @@
+"""The outbox: batches, order, gates, and a store that is away."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from legato.core.errors import Conflict, Unavailable
+from legato.core.records import Beat, BeatReply, FlowRun, LogLine, RunKind, TaskRun, Transition, Verdict, VerdictKind
+from legato.core.states import COMPLETED, RUNNING
+from legato.store.open import open_sql_store
+from legato.store.outbox import MAX_ITEMS, Outbox, drain_spools
+
+from tests.store.make import at, begin, state, step, task_of
+
+
+class FakeStore:
+    """A store that remembers what it was sent, and can be away."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[list[Transition], list[LogLine]]] = []
+        self.away = False
+        self.poison = ""
+        self.arrived = threading.Event()
+
+    def apply(self, transitions: Sequence[Transition], logs: Sequence[LogLine] = (), *, now: datetime | None = None) -> list[Verdict]:
+        if self.away:
+            raise Unavailable("away")
+        if any(t.run_id == self.poison for t in transitions):
+            raise Conflict("no")
+        self.batches.append((list(transitions), list(logs)))
+        self.arrived.set()
+        kind = {"refused": VerdictKind.REFUSED}
+        return [Verdict(kind.get(t.run_id, VerdictKind.ACCEPTED), seq=t.seq) for t in transitions]
+
+    def heartbeat(self, beats: Sequence[Beat], *, lease_s: float, now: datetime | None = None) -> list[BeatReply]:
+        raise NotImplementedError
+
+    def get_flow_run(self, run_id: str) -> FlowRun:
+        raise NotImplementedError
+
+    def get_task_run(self, run_id: str) -> TaskRun:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    @property
+    def ids(self) -> list[str]:
+        return [t.run_id for transitions, _ in self.batches for t in transitions]
+
+
+def report(run_id: str) -> Transition:
+    return Transition(RunKind.TASK, run_id, 2, state(RUNNING), 1, fence=1)
+
+
+def line(message: str) -> LogLine:
+    return LogLine("run", at(0), 20, "l", message)
+
+
+def test_reports_go_in_batches_and_in_order() -> None:
+    store = FakeStore()
+    outbox = Outbox(store)
+
+    for i in range(2 * MAX_ITEMS + 7):
+        outbox.report(report(str(i)))
+    outbox.flush()
+
+    assert store.ids == [str(i) for i in range(2 * MAX_ITEMS + 7)]
+    assert len(store.batches) < 20
+    outbox.close()
+
+
+def test_what_nobody_flushes_goes_by_itself() -> None:
+    store = FakeStore()
+    outbox = Outbox(store)
+
+    outbox.add(report("a"))
+
+    assert store.arrived.wait(5)
+    assert store.ids == ["a"]
+    outbox.close()
+
+
+def test_a_gate_goes_at_once_after_all_that_waits() -> None:
+    store = FakeStore()
+    outbox = Outbox(store)
+    outbox.add(report("a"))
+    outbox.add(line("hello"))
+
+    verdict = outbox.gate(report("gate"))
+
+    assert verdict.kind is VerdictKind.ACCEPTED
+    assert store.ids == ["a", "gate"]
+    assert [each.message for _, logs in store.batches for each in logs] == ["hello"]
+    outbox.close()
+
+
+def test_a_refused_report_is_told() -> None:
+    told: list[str] = []
+    outbox = Outbox(FakeStore(), on_verdict=lambda transition, verdict: told.append(f"{transition.run_id} {verdict.kind}"))
+
+    outbox.report(report("fine"))
+    outbox.report(report("refused"))
+    outbox.flush()
+
+    assert told == ["refused refused"]
+    outbox.close()
+
+
+def test_without_a_spool_nothing_is_dropped_and_the_sender_is_told() -> None:
+    store = FakeStore()
+    outbox = Outbox(store)
+    store.away = True
+    outbox.add(report("a"))
+    with pytest.raises(Unavailable):
+        outbox.flush()
+    with pytest.raises(Unavailable):
+        outbox.gate(report("gate"))
+    store.away = False
+
+    outbox.gate(report("gate"))
+
+    assert store.ids == ["a", "gate"]
+    outbox.close()
+
+
+def test_a_spool_keeps_what_cannot_be_sent_and_sends_it_in_order_later(tmp_path: Path) -> None:
+    store = FakeStore()
+    outbox = Outbox(store, spool=tmp_path)
+    store.away = True
+    for name in ("a", "b"):
+        outbox.report(report(name))
+        outbox.flush()
+    with pytest.raises(Unavailable):
+        outbox.gate(report("gate"))
+    assert outbox.is_spooling
+    outbox.spool(report("last"))
+    store.away = False
+
+    assert outbox.close()
+
+    assert store.ids == ["a", "b", "last"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_gate_waits_for_the_spool_to_drain(tmp_path: Path) -> None:
+    store = FakeStore()
+    outbox = Outbox(store, spool=tmp_path)
+    store.away = True
+    outbox.report(report("a"))
+    outbox.flush()
+    outbox.add(report("b"))
+    with pytest.raises(Unavailable):
+        outbox.gate(report("gate"))
+    store.away = False
+
+    outbox.gate(report("gate"))
+
+    assert store.ids == ["a", "b", "gate"]
+    outbox.close()
+
+
+def test_closing_while_the_store_is_away_leaves_the_spool_behind(tmp_path: Path) -> None:
+    store = FakeStore()
+    outbox = Outbox(store, spool=tmp_path)
+    store.away = True
+    outbox.report(report("a"))
+
+    assert not outbox.close(wait_s=0)
+
+    assert len(list(tmp_path.glob("*.jsonl"))) == 1
+
+
+def test_a_batch_that_can_never_be_taken_does_not_stop_the_rest(tmp_path: Path) -> None:
+    store = FakeStore()
+    outbox = Outbox(store, spool=tmp_path)
+    store.away = True
+    for name in ("a", "bad", "b"):
+        outbox.report(report(name))
+        outbox.flush()
+    store.away, store.poison = False, "bad"
+
+    assert outbox.close()
+
+    assert store.ids == ["a", "b"]
+    (aside,) = tmp_path.iterdir()
+    assert json.loads(aside.read_text())["transitions"][0]["run_id"] == "bad"
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from legato.store.outbox import Outbox
+from tests.store.test_outbox import FakeStore, report
+store = FakeStore(); store.away = True
+outbox = Outbox(store, spool=Path(sys.argv[1]))
+for name in ("a", "b"):
+    outbox.report(report(name)); outbox.flush()
+file = next(Path(sys.argv[1]).iterdir())
+with file.open("ab") as half: half.write(b'{"transitions": [{"ki')
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_killed_processs_spool_is_sent_by_the_next(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False, cwd=Path(__file__).parents[2], timeout=60)
+    store = FakeStore()
+
+    assert drain_spools(tmp_path, store) == 1
+
+    assert store.ids == ["a", "b"]
+    assert drain_spools(tmp_path, store) == 0
+
+
+def test_a_living_processs_spool_is_its_own(tmp_path: Path) -> None:
+    store = FakeStore()
+    store.away = True
+    outbox = Outbox(store, spool=tmp_path)
+    outbox.report(report("a"))
+    outbox.flush()
+    mine = next(tmp_path.iterdir())
+    mine.rename(tmp_path / f"{os.getppid()}-x.jsonl")
+
+    assert drain_spools(tmp_path, FakeStore()) == 0
+
+
+def test_a_forked_child_does_not_send_what_is_its_parents() -> None:
+    store = FakeStore()
+    outbox = Outbox(store)
+    outbox.add(report("parents"))
+    pid = os.fork()
+    if pid == 0:
+        try:
+            outbox.report(report("childs"))
+            outbox.flush()
+            os._exit(0 if store.ids == ["childs"] else 3)
+        except BaseException:  # noqa: BLE001 a forked child must not go on as a second pytest
+            os._exit(4)
+    _, status = os.waitpid(pid, 0)
+
+    outbox.flush()
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert store.ids == ["parents"]
+    outbox.close()
+
+
+def test_reports_of_many_threads_all_arrive_in_a_real_store(tmp_path: Path) -> None:
+    store = open_sql_store(f"sqlite:///{tmp_path}/legato.db")
+    run = begin(store)
+    outbox = Outbox(store)
+
+    def work() -> None:
+        for _ in range(100):
+            first = task_of(run)
+            outbox.report(first)
+            outbox.report(step(first, RUNNING))
+            outbox.report(step(step(first, RUNNING), COMPLETED))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert outbox.close()
+
+    assert store.count_task_runs([run.id])[run.id] == {COMPLETED: 400}
+    store.close()
