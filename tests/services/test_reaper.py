@@ -1,0 +1,86 @@
+"""The reaper: leases that ran out, processes that are gone, and processes that are only slow."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from legato.core.records import OnLost
+from legato.core.states import CRASHED, RUNNING, SCHEDULED
+from legato.services import reaper
+from legato.services.reaper import Report
+from legato.store.open import open_sql_store
+from legato.store.port import Store
+from tests.store.make import apply, at, begin, claimed, move
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = open_sql_store(f"sqlite:///{tmp_path}/legato.db")
+    yield opened
+    opened.close()
+
+
+def tick(store: Store, seconds: float, *alive: int) -> Report:
+    return reaper.tick(store, at(seconds), host="here", is_alive=lambda pid: pid in alive)
+
+
+def test_a_run_whose_agent_went_silent_is_reported_lost(store: Store) -> None:
+    run = claimed(store)
+
+    assert tick(store, 30) == Report()
+    assert tick(store, 31) == Report(lost=1)
+
+    lost = store.get_flow_run(run.id)
+    assert (lost.state.type, lost.lease_expires_at) == (CRASHED, None)
+    assert "agent-1 has given no sign of life" in lost.state.message
+    assert tick(store, 32) == Report()
+
+
+def test_a_lost_run_comes_again_where_its_policy_says_so(store: Store) -> None:
+    run = claimed(store, on_lost=OnLost.RETRY)
+
+    tick(store, 31)
+
+    assert store.get_flow_run(run.id).state.type is SCHEDULED
+
+
+def test_a_slow_process_of_this_host_is_not_given_up(store: Store) -> None:
+    run = begin(store, host="here", pid=7)
+    store.heartbeat([], lease_s=30, now=at(0))
+    with_lease = begin(store, host="here", pid=7, lease_expires_at=at(30))
+
+    assert tick(store, 31, 7) == Report(renewed=1)
+
+    assert store.get_flow_run(run.id).state.type is RUNNING
+    assert store.get_flow_run(with_lease.id).lease_expires_at == at(61)
+
+
+def test_a_process_of_this_host_that_is_gone_is_reported_at_once(store: Store) -> None:
+    run = begin(store, host="here", pid=7, lease_expires_at=at(900))
+    child = begin(store, host="here", pid=7, parent_run_id=run.id)
+    retrying = begin(store, host="here", pid=7)
+    apply(store, move(retrying, SCHEDULED, 1, name="AwaitingRetry", due=900), 1)
+
+    tick(store, 1)
+
+    assert [store.get_flow_run(each.id).state.type for each in (run, child, retrying)] == [CRASHED] * 3
+    assert store.get_flow_run(run.id).state.message == "its process 7 on here is gone"
+
+
+def test_processes_of_other_hosts_cannot_be_looked_at(store: Store) -> None:
+    silent = begin(store, host="there", pid=7, lease_expires_at=at(30))
+    unleased = begin(store, host="there", pid=7)
+
+    assert tick(store, 31) == Report(lost=1)
+
+    assert store.get_flow_run(silent.id).state.type is CRASHED
+    assert store.get_flow_run(unleased.id).state.type is RUNNING
+
+
+def test_an_agents_process_is_the_agents_business(store: Store) -> None:
+    run = claimed(store, host="here", pid=7)
+
+    assert tick(store, 1) == Report()
+
+    assert store.get_flow_run(run.id).state.type is RUNNING
