@@ -63,3 +63,38 @@ def home() -> Iterator[Path]:
 def python(*arguments: str) -> float:
     """Seconds of wall time of a fresh interpreter."""
     return seconds(lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True))
+
+
+@contextmanager
+def postgres() -> Iterator[str | None]:
+    """The URL of a private PostgreSQL, None where there are no binaries for one."""
+    from tests.support.postgres import PrivateCluster, find_bin_dir
+
+    found = find_bin_dir()
+    if found is None:
+        yield None
+        return
+    cluster = PrivateCluster(found)
+    cluster.start()
+    try:
+        yield cluster.url
+    finally:
+        cluster.stop()
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[tuple[str, int]]:
+    """A server process on a free port, on a database of its own; its URL and process id."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "legato.server", "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "LEGATO_HOME": str(folder / "server")},
+    )
+    assert child.stdout is not None
+    try:
+        yield child.stdout.readline().strip(), child.pid
+    finally:
+        child.terminate()
+        child.wait()
+        child.stdout.close()
