@@ -95,7 +95,7 @@ def ls(session: Session, /, states: tuple[str, ...], tags: tuple[str, ...], limi
     page = session.store.list_flow_runs(shown, limit=limit)
     show_list(session, page.items, _run_columns(), name=lambda run: run.id, empty="No runs yet. Make one: legato run FILE")
     if page.cursor is not None:
-        session.hint(f"There are more than these {limit}; --limit shows more, --filter fewer")
+        session.hint(f"There are more; --limit {limit * 2} shows them, --filter narrows the list")
 
 
 def _run_columns() -> list[Column]:

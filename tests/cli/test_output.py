@@ -1,0 +1,102 @@
+"""How records are printed: for people, for pipes, for programs."""
+
+import csv
+import json
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from legato.cli.output import Column, StateWord, fitting, plain, table
+from legato.cli.session import Session
+from legato.cli.times import parse_duration, parse_instant, relative, spoken
+from legato.core.errors import UsageError
+from legato.core.states import FAILED
+from legato.store.port import Store
+
+from tests.cli.conftest import Command, add_run
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def test_columns_that_do_not_fit_are_left_out_least_important_first() -> None:
+    columns = [Column("ID", str), Column("NAME", str), Column("TAGS", str, yields=2), Column("FLOW", str, yields=1)]
+
+    assert fitting(columns, [10, 10, 10, 10], 100) == [0, 1, 2, 3]
+    assert fitting(columns, [10, 10, 10, 10], 40) == [0, 1, 3]
+    assert fitting(columns, [10, 10, 10, 10], 25) == [0, 1]
+
+
+def test_ids_and_names_stay_whole_however_narrow_the_terminal() -> None:
+    columns = [Column("ID", lambda r: r[0]), Column("NAME", lambda r: r[1], yields=1)]
+
+    lines, hidden = table([("0192c3a8-12f4", "amber-heron")], columns, Session(), width=5, now=NOON)
+
+    assert lines[1] == "0192c3a8-12f4"
+    assert hidden == 1
+
+
+def test_states_are_coloured_and_always_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+
+    lines, _ = table([StateWord("Failed", "failed")], [Column("STATE", lambda one: one)], Session(), width=80, now=NOON)
+
+    assert "Failed" in lines[1]
+    assert "\x1b[38;5;160m" in lines[1]
+
+
+def test_pipes_get_whole_values_on_one_line() -> None:
+    assert plain(NOON) == "2026-01-01T12:00:00Z"
+    assert plain(timedelta(seconds=90)) == "90"
+    assert plain(("a", "b")) == "a,b"
+    assert plain("two\nlines\tand a tab") == "two lines and a tab"
+    assert plain(None) == ""
+
+
+def test_times_are_read_and_said_as_people_do() -> None:
+    assert parse_duration("1h30m") == timedelta(minutes=90)
+    assert parse_duration("90") == timedelta(seconds=90)
+    assert parse_instant("in 10m", NOON) == NOON + timedelta(minutes=10)
+    assert parse_instant("2026-03-01T08:00+01:00", NOON) == datetime(2026, 3, 1, 7, tzinfo=UTC)
+    assert relative(NOON - timedelta(minutes=3), NOON) == "3m ago"
+    assert relative(NOON + timedelta(hours=2), NOON) == "in 2h"
+    assert spoken(185) == "3m 5s"
+    for nonsense in ("soon", "1x", "", "5m later"):
+        with pytest.raises(UsageError):
+            parse_duration(nonsense)
+
+
+def test_json_is_the_records_own_and_a_pipe_gets_tabs(legato: Command, store: Store) -> None:
+    run = add_run(store, "amber-heron", tags=("prod", "ml"))
+
+    [record] = json.loads(legato("run", "ls", "-o", "json").out)
+    header, line = legato("run", "ls").out.splitlines()
+
+    assert record["id"] == run.id
+    assert record["state"]["type"] == "completed"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", record["created_at"])
+    assert "cancel_requested_at" not in record  # equal to its default, as in the API
+    assert header.split("\t")[:4] == ["ID", "NAME", "FLOW", "STATE"]
+    assert line.split("\t")[:4] == [run.id, "amber-heron", "etl", "Completed"]
+
+
+def test_other_forms_of_a_list(legato: Command, store: Store) -> None:
+    runs = [add_run(store, "amber-heron"), add_run(store, "brave-otter", ended=FAILED)]
+
+    assert legato("run", "ls", "-o", "name").out.split() == [runs[1].id, runs[0].id]
+    assert [json.loads(line)["name"] for line in legato("-o", "jsonl", "run", "ls").out.splitlines()] == ["brave-otter", "amber-heron"]
+    rows = list(csv.DictReader(legato("run", "ls", "-o", "csv").out.splitlines()))
+    assert [row["state"] for row in rows] == ["Failed", "Completed"]
+    assert json.loads(legato("run", "ls", "--json", "name,state.name,tags", "--limit", "1").out) == [
+        {"name": "brave-otter", "state.name": "Failed", "tags": []}
+    ]
+
+
+def test_an_unknown_field_is_refused_with_those_there_are(legato: Command, store: Store) -> None:
+    add_run(store, "amber-heron")
+
+    answer = legato("run", "ls", "--json", "nmae")
+
+    assert answer.code == 2
+    assert "name" in json.loads(answer.err)["hint"]

@@ -1,0 +1,101 @@
+"""Every command explains itself, and no help loads what it does not need."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from legato.cli.failures import EXIT_CODES
+from legato.cli.grammar import Noun, Verb
+from legato.cli.main import root
+from legato.cli.run import FILE_VERB
+
+from tests.cli.conftest import Command
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Every command of the tree, with the line that leads to it."""
+    top = click.Context(root, info_name="legato")
+    for noun in root.list_commands(top):
+        found = root.get_command(top, noun)
+        assert found is not None
+        yield noun, found
+        if isinstance(found, Noun):
+            inside = click.Context(found, info_name=noun, parent=top)
+            yield from ((f"{noun} {verb}", command) for verb in found.list_commands(inside) if (command := found.get_command(inside, verb)))
+
+
+TREE = dict(commands())
+VERBS = {line: command for line, command in TREE.items() if not isinstance(command, Noun)}
+
+
+@pytest.mark.parametrize("line", [*VERBS, f"run {FILE_VERB}"])
+def test_a_command_has_help_with_an_example_and_its_exit_codes(line: str) -> None:
+    command = VERBS.get(line) or TREE["run"].commands[FILE_VERB]  # type: ignore[attr-defined]
+    assert isinstance(command, Verb)
+
+    help_ = command.get_help(click.Context(command, info_name=f"legato {line}"))
+
+    assert command.help
+    assert command.examples
+    assert set(command.exits) <= EXIT_CODES.keys()
+    assert "Examples:" in help_
+    assert "Exit codes:" in help_
+    for example in command.examples:
+        words = shlex.split(example)
+        assert words[0] == "legato"
+        assert root.get_command(click.Context(root), words[1]) is not None
+
+
+@pytest.mark.parametrize("line", [line for line, command in TREE.items() if isinstance(command, Noun)])
+def test_a_noun_has_help_with_its_verbs(line: str, legato: Command) -> None:
+    answer = legato(line, "--help")
+
+    assert answer.code == 0
+    assert "Commands:" in answer.out
+
+
+@pytest.mark.parametrize("noun", ["runs", "flow-run", "queue", "work-queues", "deployments", "agents", "profiles"])
+def test_plurals_and_other_names_of_nouns_are_accepted(noun: str, legato: Command) -> None:
+    assert legato(noun, "list").code == 0
+
+
+def modules_after(*arguments: str) -> set[str]:
+    code = f"import sys\nfrom legato.cli.main import run\nrun({list(arguments)!r})\nprint('\\n'.join(['MODULES', *sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    return set(done.stdout.rpartition("MODULES\n")[2].split())
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("--version",), ("run", "--help"), ("deployment", "create", "--help"), ("up", "--help")]
+)
+def test_help_loads_nothing_heavy(arguments: tuple[str, ...]) -> None:
+    loaded = modules_after(*arguments)
+
+    heavy = {
+        "legato.core.records",
+        "urllib3",
+        "pydantic",
+        "asyncio",
+        "sqlite3",
+        "logging",
+        "rich",
+        "litestar",
+        "uvicorn",
+        "cronsim",
+        "dateutil",
+    }
+    ours = {name for name in loaded if name.startswith("legato.")}
+    assert loaded & heavy == set()
+    assert not any(name.startswith(("legato.engine", "legato.sdk", "legato.store", "legato.server", "legato.agent")) for name in ours)
+    assert len(loaded) < 150
+
+
+def test_a_list_loads_neither_the_engine_nor_a_server_nor_an_http_client() -> None:
+    loaded = modules_after("run", "ls")
+
+    assert loaded & {"urllib3", "pydantic", "asyncio", "litestar", "uvicorn", "rich", "legato.sdk.calls", "legato.engine.shell"} == set()
+    assert len(loaded) < 250
