@@ -50,13 +50,17 @@ class RunFacts(msgspec.Struct):
 
 
 class Facts(msgspec.Struct):
-    """Everything a rule may look at: the run as it is (None: not there yet), its flow run, a cached result, and what is proposed."""
+    """Everything a rule may look at: the run as it is (None: not there yet), its flow run, a cached result, and what is proposed.
+
+    For a proposal whose number is taken, `recorded` is the state under that number and `latest` the time of the run's present one.
+    """
 
     proposed: Transition
     now: datetime
     run: RunFacts | None = None
     parent: RunFacts | None = None
     recorded: State | None = None
+    latest: datetime | None = None
     cached: Result | None = None
     cache_key: str | None = None
 
@@ -70,6 +74,8 @@ def answer_repeats(f: Facts) -> Verdict | None:
         return None
     if f.recorded.type is f.proposed.state.type and f.recorded.at == f.proposed.state.at:
         return Verdict(VerdictKind.ALREADY, seq=f.run.seq, attempt=f.run.attempt)
+    if f.latest == f.proposed.state.at and f.run.state_type is f.proposed.state.type:
+        return Verdict(VerdictKind.ALREADY, seq=f.run.seq, attempt=f.run.attempt)  # believed earlier, under another number
     if f.recorded.name in ("Cached", "Cancelled") and f.proposed.state.type not in FINAL:
         return Verdict(VerdictKind.INSTEAD, seq=f.run.seq, attempt=f.run.attempt, state=f.recorded, result=f.cached)
     return None
@@ -99,11 +105,23 @@ def fence_stale_attempts(f: Facts) -> Verdict | None:
 
 
 def refuse_children_of_ended_runs(f: Facts) -> Verdict | None:
-    """No task starts under a flow run that has ended."""
+    """No task starts under a flow run that has ended; one that was given up for lost may still be told of (see `believe_the_holder`)."""
     if f.parent is None:
         return _refuse(f, "not_found", "the task's flow run is not here")
-    if f.run is None and f.parent.state_type in FINAL:
+    if f.run is None and f.parent.state_type in FINAL and not (f.parent.state_type is CRASHED and f.proposed.fence is not None):
         return _refuse(f, "fenced", f"its flow run is {f.parent.state_name} already")
+    return None
+
+
+def believe_the_holder(f: Facts) -> Verdict | None:
+    """A run was given up for lost, and then its holder reports its end after all: that counts, while no other attempt has begun.
+
+    The holder was cut off, or the server was away; what it did is done. Its numbering is behind by the loss, so it is numbered anew.
+    """
+    holder = f.run if f.proposed.kind is RunKind.FLOW else f.parent
+    given_up = holder is not None and holder.state_type is CRASHED and f.proposed.fence == holder.attempt
+    if given_up and f.run is not None and f.run.state_type is CRASHED and f.proposed.state.type in FINAL:
+        return Verdict(VerdictKind.ACCEPTED, seq=f.run.seq + 1, attempt=f.run.attempt)
     return None
 
 
@@ -163,6 +181,7 @@ FLOW_RUN_RULES: Sequence[Rule] = (
     answer_repeats,
     require_the_record,
     fence_stale_attempts,
+    believe_the_holder,
     keep_final_states,
     expect_the_sequence,
     follow_the_table,
@@ -174,6 +193,7 @@ TASK_RUN_RULES: Sequence[Rule] = (
     require_the_record,
     fence_stale_attempts,
     refuse_children_of_ended_runs,
+    believe_the_holder,
     keep_final_states,
     expect_the_sequence,
     follow_the_table,
