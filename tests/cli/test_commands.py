@@ -1,5 +1,6 @@
 """What commands do to the store, what they refuse, and how they say it. In process, on the embedded store."""
 
+import itertools
 import json
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -224,7 +225,7 @@ def test_a_preview_notes_clock_changes(legato: Command, store: Store) -> None:
     notes = [fire["note"] for fire in fires if fire["note"]]
     assert len(fires) == 370
     assert len(notes) >= 2  # a year has two clock changes, and 02:30 in Rome meets both
-    gaps = {datetime.fromisoformat(b["at"]) - datetime.fromisoformat(a["at"]) for a, b in zip(fires, fires[1:], strict=False)}
+    gaps = {datetime.fromisoformat(b["at"]) - datetime.fromisoformat(a["at"]) for a, b in itertools.pairwise(fires)}
     assert timedelta(hours=24) in gaps
 
 

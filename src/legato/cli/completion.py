@@ -13,11 +13,11 @@ WHERE = {"bash": "~/.bashrc", "zsh": "~/.zshrc", "fish": "~/.config/fish/complet
 
 
 @command.command(
-    "print", examples=["legato completion print bash >> ~/.bashrc", "legato completion show fish > ~/.config/fish/completions/legato.fish"]
+    "show", examples=["legato completion show bash >> ~/.bashrc", "legato completion show fish > ~/.config/fish/completions/legato.fish"]
 )
 @click.argument("shell", type=click.Choice(sorted(WHERE)))
 @click.pass_context
-def print_script(ctx: click.Context, shell: str) -> None:
+def show(ctx: click.Context, shell: str) -> None:
     """Print the script that makes a shell complete legato's command lines."""
     from click.shell_completion import get_completion_class
 
@@ -27,6 +27,3 @@ def print_script(ctx: click.Context, shell: str) -> None:
     session = ctx.find_object(Session)
     if session is not None and session.is_terminal:
         session.hint(f"To have it in every shell: legato completion show {shell} >> {WHERE[shell]}")
-
-
-command.aliases["show"] = "print"

@@ -16,7 +16,7 @@ from legato.cli.session import FORMATS, Session
 
 VERB_ALIASES = {"list": "ls", "delete": "rm", "remove": "rm", "inspect": "show", "get": "show"}
 
-_EVERYWHERE = ("output", "json_fields", "quiet", "verbose", "no_color", "no_input", "yes", "profile", "api_url")
+EVERYWHERE = ("output", "json_fields", "quiet", "verbose", "no_color", "no_input", "yes", "profile", "api_url")
 
 
 def _note(ctx: click.Context, param: click.Parameter, value: Any) -> None:
@@ -66,7 +66,7 @@ def _write_options(command: click.Command, ctx: click.Context, formatter: click.
     for param in command.get_params(ctx):
         record = param.get_help_record(ctx)
         if record is not None and not isinstance(param, click.Argument):
-            (everywhere if param.name in _EVERYWHERE or "--help" in param.opts else own).append(record)
+            (everywhere if param.name in EVERYWHERE or "--help" in param.opts else own).append(record)
     if own:
         with formatter.section("Options"):
             formatter.write_dl(own)
@@ -107,6 +107,9 @@ class Noun(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         found = super().get_command(ctx, cmd_name)
         return found or super().get_command(ctx, self.aliases.get(cmd_name, cmd_name))
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 click's signature
+        return list(self.commands)  # in the order they are written, which is the order people need them in
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         word = args[0]

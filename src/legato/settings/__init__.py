@@ -27,7 +27,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("profile", "", "which profile of profiles.toml is in force; empty: the one chosen by `legato profile use`"),
     Setting("api_url", "", "a server's API, such as http://127.0.0.1:4200/api; empty: the embedded database"),
     Setting("api_key", "", "what this program shows to get into a server that asks for it", secret=True),
-    Setting("database_url", "", "sqlite:////path.db or postgresql://…; empty: legato.db in the home folder", secret=True),
+    Setting("database_url", "", "the database: sqlite:////path.db or postgresql://…; empty: legato.db in the home folder", secret=True),
     Setting("log_level", "INFO", "what is printed and stored of a run's log: DEBUG, INFO, WARNING, ERROR or CRITICAL"),
     Setting("persist_results", "false", "store the results of all tasks, so that a run can go on where it stopped"),
     Setting("server_host", "127.0.0.1", "address the server listens on; anything but loopback needs server_api_key"),
@@ -81,6 +81,7 @@ def load(environ: Mapping[str, str] | None = None, *, folder: Path | None = None
     """The settings in force."""
     values = {name: resolved.value for name, resolved in resolve(environ, folder=folder).items()}
     home = Path(values["home"]).expanduser().absolute()
+    _one_of("tracebacks", values["tracebacks"], ("short", "full"))
     return Settings(
         home=home,
         api_url=values["api_url"].rstrip("/"),
