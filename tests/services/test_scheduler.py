@@ -40,7 +40,13 @@ def test_runs_are_planned_a_day_ahead(store: Store) -> None:
     assert report == scheduler.Report(created=24)
     assert starts(store) == [at(HOUR * i) for i in range(1, 25)]
     run = planned(store)[0]
-    assert (run.trigger, run.parameters, run.tags, run.flow_runner, run.retries) == ("schedule: every hour", {"n": 1}, ("prod",), "docker", 2)
+    assert (run.trigger, run.parameters, run.tags, run.flow_runner, run.retries) == (
+        "schedule: every hour",
+        {"n": 1},
+        ("prod",),
+        "docker",
+        2,
+    )
     assert (run.deployment_name, run.due_at, run.state.message) == ("etl/prod", at(HOUR), "schedule: every hour")
 
 
@@ -91,7 +97,9 @@ def test_two_schedulers_plan_each_tick_once(store: Store, tmp_path: Path) -> Non
     other.close()
 
 
-@pytest.mark.parametrize(("catchup", "caught_up", "skipped"), [(Catchup.LATEST, [120], 119), (Catchup.ALL, range(1, 121), 0), (Catchup.NONE, [], 120)])
+@pytest.mark.parametrize(
+    ("catchup", "caught_up", "skipped"), [(Catchup.LATEST, [120], 119), (Catchup.ALL, range(1, 121), 0), (Catchup.NONE, [], 120)]
+)
 def test_what_passed_while_nobody_was_up_follows_the_policy(store: Store, catchup: Catchup, caught_up: object, skipped: int) -> None:
     minutely = every(60, catchup=catchup)
     (schedule,) = add_deployment(store, schedules=[minutely]).schedules

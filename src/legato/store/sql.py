@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, TypeAlias
 
 import msgspec
@@ -92,7 +93,10 @@ class SqlStore:
         now = now or self._clock.now()
         try:
             with self._database.write() as session:
-                return [self._apply(session, transitions, logs, now) for transitions, logs in batches]
+                verdicts = iter(
+                    self._apply(session, [t for batch, _ in batches for t in batch], [line for _, logs in batches for line in logs], now)
+                )
+            return [list(islice(verdicts, len(batch))) for batch, _ in batches]
         except Exception as error:  # noqa: BLE001 whose batch it was is found by trying each alone; a repeat of a committed one is "already"
             return [error] if len(batches) == 1 else [self._alone(batch, now) for batch in batches]
 

@@ -1,0 +1,102 @@
+"""The rules, walked exhaustively: every state, every proposal, every holder; and the policy for lost runs."""
+
+from itertools import product
+
+import pytest
+
+from legato.core.records import Result, RunKind, Transition, Verdict, VerdictKind
+from legato.core.retry import MAX_LOST
+from legato.core.rules import FLOW_RUN_RULES, TASK_RUN_RULES, Facts, RunFacts, decide, state_after_crash, state_after_loss
+from legato.core.states import CRASHED, FINAL, INITIAL, NAMES, PENDING, RUNNING, SCHEDULED, TRANSITIONS, State, StateType, may_follow
+
+from tests.store.make import NOON, at, scheduled, task_of
+
+FLOW, TASK = RunKind.FLOW, RunKind.TASK
+
+
+def facts_of(type_: StateType, **particulars: object) -> RunFacts:
+    return RunFacts(type_, NAMES[type_][0], **{"seq": 3, "attempt": 2, "name": "r", **particulars})  # type: ignore[arg-type]
+
+
+def proposal(kind: RunKind, type_: StateType, *, seq: int = 4, fence: int | None = 2, reopen: bool = False) -> Transition:
+    return Transition(kind, "r", seq, State(type_, NAMES[type_][0], NOON), 2, fence=fence, reopen=reopen)
+
+
+EVERY_CASE = list(product((FLOW, TASK), StateType, StateType, (None, 1, 2), (False, True), (False, True), (3, 4, 5)))
+
+
+@pytest.mark.parametrize("kind", [FLOW, TASK])
+def test_no_rule_ever_leaves_the_table(kind: RunKind) -> None:
+    for case_kind, current, proposed, fence, reopen, cancel, seq in EVERY_CASE:
+        if case_kind is not kind:
+            continue
+        run = facts_of(current, cancel_requested=cancel)
+        parent = facts_of(RUNNING, cancel_requested=cancel) if kind is TASK else None
+        verdict = decide(Facts(proposal(kind, proposed, seq=seq, fence=fence, reopen=reopen), NOON, run, parent))
+
+        if verdict.kind is VerdictKind.ACCEPTED:
+            believed = current is CRASHED and proposed in FINAL and kind is FLOW and fence == run.attempt
+            assert believed or may_follow(current, proposed, reopen=reopen), (current, proposed)
+            assert fence in (None, 2)
+            assert believed or seq == run.seq + 1
+        elif verdict.kind is VerdictKind.INSTEAD:
+            assert verdict.state is not None
+            assert verdict.state.type in TRANSITIONS[current]
+        else:
+            assert (verdict.kind, bool(verdict.code), bool(verdict.reason)) == (VerdictKind.REFUSED, True, True)
+            assert (verdict.seq, verdict.attempt) == (run.seq, run.attempt)
+
+
+def test_every_rule_answers_every_case_without_raising() -> None:
+    cached = Result(inline=b"1")
+    for rule in (*FLOW_RUN_RULES, *TASK_RUN_RULES):
+        for kind, current, proposed, fence, reopen, cancel, seq in EVERY_CASE:
+            for run, parent in ((None, None), (facts_of(current, cancel_requested=cancel), facts_of(current, cancel_requested=cancel))):
+                answer = rule(
+                    Facts(proposal(kind, proposed, seq=seq, fence=fence, reopen=reopen), NOON, run, parent, cached=cached, cache_key="k")
+                )
+                assert answer is None or isinstance(answer, Verdict)
+
+
+@pytest.mark.parametrize("type_", StateType)
+def test_a_run_begins_in_an_initial_state_only(type_: StateType) -> None:
+    run = scheduled()
+    first = Transition(FLOW, run.id, 1, State(type_, NAMES[type_][0], NOON), 0, flow_run=run)
+
+    assert (decide(Facts(first, NOON)).kind is VerdictKind.ACCEPTED) == (type_ in INITIAL)
+
+
+@pytest.mark.parametrize("parent", StateType)
+def test_tasks_start_under_living_flow_runs_only(parent: StateType) -> None:
+    run = scheduled(attempt=2)
+    verdict = decide(Facts(task_of(run), NOON, None, facts_of(parent)))
+
+    assert (verdict.kind is VerdictKind.ACCEPTED) == (parent not in FINAL or parent is CRASHED)
+
+
+@pytest.mark.parametrize("fence", [1, 3])
+def test_a_stale_holder_is_fenced_whatever_it_proposes(fence: int) -> None:
+    for kind, current, proposed in product((FLOW, TASK), StateType, StateType):
+        verdict = decide(Facts(proposal(kind, proposed, fence=fence), NOON, facts_of(current), facts_of(RUNNING)))
+        assert (verdict.kind, verdict.code) == (VerdictKind.REFUSED, "fenced")
+
+
+@pytest.mark.parametrize("type_", [type_ for type_ in StateType if type_ not in FINAL])
+@pytest.mark.parametrize("claimed", [True, False])
+def test_what_becomes_of_a_lost_run_is_in_the_table(type_: StateType, claimed: bool) -> None:
+    after = state_after_loss(facts_of(type_, claimed=claimed), NOON, "gone")
+
+    assert after.type in TRANSITIONS[type_]
+    assert (after.type is SCHEDULED) == (type_ is PENDING and claimed)
+    assert "gone" in after.message
+
+
+def test_a_crashed_run_comes_again_until_it_was_lost_too_often() -> None:
+    def again(**particulars: object) -> bool:
+        return state_after_crash(facts_of(CRASHED, **{"retry_when_lost": True, "lost": 1, **particulars}), at(0)) is not None
+
+    assert again()
+    assert again(lost=MAX_LOST - 1)
+    assert not again(lost=MAX_LOST)
+    assert not again(retry_when_lost=False)
+    assert not again(cancel_requested=True)
