@@ -92,6 +92,35 @@ def test_a_mistake_is_answered_in_few_lines_with_a_way_on(line: str, code: int, 
     assert "Traceback" not in answer.err
 
 
+def test_a_home_that_cannot_be_written_is_no_mistake_of_ours(legato: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LEGATO_HOME", str(tmp_path / "file" / "home"))
+
+    answer = legato("run", "ls")
+
+    assert answer.code == 6
+    assert "set LEGATO_HOME" in answer.err
+    assert legato("doctor").code == 1
+
+
+def test_a_broken_profile_is_found_by_doctor_and_mended_by_unset(legato: Command, legato_home: Path) -> None:
+    legato("config", "set", "log_level=DEBUG")
+    file = legato_home / "profiles.toml"
+    file.write_text(file.read_text(encoding="utf-8").replace("log_level", "lgo_level"), encoding="utf-8")
+
+    assert legato("run", "ls").code == 2
+    assert "lgo_level" in legato("doctor").out
+    assert legato("config", "unset", "lgo_level").code == 0
+    assert legato("run", "ls").code == 0
+
+
+def test_a_noun_alone_shows_its_help(legato: Command) -> None:
+    answer = legato("run")
+
+    assert answer.code == 2
+    assert answer.err.startswith("Usage: legato run")
+
+
 def test_for_programs_an_error_is_an_object(legato: Command) -> None:
     for line in (["run", "show", "nothing-there", "-o", "json"], ["-o", "json", "rnu"], ["rnu", "-o", "json"]):
         answer = legato(*line)

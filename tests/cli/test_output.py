@@ -1,8 +1,16 @@
 """How records are printed: for people, for pipes, for programs."""
 
+import contextlib
 import csv
+import fcntl
 import json
+import os
+import pty
 import re
+import struct
+import subprocess
+import sys
+import termios
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -42,8 +50,7 @@ def test_states_are_coloured_and_always_a_word(monkeypatch: pytest.MonkeyPatch) 
 
     lines, _ = table([StateWord("Failed", "failed")], [Column("STATE", lambda one: one)], Session(), width=80, now=NOON)
 
-    assert "Failed" in lines[1]
-    assert "\x1b[38;5;160m" in lines[1]
+    assert lines[1] == "\x1b[38;5;160mFailed\x1b[0m"
 
 
 def test_pipes_get_whole_values_on_one_line() -> None:
@@ -100,3 +107,33 @@ def test_an_unknown_field_is_refused_with_those_there_are(legato: Command, store
 
     assert answer.code == 2
     assert "name" in json.loads(answer.err)["hint"]
+
+
+def on_terminal(columns: int, *arguments: str) -> str:
+    """What a command prints on a terminal of that width."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environ = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "CI", "COLUMNS")}
+    command = [sys.executable, "-m", "legato.cli", *arguments]
+    with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env={**environ, "TERM": "xterm"}):
+        os.close(slave)
+        said = b""
+        with contextlib.suppress(OSError):  # Linux's way to say that the other end is closed
+            while part := os.read(master, 4096):
+                said += part
+        os.close(master)
+    return said.decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_gets_colour_relative_times_and_is_told_of_hidden_columns(store: Store) -> None:
+    run = add_run(store, "amber-heron", ended=FAILED, tags=("prod",))
+
+    narrow, broad = on_terminal(60, "run", "ls"), on_terminal(200, "run", "ls")
+
+    assert run.id in narrow
+    assert "amber-heron" in narrow
+    assert "columns hidden; -o wide" in narrow
+    assert "\x1b[38;5;160mFailed" in broad
+    assert "ago" in broad or "now" in broad
+    assert "hidden" not in broad
+    assert "\x1b" not in on_terminal(200, "run", "ls", "--no-color")

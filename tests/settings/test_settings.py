@@ -78,7 +78,14 @@ def test_a_setting_is_known_by_other_spellings(typed: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("log_level", "LOUD"), ("server_port", "http"), ("server_port", "70000"), ("persist_results", "maybe"), ("tracebacks", "long")],
+    [
+        ("log_level", "LOUD"),
+        ("server_port", "http"),
+        ("server_port", "70000"),
+        ("persist_results", "maybe"),
+        ("tracebacks", "long"),
+        ("api_url", "localhost:4200"),
+    ],
 )
 def test_a_value_that_makes_no_sense_is_refused(name: str, value: str) -> None:
     with pytest.raises(UsageError, match=name):

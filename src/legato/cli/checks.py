@@ -36,10 +36,14 @@ class Finding(NamedTuple):
 def run_checks(session: Session) -> list[Finding]:
     """All findings. A check that cannot go on is a finding too."""
     findings: list[Finding] = []
+    try:
+        has_api = bool(session.settings.api_url)
+    except LegatoError as error:  # nothing else can be looked at
+        return [Finding("bad", "settings", error.message, error.hint)]
     checks: list[tuple[str, Callable[[Session], Iterator[Finding]]]] = [
         ("settings", _settings),
         ("home", _home),
-        ("server" if _has_api(session) else "database", _server if _has_api(session) else _database),
+        ("server" if has_api else "database", _server if has_api else _database),
         ("queues", _queues),
         ("server extra", _extra),
     ]
@@ -48,14 +52,9 @@ def run_checks(session: Session) -> list[Finding]:
             findings += check(session)
         except LegatoError as error:
             findings.append(Finding("bad", name, error.message, error.hint))
+        except OSError as error:
+            findings.append(Finding("bad", name, str(error), "see that it is there and writable, or set LEGATO_HOME to a folder that is"))
     return findings
-
-
-def _has_api(session: Session) -> bool:
-    try:
-        return bool(session.settings.api_url)
-    except LegatoError:
-        return False
 
 
 def _settings(session: Session) -> Iterator[Finding]:

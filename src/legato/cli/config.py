@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,8 @@ def unset(session: Session, names: tuple[str, ...]) -> None:
 
     profiles, profile = _active(session)
     for typed in names:
-        setting = _name_of(session, typed)
+        is_there = typed in profiles.settings.get(profile, {})  # also a name that is no setting: then this is how to mend it
+        setting = typed if is_there else _name_of(session, typed)
         if setting is None:
             continue
         was_set = profiles.settings.get(profile, {}).pop(setting, None) is not None
@@ -97,12 +99,15 @@ def validate(session: Session) -> None:
 
 
 def _active(session: Session) -> tuple[Profiles, str]:
-    """The profiles, and the name of the one to write into."""
-    from legato.settings import resolve
+    """The profiles, and the name of the one to write into. Does not look at values: one that is wrong must be mendable from here."""
+    from legato.core.errors import UsageError
     from legato.settings.files import read_profiles
 
     profiles = read_profiles(session.settings_home)
-    name = resolve()["profile"].value or profiles.active or FIRST_PROFILE
+    asked = os.environ.get("LEGATO_PROFILE") or profiles.active
+    if asked and asked not in profiles.settings:
+        raise UsageError(f"there is no profile '{asked}'", hint=f"make it: legato profile create {asked}")
+    name = asked or FIRST_PROFILE
     if not profiles.active and not profiles.settings:
         profiles.active = name
     return profiles, name
@@ -135,11 +140,9 @@ def _name_of(session: Session, typed: str) -> str | None:
 
 def _say_what_wins(session: Session, typed: Sequence[str]) -> None:
     """An environment variable beats the profile: say so before somebody wonders."""
-    from legato.settings import resolve
     from legato.settings.files import plain_name
 
-    found = resolve()
     for name in typed:
-        resolved = found.get(plain_name(name))
-        if resolved is not None and resolved.source.startswith("LEGATO_"):
-            session.hint(f"{resolved.source} is set in the environment, and beats the profile")
+        variable = f"LEGATO_{plain_name(name).upper()}"
+        if os.environ.get(variable):
+            session.hint(f"{variable} is set in the environment, and beats the profile")

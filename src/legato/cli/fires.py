@@ -33,7 +33,7 @@ def print_fires(session: Session, schedules: Sequence[Schedule], count: int) -> 
             session.hint(describe(schedule))
     columns = [
         Column("LOCAL TIME", lambda fire: fire["local"]),
-        Column("UTC", lambda fire: fire["at"]),
+        Column("AT", lambda fire: fire["at"]),
         Column("SCHEDULE", lambda fire: fire["schedule"], yields=1),
         Column("NOTE", lambda fire: fire["note"]),
     ]

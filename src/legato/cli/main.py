@@ -9,7 +9,7 @@ import sys
 import click
 
 from legato import __version__
-from legato.cli.failures import FAILED, INTERRUPTED, MISUSED, Failure, as_lines, as_record, did_you_mean, exit_code_of
+from legato.cli.failures import FAILED, INTERRUPTED, MISUSED, UNREACHABLE, Failure, as_lines, as_record, did_you_mean, exit_code_of
 from legato.cli.grammar import Entry, Root
 from legato.cli.session import Session
 from legato.core.errors import LegatoError, Unavailable
@@ -85,6 +85,9 @@ def run(arguments: list[str]) -> int:
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as end:
         return end.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        return MISUSED
     except click.ClickException as error:
         return _fail(_in_our_words(error), session, arguments)
     except LegatoError as error:
@@ -95,6 +98,8 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains once more when it ends
         return FAILED
+    except OSError as error:
+        return _fail(_no_access(error) if error.filename else _unexpected(error, session), session, arguments)
     except Exception as error:  # noqa: BLE001 whatever else goes wrong is ours: one line, and the traceback in a file
         return _fail(_unexpected(error, session), session, arguments)
     finally:
@@ -148,6 +153,19 @@ def _with_next_step(error: LegatoError, session: Session) -> LegatoError:
         next_step="Check:        legato doctor",
         code=error.code,
     )
+
+
+def _no_access(error: OSError) -> Failure:
+    """A file or folder that cannot be used: most often the home folder, or a full disk."""
+    failure = Failure(
+        f"cannot use {error.filename}: {error.strerror}",
+        exit_code=UNREACHABLE,
+        hint="see that it is there and writable, or set LEGATO_HOME to a folder that is",
+        next_step="Check: legato doctor",
+        code=Unavailable.code,
+    )
+    failure.__cause__ = error
+    return failure
 
 
 def _unexpected(error: Exception, session: Session) -> Failure:

@@ -77,6 +77,8 @@ def plain(value: Any) -> str:
 
 def pretty(value: Any, now: datetime) -> str:
     """A value for people."""
+    if isinstance(value, StateWord):  # a tuple, but not a list of things
+        return value.name
     if isinstance(value, datetime):
         return relative(value, now)
     if isinstance(value, timedelta):

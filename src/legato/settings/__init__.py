@@ -84,7 +84,7 @@ def load(environ: Mapping[str, str] | None = None, *, folder: Path | None = None
     _one_of("tracebacks", values["tracebacks"], ("short", "full"))
     return Settings(
         home=home,
-        api_url=values["api_url"].rstrip("/"),
+        api_url=_http(values["api_url"]),
         api_key=values["api_key"],
         database_url=values["database_url"] or f"sqlite:///{home / 'legato.db'}",
         log_level=_one_of("log_level", values["log_level"].upper(), ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
@@ -132,6 +132,12 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise UsageError(f"setting {name} is '{value}'", hint=f"use one of {', '.join(allowed)}")
     return value
+
+
+def _http(url: str) -> str:
+    if url and not url.startswith(("http://", "https://")):
+        raise UsageError(f"setting api_url is '{url}'", hint="use an address such as http://127.0.0.1:4200/api")
+    return url.rstrip("/")
 
 
 def _port(value: str) -> int:
