@@ -11,6 +11,7 @@ from legato.services import reaper
 from legato.services.reaper import Report
 from legato.store.open import open_sql_store
 from legato.store.port import Store
+
 from tests.store.make import apply, at, begin, claimed, move
 
 

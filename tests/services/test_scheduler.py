@@ -12,6 +12,7 @@ from legato.services import scheduler
 from legato.services.scheduler import AHEAD, MAX_AHEAD, MIN_AHEAD
 from legato.store.open import open_sql_store
 from legato.store.port import Store
+
 from tests.store.make import NOON, add_deployment, at, every
 
 HOUR, DAY = 3600, 86_400

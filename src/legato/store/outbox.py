@@ -243,6 +243,8 @@ def _drain(spool: Path, store: RunStore, tell: Callable[[Sequence[Transition], S
 
     A batch that the store can never take is put aside under `.rejected`, or it would keep all that follows from ever being sent.
     """
+    if not spool.exists():
+        return  # somebody tidied up the folder; what was in it is gone
     for batch in _batches(spool):
         try:
             tell(batch.transitions, store.apply(batch.transitions, batch.logs))
