@@ -12,6 +12,7 @@ from legato.agent.run import run_agent
 from legato.cli.failures import Failure
 from legato.cli.identity import find_queue
 from legato.cli.queues import new_queue
+from legato.cli.server_file import running_server
 from legato.core.queues import in_words
 from legato.core.records import QueueFilter
 from legato.logs import console
@@ -38,6 +39,8 @@ _WORDS = {
 def start_agent(session: Session, queues: Sequence[str], *, name: str, limit: int | None, create: bool, once: bool) -> int:
     """Run an agent until it is stopped; returns its exit code."""
     names = [_queue_name(session, queue, create=create) for queue in dict.fromkeys(queues)]
+    if not session.settings.api_url and not once and running_server(session.settings.home) is None:
+        session.hint("No server runs here, so schedules are not planned; runs made by hand are taken. Start one: legato server start")
     return run_agent(session.store, session.settings, queues=names, name=name, limit=limit, once=once, on_event=printer(session))
 
 
