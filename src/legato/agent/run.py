@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 
 from legato.agent.agent import Agent, OnEvent, StopClaiming
-from legato.settings import Settings
+from legato.settings import RESOLVED, Settings
 from legato.store.port import Store
 
 
@@ -52,13 +52,16 @@ def _stop(agent: Agent) -> None:
 
 
 def environment_for_runs(settings: Settings) -> dict[str, str]:
-    """The agent's environment, with the settings that say where runs report to."""
-    environ = {name: value for name, value in os.environ.items() if name not in ("LEGATO_API_URL", "LEGATO_DATABASE_URL")}
-    environ["LEGATO_HOME"] = str(settings.home)
+    """The agent's environment, with its settings in it: a run reads no profile and no project file of the folder it happens to start in."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("LEGATO_")}
+    environ.update({RESOLVED: "1", "LEGATO_HOME": str(settings.home), "LEGATO_LOG_LEVEL": settings.log_level})
+    environ["LEGATO_PERSIST_RESULTS"] = str(settings.persist_results).lower()
     if settings.api_url:
         environ["LEGATO_API_URL"] = settings.api_url
         if settings.api_key:
             environ["LEGATO_API_KEY"] = settings.api_key
     else:
         environ["LEGATO_DATABASE_URL"] = settings.database_url
+    if "LEGATO_TRACEBACKS" in os.environ:
+        environ["LEGATO_TRACEBACKS"] = os.environ["LEGATO_TRACEBACKS"]
     return environ

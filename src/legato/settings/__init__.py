@@ -98,7 +98,7 @@ def load(environ: Mapping[str, str] | None = None, *, folder: Path | None = None
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
     """LEGATO_… variables that name no setting, each with what was probably meant. They have no effect, which nobody notices otherwise."""
     known = {f"LEGATO_{setting.name.upper()}" for setting in SETTINGS}
-    known |= {f"{name}_FILE" for name in known}
+    known |= {f"{name}_FILE" for name in known} | {RESOLVED}
     strange = [name for name in (os.environ if environ is None else environ) if name.startswith("LEGATO_") and name not in known]
     strange = [name for name in sorted(strange) if not name.startswith("LEGATO_TEST_")]
     if not strange:
@@ -109,7 +109,13 @@ def unknown_variables(environ: Mapping[str, str] | None = None) -> list[tuple[st
     return [(name, f"Did you mean {close[name][0]}?" if close[name] else "") for name in strange]
 
 
+RESOLVED = "LEGATO_RESOLVED"
+"""Set for flow processes that an agent starts: the agent has resolved the settings and put them all into the environment."""
+
+
 def _from_files(environ: Mapping[str, str], folder: Path) -> dict[str, Resolved]:
+    if environ.get(RESOLVED):
+        return {}
     home = Path(environ.get("LEGATO_HOME", "~/.legato")).expanduser()
     files = (home / "profiles.toml", folder / "legato.toml", folder / "pyproject.toml")
     if not environ.get("LEGATO_PROFILE") and not any(path.exists() for path in files):
