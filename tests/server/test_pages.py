@@ -124,7 +124,7 @@ def test_everything_with_a_name_is_found(server: ServerProcess, remote: RemoteSt
     begin(remote, name="brisk-search", flow_name="flow-search")
     add_deployment(remote, "deploy-search")
     if not page(server, "search?q=queue-search")["items"]:
-        add_queue(remote, "queue-search")
+        add_queue(remote, "queue-search", tags=("search",))
 
     items = page(server, f"search?q={quote(text)}")["items"]
 
