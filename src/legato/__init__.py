@@ -22,6 +22,7 @@ _HOMES = {
     "Task": "legato.sdk.tasks",
     "ThreadTaskRunner": "legato.task_runners.threads",
     "allow_failure": "legato.sdk.definitions",
+    "exponential_backoff": "legato.core.retry",
     "flow": "legato.sdk.flows",
     "get_run_logger": "legato.sdk.logging",
     "task": "legato.sdk.tasks",
@@ -31,6 +32,7 @@ _HOMES = {
 """Public name -> module. The list is compared by a test, and each name has its page in the reference."""
 
 if TYPE_CHECKING:
+    from legato.core.retry import exponential_backoff as exponential_backoff
     from legato.core.schedules import CronSchedule as CronSchedule
     from legato.core.schedules import IntervalSchedule as IntervalSchedule
     from legato.core.schedules import RRuleSchedule as RRuleSchedule

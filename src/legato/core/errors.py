@@ -6,7 +6,6 @@
     │   └── ParameterError      parameters that do not fit a flow's signature
     ├── NotFound            ask for something that exists     (also LookupError)
     ├── Conflict            look again, then ask again
-    │   └── IllegalTransition   the state table forbids it
     ├── Unavailable         try again later                   (also ConnectionError)
     ├── RunFailure          the run itself ended badly; nothing is wrong with Legato
     │   ├── UpstreamFailed      a task this one depends on did not complete
@@ -72,12 +71,6 @@ class Conflict(LegatoError):
     """The thing has changed, or is in the way; nothing was changed by this call."""
 
     code = "conflict"
-
-
-class IllegalTransition(Conflict):
-    """A state that may not follow the run's present one."""
-
-    code = "illegal_transition"
 
 
 class Unavailable(LegatoError, ConnectionError):

@@ -23,9 +23,9 @@ from legato.core.states import (
     PENDING,
     RUNNING,
     SCHEDULED,
-    TRANSITIONS,
     State,
     StateType,
+    may_follow,
 )
 
 
@@ -148,7 +148,7 @@ def expect_the_sequence(f: Facts) -> Verdict | None:
 
 def follow_the_table(f: Facts) -> Verdict | None:
     """Only what TRANSITIONS allows."""
-    if f.run is None or f.run.state_type in FINAL or f.proposed.state.type in TRANSITIONS[f.run.state_type]:
+    if f.run is None or may_follow(f.run.state_type, f.proposed.state.type, reopen=f.proposed.reopen):
         return None
     return _refuse(
         f,

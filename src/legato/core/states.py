@@ -63,9 +63,6 @@ NAMES: Mapping[StateType, tuple[str, ...]] = {
 
 TYPE_OF: Mapping[str, StateType] = {name: type_ for type_, names in NAMES.items() for name in names}
 
-FLOW_RUN_GATES: frozenset[StateType] = frozenset({PENDING, RUNNING, PAUSED}) | FINAL
-"""Flow-run transitions that wait for their verdict: the claim, the start, a pause, and the last one."""
-
 
 class State(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a run is or was in, since when, and why.

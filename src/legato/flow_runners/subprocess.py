@@ -58,7 +58,7 @@ class SubprocessLauncher:
     def __init__(self, environ: Mapping[str, str], *, warm: bool = True) -> None:
         self._environ = dict(environ)
         self._warm = warm and hasattr(os, "fork")
-        self._parents: dict[tuple[str, tuple[tuple[str, str], ...]], WarmParent] = {}
+        self._parents: dict[bytes, WarmParent] = {}
         self._lock = threading.Lock()
 
     def start(self, claim: Claim, options: SubprocessFlowRunner, on_exit: Callable[[Process, int], None]) -> Process:
@@ -82,21 +82,23 @@ class SubprocessLauncher:
             self._parents.clear()
 
     def _parent(self, options: SubprocessFlowRunner) -> WarmParent | None:
-        key = (options.python or sys.executable, tuple(sorted(options.env.items())))
+        key = msgspec.json.encode(options, order="deterministic")
         with self._lock:
             parent = self._parents.get(key)
             if parent is None or not parent.is_fit:
                 if parent is not None:
                     parent.close()
                 try:
-                    parent = self._parents[key] = WarmParent(key[0], {**self._environ, **options.env})
+                    parent = self._parents[key] = WarmParent(options, self._environ)
                 except OSError:
                     return None
             return parent
 
     def _start_cold(self, process: Process, options: SubprocessFlowRunner) -> None:
         command = [options.python or sys.executable, "-m", "legato.sdk.entry"]
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, env={**self._environ, **options.env}, start_new_session=True)
+        output = None if options.stream_output else subprocess.DEVNULL
+        environ = {**self._environ, **options.env}
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environ, start_new_session=True)
         process.pid = child.pid
 
         def feed_and_wait() -> None:
@@ -112,7 +114,8 @@ class SubprocessLauncher:
 class WarmParent:
     """The agent's end of a fork server: requests out, starts and exits in, one JSON line each."""
 
-    def __init__(self, python: str, environ: Mapping[str, str]) -> None:
+    def __init__(self, options: SubprocessFlowRunner, environ: Mapping[str, str]) -> None:
+        python = options.python or sys.executable
         ours, theirs = socket.socketpair()
         self._socket = ours
         self._send = threading.Lock()
@@ -123,8 +126,15 @@ class WarmParent:
         self._packages = _packages_stamp(python)
         self._python = python
         command = [python, "-m", "legato.agent.forkserver", str(theirs.fileno())]
+        output = None if options.stream_output else subprocess.DEVNULL
         self._child = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], env=dict(environ), stdin=subprocess.DEVNULL, start_new_session=True
+            command,
+            pass_fds=[theirs.fileno()],
+            env={**environ, **options.env},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
         theirs.close()
         threading.Thread(target=self._read, name="legato-warm-parent", daemon=True).start()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import inspect
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -165,9 +164,3 @@ def _choice(kind: Any, name: str, value: str) -> Any:
         return kind(value)
     except ValueError:
         raise UsageError(f"{name}={value!r} is no choice", hint=f"use one of {', '.join(repr(str(one)) for one in kind)}") from None
-
-
-def main_file() -> Path | None:
-    """The script this process runs, if it is one."""
-    path = getattr(sys.modules.get("__main__"), "__file__", None)
-    return Path(path).resolve() if path else None

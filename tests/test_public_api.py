@@ -1,0 +1,42 @@
+"""What users may import is a list; each name on it works, and is on the reference page."""
+
+from pathlib import Path
+
+import legato
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "api.md"
+
+NAMES = [
+    "ConcurrentTaskRunner",
+    "CronSchedule",
+    "Deployment",
+    "Flow",
+    "Future",
+    "IntervalSchedule",
+    "RRuleSchedule",
+    "SequentialTaskRunner",
+    "SubprocessFlowRunner",
+    "Task",
+    "ThreadTaskRunner",
+    "allow_failure",
+    "exponential_backoff",
+    "flow",
+    "get_run_logger",
+    "task",
+    "task_input_hash",
+    "unmapped",
+]
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(name for name in legato.__all__ if name != "__version__") == sorted(NAMES)
+
+
+def test_every_public_name_can_be_had_and_has_a_docstring() -> None:
+    for name in NAMES:
+        assert getattr(legato, name).__doc__, name
+
+
+def test_every_public_name_is_on_the_reference_page() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert [name for name in NAMES if f"`{name}`" not in text] == []
