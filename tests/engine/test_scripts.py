@@ -87,6 +87,13 @@ CASES: dict[str, tuple[Callable[[], Script], Callable[[], Recorder], list[str], 
         TimeoutError,
     ),
     "a task cancelled": (lambda: run_task(Policy()), lambda: Recorder(Stop("cancelled")), ["Running", "call", "Cancelled"], "cancelled"),
+    "a task that leaves the interpreter": (lambda: run_task(Policy()), lambda: Recorder(SystemExit(3)), ["Running", "call", "Crashed"], SystemExit),
+    "a flow interrupted from the keyboard": (
+        lambda: run_flow(Policy()),
+        lambda: Recorder(KeyboardInterrupt()),
+        ["Running (gate)", "call", "settle cancelled", "Cancelled (gate)"],
+        KeyboardInterrupt,
+    ),
     "a flow that works": (
         lambda: run_flow(Policy()),
         lambda: Recorder(1),
@@ -111,7 +118,7 @@ CASES: dict[str, tuple[Callable[[], Script], Callable[[], Recorder], list[str], 
 def outcome(run: Callable[[], Any]) -> Any:
     try:
         return run()
-    except Exception as error:  # noqa: BLE001 the outcome is what is compared
+    except BaseException as error:  # noqa: BLE001 the outcome is what is compared
         return error
 
 

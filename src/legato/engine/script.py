@@ -14,7 +14,7 @@ import msgspec
 from legato.core.errors import RunCancelled, TaskTimeout, UpstreamFailed
 from legato.core.records import Result, Verdict, VerdictKind
 from legato.core.retry import RetryPolicy, delay_before_retry
-from legato.core.states import CANCELLED, COMPLETED, FAILED, RUNNING, SCHEDULED, StateType
+from legato.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, RUNNING, SCHEDULED, StateType
 
 
 class Stop(BaseException):
@@ -114,6 +114,9 @@ def run_task(policy: Policy) -> Script:
             raise (yield from _stopped(stop, policy, "task")) from None
         except Exception as exc:  # noqa: BLE001 what user code raised; the policy decides what it means
             attempt = yield from _failed(exc, policy, attempt, gate=False)
+        except (KeyboardInterrupt, SystemExit) as exc:
+            yield _broken_off(exc, gate=False)
+            raise
         else:
             if policy.persist:
                 result = yield Save(value)
@@ -143,6 +146,10 @@ def run_flow(policy: Policy) -> Script:
         except Exception as exc:  # noqa: BLE001 what user code raised; the policy decides what it means
             yield SETTLE
             attempt = yield from _failed(exc, policy, attempt, gate=True)
+        except (KeyboardInterrupt, SystemExit) as exc:
+            yield Settle(CANCEL)
+            yield _broken_off(exc, gate=True)
+            raise
         else:
             result = yield Save(value)
             yield Propose(COMPLETED, "Completed", gate=True, result=result, message=result.unavailable)
@@ -191,6 +198,13 @@ def _stopped(stop: Stop, policy: Policy, kind: str) -> Generator[Instruction, An
     why = "its flow took longer than its timeout" if stop.reason == TIMEOUT else f"stopped: {stop.reason}"
     yield Propose(CANCELLED, "Cancelled", why, gate=kind == "flow")
     return cancelled
+
+
+def _broken_off(exc: KeyboardInterrupt | SystemExit, *, gate: bool) -> Propose:
+    """The state of a call that user code or Ctrl-C broke off: Ctrl-C is a person's wish, anything else is not how a call ends."""
+    if isinstance(exc, KeyboardInterrupt):
+        return Propose(CANCELLED, "Cancelled", "interrupted from the keyboard", gate=gate)
+    return Propose(CRASHED, "Crashed", f"the code called sys.exit({exc.code!r})", gate=gate)
 
 
 def _sentence(exc: BaseException) -> str:
