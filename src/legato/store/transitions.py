@@ -122,6 +122,9 @@ class Batch:
     def _recorded(self, run: Working, seq: int) -> State | None:
         if seq == run.seq:
             return State(run.state_type, run.state_name, from_us(run.state_at), run.state_message)
+        for _, run_id, _, written, _, type_, name, at, message, _ in reversed(self._journal):  # by this very batch
+            if run_id == run.id and written == seq:
+                return State(type_, name, from_us(at), message)
         row = self._session.row(self._sql["recorded_state"], run_id=run.id, seq=seq)
         return None if row is None else State(StateType(row[0]), row[1], from_us(row[2]), row[3])
 
