@@ -53,7 +53,8 @@ def hot_routes(desk: Desk) -> list[ASGIRouteHandler]:
             batch = _beats(await read_body(receive))  # type: ignore[arg-type]
             if not 0 < batch.lease_s <= 86_400:
                 raise BadRequest("lease_s must be above 0 and at most 86400")
-            return _encode(await desk.writer.call(lambda: desk.store.heartbeat(batch.beats, lease_s=batch.lease_s, now=desk.now())))
+            beat = desk.writer.call(lambda: desk.store.heartbeat(batch.beats, lease_s=batch.lease_s, now=desk.now()), stirs=False)
+            return _encode(await beat)
 
         await _answered(scope, send, answer)
 
@@ -157,7 +158,8 @@ async def _claim(desk: Desk, request: ClaimRequest, wait_s: float) -> list[Claim
 
 async def _ask(desk: Desk, request: ClaimRequest) -> list[Claim]:
     """One claim. When the client goes while it is under way, the runs are taken back at once and handed to somebody else."""
-    asking = asyncio.ensure_future(desk.writer.call(lambda: desk.store.claim_runs(request, now=desk.now())))
+    # A claim that stirred would wake the next one in line, which would stir: agents that wait would keep a processor busy.
+    asking = asyncio.ensure_future(desk.writer.call(lambda: desk.store.claim_runs(request, now=desk.now()), stirs=False))
     try:
         return await asyncio.shield(asking)
     except asyncio.CancelledError:

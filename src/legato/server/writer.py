@@ -35,12 +35,16 @@ _T = TypeVar("_T")
 
 
 class Job(msgspec.Struct):
-    """One request's work: a batch of transitions and log lines, or a call. `answer` is set by the thread, and settled on the loop."""
+    """One request's work: a batch of transitions and log lines, or a call, which `stirs` when it may make runs due or free slots.
+
+    `answer` is set by the thread, and settled on the loop.
+    """
 
     future: asyncio.Future[Any]
     transitions: Sequence[Transition] = ()
     logs: Sequence[LogLine] = ()
     call: Callable[[], object] | None = None
+    stirs: bool = True
     answer: object = None
 
 
@@ -85,9 +89,9 @@ class Writer:
         verdicts: list[Verdict] = await job.future
         return verdicts
 
-    async def call(self, function: Callable[[], _T]) -> _T:
-        """What a verb of the store returns, once it is committed."""
-        job = Job(self._loop.create_future(), call=function)
+    async def call(self, function: Callable[[], _T], *, stirs: bool = True) -> _T:
+        """What a verb of the store returns, once it is committed. Not `stirs`: it can make no run due and free no slot."""
+        job = Job(self._loop.create_future(), call=function, stirs=stirs)
         self._put(job, self._gates)
         result: _T = await job.future
         return result
@@ -164,7 +168,8 @@ def _written(group: Sequence[Job]) -> Written:
     flow = any(t.kind is RunKind.FLOW for job in group for t in job.transitions)
     called = any(job.call is not None for job in group)
     journal = called or any(job.transitions for job in group)
-    return Written(journal, stirs=flow or called, logged=frozenset(line.flow_run_id for job in group for line in job.logs))
+    stirs = flow or any(job.call is not None and job.stirs for job in group)
+    return Written(journal, stirs=stirs, logged=frozenset(line.flow_run_id for job in group for line in job.logs))
 
 
 def settle(group: Sequence[Job]) -> None:
