@@ -56,7 +56,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=reseed_after_fork)
 
 
-def process_is_alive(pid: int, *, started_before: datetime | None = None) -> bool:
+def process_is_alive(pid: int, started_before: datetime | None = None) -> bool:
     """Whether process `pid` of this machine is running: neither gone nor a zombie.
 
     With `started_before`, a process that began later is another one that was given the same number (Linux only; elsewhere it counts as alive).

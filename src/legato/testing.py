@@ -1,8 +1,8 @@
 """For tests of flows: run them against a store of their own, at a time of your choosing.
 
-    with legato.testing.harness() as h:
-        main()
-        assert h.flow_runs()[0].state.name == "Completed"
+with legato.testing.harness() as h:
+main()
+assert h.flow_runs()[0].state.name == "Completed"
 """
 
 from __future__ import annotations

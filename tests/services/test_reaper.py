@@ -23,7 +23,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def tick(store: Store, seconds: float, *alive: int) -> Report:
-    return reaper.tick(store, at(seconds), host="here", is_alive=lambda pid: pid in alive)
+    return reaper.tick(store, at(seconds), host="here", is_alive=lambda pid, _: pid in alive)
 
 
 def test_a_run_whose_agent_went_silent_is_reported_lost(store: Store) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import NamedTuple
+
+from legato.system import process_is_alive
 
 
 class ServerNote(NamedTuple):
@@ -24,18 +25,4 @@ def running_server(home: Path) -> ServerNote | None:
         note = ServerNote(str(data["url"]), int(data["pid"]), str(data.get("database", "")), str(data.get("version", "")))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return note if is_alive(note.pid) else None
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process of this number exists and has not ended."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    try:  # a child that ended and that nobody has waited for is a zombie: not alive
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    except OSError:
-        return True
+    return note if process_is_alive(note.pid) else None

@@ -8,8 +8,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from legato.cli.failures import NOT_FOUND, TIMED_OUT, Failure
-from legato.cli.server_file import is_alive, running_server
+from legato.cli.server_file import running_server
 from legato.core.errors import UsageError
+from legato.system import process_is_alive
 
 if TYPE_CHECKING:
     from legato.cli.session import Session
@@ -60,7 +61,7 @@ def stop_server(session: Session) -> None:
         )
     os.kill(note.pid, signal.SIGTERM)
     deadline = session.now() + STOP_PATIENCE
-    while is_alive(note.pid):
+    while process_is_alive(note.pid):
         if session.now() > deadline:
             raise Failure(
                 f"process {note.pid} has not stopped within {STOP_PATIENCE.seconds} s",

@@ -108,11 +108,13 @@ class Session:
         return self._store
 
     def _reap(self, store: Store) -> None:
-        """Nobody else does in embedded mode: no server, no services."""
-        from legato.cli.server_file import is_alive
-        from legato.services import reaper
+        """Nobody else does in embedded mode: no server, no services. Only this host's processes can be looked at; leases are for a server."""
+        from datetime import UTC, datetime
 
-        reaper.tick(store, self.now(), host=os.uname().nodename, is_alive=is_alive)
+        from legato.services import reaper
+        from legato.system import process_is_alive
+
+        reaper.tick(store, self.now(), host=os.uname().nodename, is_alive=process_is_alive, patient_until=datetime.max.replace(tzinfo=UTC))
 
     def close(self) -> None:
         """Let go of the store. Safe to call twice."""

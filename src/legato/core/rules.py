@@ -212,7 +212,9 @@ def decide(facts: Facts) -> Verdict:
 
 
 def state_after_loss(run: RunFacts, now: datetime, why: str) -> State:
-    """What becomes of a run whose holder went away: never started, it waits again; otherwise it is CRASHED."""
+    """What becomes of a run whose holder went away: cancelled if that was wished; never started, it waits again; otherwise it is CRASHED."""
+    if run.cancel_requested:
+        return State(CANCELLED, "Cancelled", now, f"cancelled; {why}")
     if run.state_type is PENDING and run.claimed:
         return State(SCHEDULED, "Scheduled", now, f"{why} before it started; it will be handed out again", due_at=now)
     return State(CRASHED, "Crashed", now, why)

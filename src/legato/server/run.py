@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from urllib.parse import urlsplit
@@ -26,7 +27,7 @@ from legato.services import reaper, scheduler
 from legato.services.loop import Service, ServiceLoop
 from legato.store.open import open_sql_store
 from legato.store.sql import SqlStore
-from legato.system import SystemClock
+from legato.system import SystemClock, process_is_alive
 
 GRACE_S = 5
 """Seconds that requests under way are given at a stop; waits and streams are ended at once."""
@@ -123,24 +124,18 @@ class _Uvicorn(uvicorn.Server):
 
 def _services(store: SqlStore, clock: Clock) -> ServiceLoop:
     host = socket.gethostname()
+    patient_until = clock.now() + timedelta(seconds=reaper.RENEW_FOR_S)
     return ServiceLoop(
         [
             Service("scheduler", scheduler.EVERY_S, lambda now: scheduler.tick(store, now)),
-            Service("reaper", reaper.EVERY_S, lambda now: reaper.tick(store, now, host=host, is_alive=is_alive)),
+            Service(
+                "reaper",
+                reaper.EVERY_S,
+                lambda now: reaper.tick(store, now, host=host, is_alive=process_is_alive, patient_until=patient_until),
+            ),
         ],
         clock,
     )
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process of this number exists on this host."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _require_key(host: str, api_key: str, *, insecure: bool) -> None:

@@ -29,18 +29,26 @@ class Report(msgspec.Struct, frozen=True):
     renewed: int = 0
 
 
-def tick(store: Store, now: datetime, *, host: str, is_alive: Callable[[int], bool]) -> Report:
-    """Report runs lost whose lease has run out or whose process on this host is gone."""
+def tick(
+    store: Store, now: datetime, *, host: str, is_alive: Callable[[int, datetime], bool], patient_until: datetime | None = None
+) -> Report:
+    """Report runs lost whose lease has run out or whose process on this host is gone.
+
+    `is_alive(pid, started_before)` knows the processes of this host. Before `patient_until` no lease is held against its owner: while the
+    server was away nobody could renew one.
+    """
     lost = renewed = 0
     for run in store.expired_leases(limit=BATCH, now=now):
-        if _is_our_own(run, host) and is_alive(run.pid):
+        if patient_until is not None and now < patient_until and not _is_our_own(run, host):
+            continue
+        if _is_our_own(run, host) and is_alive(run.pid, run.created_at):
             store.heartbeat([Beat(run.id, run.attempt)], lease_s=RENEW_FOR_S, now=now)
             renewed += 1
         else:
             store.report_lost(run.id, run.attempt, _silence(run), now=now)
             lost += 1
     for run in _held_here(store, host):
-        if not is_alive(run.pid):
+        if not is_alive(run.pid, run.created_at):
             store.report_lost(run.id, run.attempt, f"its process {run.pid} on {host} is gone", now=now)
             lost += 1
     return Report(lost, renewed)

@@ -21,7 +21,7 @@ import msgspec
 from legato.core.errors import LegatoError, Unavailable
 from legato.core.records import LogLine, Transition, Verdict, VerdictKind
 from legato.store.port import RunStore
-from legato.system import new_id
+from legato.system import new_id, process_is_alive
 
 MAX_ITEMS = 500
 MAX_AGE_S = 0.05
@@ -270,18 +270,8 @@ def drain_spools(folder: Path, store: RunStore) -> int:
     sent = 0
     for spool in sorted(folder.glob("*.jsonl")) if folder.is_dir() else ():
         pid = int(spool.name.partition("-")[0])
-        if pid != os.getpid() and _is_alive(pid):
+        if pid != os.getpid() and process_is_alive(pid):
             continue
         _drain(spool, store, lambda _, __: None)
         sent += 1
     return sent
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -85,7 +85,10 @@ def error_of(problem: Problem, status: int) -> LegatoError:
     kind = _tree(LegatoError).get(problem.code)
     if kind is None or kind is NotFound:
         kind = Unavailable if status in (429, 502, 503, 504) else LegatoError
-    return kind(problem.detail or f"the server answered {status} {problem.title}".strip(), hint=problem.hint)
+    error = kind(problem.detail or f"the server answered {status} {problem.title}".strip(), hint=problem.hint)
+    if problem.code:
+        error.code = problem.code
+    return error
 
 
 def filter_query(filter_: FlowRunFilter) -> dict[str, object]:
