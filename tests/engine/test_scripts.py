@@ -87,7 +87,12 @@ CASES: dict[str, tuple[Callable[[], Script], Callable[[], Recorder], list[str], 
         TimeoutError,
     ),
     "a task cancelled": (lambda: run_task(Policy()), lambda: Recorder(Stop("cancelled")), ["Running", "call", "Cancelled"], "cancelled"),
-    "a task that leaves the interpreter": (lambda: run_task(Policy()), lambda: Recorder(SystemExit(3)), ["Running", "call", "Crashed"], SystemExit),
+    "a task that leaves the interpreter": (
+        lambda: run_task(Policy()),
+        lambda: Recorder(SystemExit(3)),
+        ["Running", "call", "Crashed"],
+        SystemExit,
+    ),
     "a flow interrupted from the keyboard": (
         lambda: run_flow(Policy()),
         lambda: Recorder(KeyboardInterrupt()),
