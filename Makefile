@@ -32,6 +32,7 @@ help: ## list the targets
 demo: $(ENV_STAMP) ## run the main example: train a model, with retries, caching and full history
 	@$(MAKE) --no-print-directory ui || echo "demo: going on without the web UI"
 	$(BIN)/python examples/duration_prediction/train.py $(ARGS)
+	@echo "In this clone the command is $(BIN)/legato; 'source $(BIN)/activate' puts it on your path."
 
 ##@ Work
 
