@@ -207,3 +207,35 @@ def test_an_agent_runs_no_more_at_once_than_its_limit(place: Workplace) -> None:
 
     (place.ledger.parent / "ledger.txt.go").touch()
     assert {place.ended(id_).state.name for id_ in ids} == {"Completed"}
+
+
+def test_a_warm_parent_learns_which_packages_runs_import(place: Workplace) -> None:
+    source = (
+        "import sys\nfrom legato import flow\nloaded = 'pandas' in sys.modules\n@flow\ndef main():\n    import pandas\n    return loaded\n"
+    )
+    deployment = place.deploy(source)
+    place.agent()
+
+    def knew_pandas() -> bool:
+        result = place.ended(place.schedule(deployment)).result
+        return result is not None and result.preview == "True"
+
+    until(knew_pandas, within_s=60, what="a run that finds pandas imported already")
+
+
+def test_a_package_that_starts_threads_is_left_out_by_the_next_parent(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = place.source.parent / "site-packages"
+    packages.mkdir()
+    (packages / "threaded.py").write_text("import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n")
+    monkeypatch.setenv("PYTHONPATH", str(packages))
+    source = "import sys\nfrom legato import flow\nloaded = 'threaded' in sys.modules\n@flow\ndef main():\n    import threaded\n    return loaded\n"
+    deployment = place.deploy(source)
+    place.agent()
+
+    def found_it_loaded() -> bool:
+        run = place.ended(place.schedule(deployment))
+        assert run.state.name == "Completed"
+        return run.result is not None and run.result.preview == "True"
+
+    found = [found_it_loaded() for _ in range(8)]
+    assert not any(found[-3:])

@@ -3,6 +3,10 @@
 One thread, no database, no HTTP pool, no log file, no event loop: so forking is safe, and each child opens its own. Requests are claims as
 JSON lines on the socket FD; answers are {"run", "started": pid} and {"exited": pid, "code"}. When the agent hangs up or dies, children are
 left alone (they say themselves that they live) and the parent ends with the last of them.
+
+A child tells which installed packages it had to import; the parent imports them too when it is idle, so that the next run finds pandas there
+instead of spending half a second on it. A package that starts threads when it is imported makes the parent unfit for forking: it says so,
+the agent starts another that leaves this package out.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import select
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
@@ -27,6 +32,12 @@ PRELOADED = (
 )
 """What nearly every run imports. Never the user's own modules: their source may change between runs."""
 
+NEVER_LEARNED = frozenset(("torch", "tensorflow", "jax", "jaxlib", "ray", "grpc", "distributed", "mlflow", "pytest"))
+"""Packages whose libraries keep threads, devices or connections that do not survive a fork."""
+
+THREADS_THAT_SURVIVE = frozenset(("numpy", "scipy", "pandas", "sklearn"))
+"""OpenBLAS starts a pool of threads with these, and takes it down and up again around a fork by itself."""
+
 _decode = msgspec.json.Decoder(Claim).decode
 _MAX_READ = 1 << 20
 
@@ -34,8 +45,11 @@ _MAX_READ = 1 << 20
 class ForkServer:
     """Reads requests, forks children, reaps them."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, denied: frozenset[str] = frozenset()) -> None:
         self._control = control
+        self._denied = NEVER_LEARNED | denied
+        self._to_learn: list[str] = []
+        self._lessons, self._teach = os.pipe()
         self._children: set[int] = set()
         self._buffer = b""
         self._hung_up = False
@@ -49,12 +63,17 @@ class ForkServer:
     def serve(self) -> None:
         """Until the agent has hung up and the last child has ended."""
         while not self._hung_up or self._children:
-            sources: list[Any] = [self._wake] if self._hung_up else [self._wake, self._control]
-            readable, _, _ = select.select(sources, [], [])
+            sources: list[Any] = [self._wake, self._lessons] if self._hung_up else [self._wake, self._lessons, self._control]
+            readable, _, _ = select.select(sources, [], [], 0 if self._to_learn else None)
+            if not readable:
+                self._learn(self._to_learn.pop(0))
             if self._wake in readable:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake, 4096)
                 self._reap()
+            if self._lessons in readable:
+                wanted = os.read(self._lessons, _MAX_READ).decode().split()
+                self._to_learn = sorted({*self._to_learn, *wanted} - self._denied - sys.modules.keys())
             if self._control in readable:
                 self._receive()
 
@@ -89,7 +108,9 @@ class ForkServer:
             _reseed_numpy()
             from legato.sdk.entry import main  # noqa: PLC0415 preloaded; found here so that the parent keeps no reference to its own copy
 
+            before = set(sys.modules)
             code = main(claim)
+            self._tell_what_was_imported(before)
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 70
         except BaseException:  # noqa: BLE001 the child's last line: nothing above it may see an exception
@@ -99,6 +120,25 @@ class ForkServer:
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(code)
+
+    def _tell_what_was_imported(self, before: set[str]) -> None:
+        """In the child: name the installed packages that this run imported. One short write, so that lines of children do not mix."""
+        new = {name for name in sys.modules.keys() - before if "." not in name and not name.startswith("_")}
+        installed = [name for name in sorted(new) if "site-packages" in (getattr(sys.modules[name], "__file__", None) or "")]
+        line = " ".join(installed)[: select.PIPE_BUF - 2] + " "
+        os.write(self._teach, line.encode())
+
+    def _learn(self, name: str) -> None:
+        """In the parent, when nothing else is to be done: import what runs import."""
+        before = _os_threads()
+        try:
+            importlib.import_module(name)
+        except Exception:  # noqa: BLE001 a package that cannot be imported here is imported by the runs that can
+            self._denied |= {name}
+            return
+        gc.freeze()
+        if _os_threads() > before and name not in THREADS_THAT_SURVIVE:
+            self._tell({"unfit": name})
 
     def _reap(self) -> None:
         for pid in list(self._children):
@@ -122,15 +162,23 @@ def _reseed_numpy() -> None:
         numpy.random.seed()
 
 
-def main(descriptor: int) -> None:
+def _os_threads() -> int:
+    """Threads of this process, those that Python does not know included; 1 where that cannot be seen."""
+    try:
+        return sum(1 for _ in Path("/proc/self/task").iterdir())
+    except OSError:
+        return 1
+
+
+def main(descriptor: int, denied: frozenset[str] = frozenset()) -> None:
     """Preload, then serve."""
     for name in PRELOADED:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     gc.collect()
     gc.freeze()  # children do not copy pages because of a collection
-    ForkServer(socket.socket(fileno=descriptor)).serve()
+    ForkServer(socket.socket(fileno=descriptor), denied).serve()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), frozenset(sys.argv[2:]))

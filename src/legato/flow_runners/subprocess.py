@@ -88,8 +88,9 @@ class SubprocessLauncher:
             if parent is None or not parent.is_fit:
                 if parent is not None:
                     parent.close()
+                denied = parent.denied if parent is not None else ()
                 try:
-                    parent = self._parents[key] = WarmParent(options, self._environ)
+                    parent = self._parents[key] = WarmParent(options, self._environ, denied)
                 except OSError:
                     return None
             return parent
@@ -112,9 +113,13 @@ class SubprocessLauncher:
 
 
 class WarmParent:
-    """The agent's end of a fork server: requests out, starts and exits in, one JSON line each."""
+    """The agent's end of a fork server: requests out, starts and exits in, one JSON line each.
 
-    def __init__(self, options: SubprocessFlowRunner, environ: Mapping[str, str]) -> None:
+    `denied` are packages it must not import: they were found to make a parent unfit.
+    """
+
+    def __init__(self, options: SubprocessFlowRunner, environ: Mapping[str, str], denied: tuple[str, ...] = ()) -> None:
+        self.denied = denied
         python = options.python or sys.executable
         ours, theirs = socket.socketpair()
         self._socket = ours
@@ -123,9 +128,10 @@ class WarmParent:
         self._running: dict[int, Process] = {}
         self._forks = 0
         self._gone = False
+        self._unfit = False
         self._packages = _packages_stamp(python)
         self._python = python
-        command = [python, "-m", "legato.agent.forkserver", str(theirs.fileno())]
+        command = [python, "-m", "legato.agent.forkserver", str(theirs.fileno()), *denied]
         output = None if options.stream_output else subprocess.DEVNULL
         self._child = subprocess.Popen(
             command,
@@ -142,7 +148,7 @@ class WarmParent:
     @property
     def is_fit(self) -> bool:
         """Whether it may start further runs: alive, not worn out, and its packages are those that are installed now."""
-        return not self._gone and self._forks < MAX_FORKS and self._packages == _packages_stamp(self._python)
+        return not self._gone and not self._unfit and self._forks < MAX_FORKS and self._packages == _packages_stamp(self._python)
 
     def start(self, process: Process) -> bool:
         """Have it fork a run. False: it is gone, start the run in another way."""
@@ -179,6 +185,8 @@ class WarmParent:
                     if process is not None:
                         process.pid = event["started"]
                         self._running[process.pid] = process
+                elif "unfit" in event:
+                    self.denied, self._unfit = (*self.denied, event["unfit"]), True
                 elif (process := self._running.pop(event["exited"], None)) is not None:
                     process.exited(event["code"])
         self._lost()
