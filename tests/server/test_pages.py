@@ -105,7 +105,7 @@ def test_a_deployment_shows_its_schedules_runs_and_queues(server: ServerProcess,
     assert (preview["deployments"], preview["runs_next_hour"]) == (["etl/shown"], 1)
     queue = page(server, "queues/shown")
     assert (queue["filter_words"], queue["upcoming"][0]["id"]) == ("runs tagged shown", created["id"])
-    assert isinstance(queue["running"], list)
+    assert queue.get("running", 0) == len(queue.get("running_runs", []))
     assert "shown" in {each["queue"]["name"] for each in page(server, "queues")["queues"]}
 
 

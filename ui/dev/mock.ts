@@ -302,7 +302,7 @@ function queuePage({ world, parts }: Call): unknown {
   return {
     ...queueRow(world, q),
     upcoming: newestFirst(runs.filter((r) => r.state.type === "scheduled")).reverse(),
-    running: runs.filter((r) => r.state.type === "running"),
+    running_runs: runs.filter((r) => r.state.type === "running"),
   };
 }
 
@@ -355,7 +355,7 @@ function home({ world }: Call): unknown {
               run: failed[0],
               title: "model-training/prod: ValueError: no such column 'PULocationID'",
               detail: `First at 16:55, last in run ${failed[0].name}.`,
-              hint: `legato run retry ${failed[0].name}`,
+              hint: `legato run logs ${failed[0].name}`,
               count: failed.length,
             },
           ]
@@ -379,7 +379,6 @@ function home({ world }: Call): unknown {
               run: paused[0],
               title: "etl/patient-ibis waits for a person",
               detail: "approve_prices asks for a value.",
-              hint: "legato run resume patient-ibis",
               count: 1,
             },
           ]

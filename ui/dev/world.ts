@@ -169,7 +169,7 @@ export class World {
           kind: "failed",
           title: `Failed at ${failed?.name ?? "the flow itself"}: ${run.error?.type ?? "Error"}: ${run.error?.message ?? ""}`,
           detail: `${c.completed ?? 0} of ${tasks.length} tasks completed, ${c.pending ?? 0} never ran. The same error in 6 of the last 20 runs, first at 16:55.`,
-          hint: `legato run retry ${run.name}`,
+          hint: `legato run logs ${run.name}`,
           task_run_id: failed?.id ?? null,
         };
       case "crashed":
@@ -178,7 +178,7 @@ export class World {
           title: "Crashed: the agent w-2 on gpu-box went away",
           detail:
             "Its lease ran out 35 s after the last heartbeat. The flow's policy for lost runs is to stay crashed.",
-          hint: `legato run retry ${run.name}`,
+          hint: `legato run logs ${run.name}`,
         };
       case "scheduled":
         return run.state.name === "Late"
@@ -200,7 +200,6 @@ export class World {
           kind: "paused",
           title: "Paused: waits for a person",
           detail: "approve_prices asks for a value.",
-          hint: `legato run resume ${run.name}`,
         };
       case "cancelled":
         return { kind: "cancelled", title: "Cancelled by ana", detail: "2 tasks were running and were stopped." };

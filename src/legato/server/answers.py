@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from legato.core.queues import matches
-from legato.core.records import FlowRun, QueueStatus, TaskRun
+from legato.core.records import ErrorDetail, FlowRun, QueueStatus, TaskRun
 from legato.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, PAUSED, PENDING, RUNNING, SCHEDULED, StateType
 
 LATE_AFTER = timedelta(seconds=15)
@@ -22,6 +22,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str = ""
     hint: str = ""
     task_run_id: str | None = None
+    error: ErrorDetail | None = None
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -55,14 +56,12 @@ def _failed(e: Evidence) -> Answer:
     error = (task.error if task else None) or run.error
     what = f"{error.type}: {error.message}" if error else run.state.message or run.state.name
     where = task.name if task else "the flow itself"
-    return Answer("failed", f"Failed at {where}: {_line(what)}", _tasks(e), f"legato run retry {run.name}", task.id if task else None)
+    return Answer("failed", f"Failed at {where}: {_line(what)}", _tasks(e), _logs_of(run), task.id if task else None, error)
 
 
 def _crashed(e: Evidence) -> Answer:
     lost = f" It was lost {e.run.lost} times, so it is not tried again by itself." if e.run.lost > 1 else ""
-    return Answer(
-        "crashed", f"Crashed: {_line(e.run.state.message) or 'its process went away'}", _tasks(e) + lost, f"legato run retry {e.run.name}"
-    )
+    return Answer("crashed", f"Crashed: {_line(e.run.state.message) or 'its process went away'}", _tasks(e) + lost, _logs_of(e.run))
 
 
 def _waiting(e: Evidence) -> Answer:
@@ -112,7 +111,7 @@ def _running(e: Evidence) -> Answer:
 
 
 def _paused(e: Evidence) -> Answer:
-    return Answer("paused", "Paused: waits for a person", e.run.state.message, f"legato run resume {e.run.name}")
+    return Answer("paused", "Paused: waits for a person", e.run.state.message)
 
 
 def _completed(e: Evidence) -> Answer:
@@ -126,7 +125,12 @@ def _completed(e: Evidence) -> Answer:
 
 
 def _cancelled(e: Evidence) -> Answer:
-    return Answer("cancelled", "Cancelled", e.run.state.message, f"legato run retry {e.run.name}")
+    again = f"legato deployment run {e.run.deployment_name}" if e.run.deployment_name else ""
+    return Answer("cancelled", "Cancelled", e.run.state.message, again)
+
+
+def _logs_of(run: FlowRun) -> str:
+    return f"legato run logs {run.name}"
 
 
 def _tasks(e: Evidence) -> str:
@@ -148,10 +152,12 @@ def took_s(run: FlowRun) -> float | None:
 
 
 def in_words(span: timedelta) -> str:
-    """A length of time as people say it: "1.2 s", "4 min", "3 h", "5 days"."""
-    seconds = span.total_seconds()
+    """A length of time as people say it: "28 ms", "1.2 s", "4 min", "3 h", "5 days"."""
+    seconds = max(span.total_seconds(), 0)
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
-        return f"{max(seconds, 0):.1f} s"
+        return f"{seconds:.1f} s"
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7200:

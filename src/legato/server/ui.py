@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from litestar import get, post
@@ -81,7 +81,7 @@ async def queues(desk: AtDesk) -> views.QueuesPage:
 
 
 @get("/api/ui/queues/{name:str}")
-async def queue(desk: AtDesk, name: Name) -> dict[str, Any]:
+async def queue(desk: AtDesk, name: Name) -> views.QueuePage:
     """One queue."""
     return await desk.read(lambda: views.queue_page(desk.store, name, desk.now()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from statistics import median
@@ -165,6 +166,13 @@ class QueueRow(QueueStatus, frozen=True, omit_defaults=True, kw_only=True):
     filter_words: str = ""
 
 
+class QueuePage(QueueRow, frozen=True, omit_defaults=True, kw_only=True):
+    """Everything about one queue; `running_runs` are those that `running` counts, at most a hundred."""
+
+    upcoming: list[FlowRun] = msgspec.field(default_factory=list)
+    running_runs: list[FlowRun] = msgspec.field(default_factory=list)
+
+
 class QueuesPage(msgspec.Struct, frozen=True, omit_defaults=True):
     """The list of queues."""
 
@@ -255,10 +263,10 @@ def rows_of(store: Store, runs: Sequence[FlowRun]) -> list[RunRow]:
     return rows
 
 
-def median_s(store: Store, flow_name: str) -> float | None:
-    """How long the flow's last completed runs took, in the middle."""
+def median_s(store: Store, flow_name: str, *, but: str = "") -> float | None:
+    """How long the flow's last completed runs took, in the middle; `but` for one, which is to be compared with it."""
     page = store.list_flow_runs(FlowRunFilter(flow_name=flow_name, states=(COMPLETED,)), limit=MEDIAN_OF)
-    took = [seconds for run in page.items if (seconds := took_s(run)) is not None]
+    took = [seconds for run in page.items if run.id != but and (seconds := took_s(run)) is not None]
     return round(median(took), 3) if took else None
 
 
@@ -280,8 +288,8 @@ def run_page(store: Store, wanted: str, now: datetime) -> RunPage:
     children = store.list_flow_runs(FlowRunFilter(parent_run_id=run.id), limit=1000, oldest_first=True).items
     both: list[TaskRun | FlowRun] = [*tasks, *children]
     entries = sorted(both, key=lambda each: (each.created_at, each.id))
-    usual = median_s(store, run.flow_name)
-    counts = store.count_task_runs([run.id]).get(run.id, {})
+    usual = median_s(store, run.flow_name, but=run.id)
+    counts = dict(Counter(each.state.type for each in entries))
     failed = next((t for t in tasks if t.state.type is FAILED and t.state.name != "UpstreamFailed"), None)
     queues = store.list_queues(now=now) if run.state.type is SCHEDULED else []
     return RunPage(
@@ -434,15 +442,16 @@ def _queue_row(status: QueueStatus, agents: Sequence[Agent]) -> QueueRow:
     return QueueRow(**fields_of(status), agents_list=mine, filter_words=filter_in_words(status.queue.filter))
 
 
-def queue_page(store: Store, name: str, now: datetime) -> dict[str, Any]:
-    """Everything about one queue; `running` is the list of runs here."""
+def queue_page(store: Store, name: str, now: datetime) -> QueuePage:
+    """Everything about one queue."""
     status = store.get_queue(name, now=now)
     row = _queue_row(status, store.list_agents(now=now))
     held = FlowRunFilter(work_queue=status.queue.name, states=(PENDING, RUNNING, PAUSED))
-    page: dict[str, Any] = msgspec.to_builtins(row, builtin_types=(datetime,))
-    page["running"] = store.list_flow_runs(held, limit=100).items
-    page["upcoming"] = store.preview_queue(status.queue.id, until=now + timedelta(days=1), limit=50)
-    return page
+    return QueuePage(
+        **fields_of(row),
+        upcoming=store.preview_queue(status.queue.id, until=now + timedelta(days=1), limit=50),
+        running_runs=store.list_flow_runs(held, limit=100).items,
+    )
 
 
 def queue_preview(store: Store, filter_: QueueFilter, now: datetime) -> QueuePreview:
@@ -496,19 +505,24 @@ def _failures(store: Store, day: FlowRunFilter) -> list[Attention]:
     failed = store.list_flow_runs(msgspec.structs.replace(day, states=(FAILED, CRASHED)), limit=200).items
     grouped: dict[tuple[str, str], list[FlowRun]] = {}
     for run in failed:
-        what = f"{run.error.type}: {run.error.message}" if run.error else run.state.message or run.state.name
-        grouped.setdefault((run.deployment_name or run.flow_name, what.partition("\n")[0][:200]), []).append(run)
+        grouped.setdefault((run.deployment_name or run.flow_name, _root_cause(run)), []).append(run)
     return [
         Attention(
             str(runs[0].state.type),
             f"{name}: {what}",
             f"Last in run {runs[0].name}, {len(runs)} {'time' if len(runs) == 1 else 'times'} in 24 hours.",
-            f"legato run retry {runs[0].name}",
+            f"legato run logs {runs[0].name}",
             len(runs),
             runs[0],
         )
         for (name, what), runs in list(grouped.items())[:10]
     ]
+
+
+def _root_cause(run: FlowRun) -> str:
+    """One line: the error a failure began with, not those of the tasks that waited for it in vain."""
+    what = f"{run.error.type}: {run.error.message}" if run.error else run.state.message or run.state.name
+    return what.partition("\n")[0].rpartition(" did not complete: ")[2][:200]
 
 
 def _queue_troubles(queues: Sequence[QueueStatus], now: datetime) -> list[Attention]:
@@ -525,10 +539,7 @@ def _queue_troubles(queues: Sequence[QueueStatus], now: datetime) -> list[Attent
 
 def _paused(store: Store) -> list[Attention]:
     paused = store.list_flow_runs(FlowRunFilter(states=(PAUSED,)), limit=10).items
-    return [
-        Attention("paused", f"{run.flow_name}/{run.name} waits for a person", run.state.message, f"legato run resume {run.name}", 1, run)
-        for run in paused
-    ]
+    return [Attention("paused", f"{run.flow_name}/{run.name} waits for a person", run.state.message, run=run) for run in paused]
 
 
 def _history(store: Store, now: datetime) -> list[HistoryBar]:

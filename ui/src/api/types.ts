@@ -221,6 +221,8 @@ export interface Answer {
   detail?: string;
   hint?: string;
   task_run_id?: string | null;
+  /** What it failed with, where it began: the task's error, else the flow's. */
+  error?: ErrorDetail | null;
 }
 
 /** One entry a task run or child flow run, in order of creation; see the contract. */
@@ -301,10 +303,10 @@ export interface QueueRow extends QueueStatus {
   filter_words?: string;
 }
 
-/** The contract lets `running` be the list of runs here, where `QueueStatus` has their number. */
-export interface QueuePage extends Omit<QueueRow, "running"> {
+export interface QueuePage extends QueueRow {
   upcoming?: FlowRun[];
-  running?: number | FlowRun[];
+  /** The runs that `running` counts, at most a hundred of them. */
+  running_runs?: FlowRun[];
 }
 
 export interface QueuePreview {

@@ -8,8 +8,9 @@ const DAY = 86_400;
 /** "0.31 s", "42 s", "3 m 12 s", "2 h 05 m", "3 d 4 h". */
 export function duration(seconds: number): string {
   if (!Number.isFinite(seconds) || seconds < 0) return "–";
-  if (seconds < 0.001) return "0 s";
-  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds === 0) return "0 s";
+  if (seconds < 0.0005) return "<1 ms";
+  if (seconds < 0.9995) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   if (seconds < MINUTE) return `${Math.floor(seconds)} s`;
   if (seconds < HOUR) return `${Math.floor(seconds / MINUTE)} m ${pad(Math.floor(seconds % MINUTE))} s`;

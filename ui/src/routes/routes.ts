@@ -24,6 +24,11 @@ const PAGES: [pattern: string, load: Load][] = [
 ];
 const NOT_FOUND = page(() => import("./NotFound.svelte"));
 
+/** Loads the code of all pages, so that the next click is quick, and works while the server is away. */
+export function loadAhead(): void {
+  for (const [, load] of PAGES) load().catch(() => undefined);
+}
+
 export function pageFor(path: string): { load: Load; params: Params } {
   for (const [pattern, load] of PAGES) {
     const params = match(pattern, path);

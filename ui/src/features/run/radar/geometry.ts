@@ -5,8 +5,6 @@ import { cartesian, type Mark, type MarkLink, type Polar, type RadarLayout } fro
 
 /** One step of a spiral for about this much sideways way. */
 const STEP = 9;
-/** How wide a bow an edge makes where it turns back; 0.5 would be a Catmull-Rom spline. */
-const SLACK = 0.3;
 
 /** Half the thickness of an arc, in the radar's units. */
 export const ARC_HALF = 8;
@@ -17,55 +15,47 @@ export function spanOf(mark: Mark): number {
   return mark.kind === "chain" ? CAPSULE / Math.max(mark.radius, CAPSULE) : mark.span;
 }
 
-/**
- * A smooth spiral. Between two points the radius goes steadily and the angle eases in and out; points between are
- * passed in a bow (a cubic Hermite spline in polar space), so that no detour has a corner.
- */
+/** A smooth spiral through the points of a link; radii grow from point to point. */
 function spiral(path: Path2D, points: readonly Polar[], start: boolean): void {
-  const line = points.length === 2 ? eased(points) : splined(points);
-  line.forEach((p, i) => {
+  curve(points).forEach((p, i) => {
     if (i > 0) path.lineTo(...cartesian(p));
     else if (start) path.moveTo(...cartesian(p));
   });
 }
 
-function eased(points: readonly Polar[]): Polar[] {
-  const [from, to] = [points[0] as Polar, points[1] as Polar];
-  const turn = shortWay(from.angle, to.angle);
-  const steps = stepsFor(turn, Math.max(from.radius, to.radius));
-  return Array.from({ length: steps + 1 }, (_, i) => {
-    const t = i / steps;
-    return { angle: from.angle + turn * t * t * (3 - 2 * t), radius: from.radius + (to.radius - from.radius) * t };
-  });
-}
-
-function splined(points: readonly Polar[]): Polar[] {
+/**
+ * The angle as a monotone cubic of the radius (Fritsch and Carlson 1980): no corner, and no bow beyond a point that is
+ * passed. It leaves and arrives straight along the radius; with two points it is the smooth step.
+ */
+export function curve(points: readonly Polar[]): Polar[] {
   const angle = unwound(points);
-  const at = (i: number): Polar => ({ angle: angle[i] ?? 0, radius: points[i]?.radius ?? 0 });
-  const tangent = (i: number): Polar => {
-    const [before, after] = [at(Math.max(0, i - 1)), at(Math.min(points.length - 1, i + 1))];
-    const end = i === 0 || i === points.length - 1;
-    return {
-      angle: end ? 0 : (after.angle - before.angle) * SLACK,
-      radius: (after.radius - before.radius) * (end ? 1 : 0.5),
-    };
-  };
-  const out: Polar[] = [at(0)];
+  const radius = points.map((p) => p.radius);
+  const slope = slopes(angle, radius);
+  const out: Polar[] = [points[0] as Polar];
   for (let i = 0; i + 1 < points.length; i++) {
-    const steps = stepsFor(at(i + 1).angle - at(i).angle, at(i + 1).radius);
-    for (let step = 1; step <= steps; step++)
-      out.push(hermite(at(i), tangent(i), at(i + 1), tangent(i + 1), step / steps));
+    const [a0, a1, r0, r1] = [angle[i] ?? 0, angle[i + 1] ?? 0, radius[i] ?? 0, radius[i + 1] ?? 0];
+    const [m0, m1] = [(slope[i] ?? 0) * (r1 - r0), (slope[i + 1] ?? 0) * (r1 - r0)];
+    const steps = stepsFor(a1 - a0, Math.max(r0, r1));
+    for (let step = 1; step <= steps; step++) {
+      const t = step / steps;
+      const [s, u] = [t * t * (3 - 2 * t), t * (1 - t)];
+      out.push({ angle: a0 + (a1 - a0) * s + u * ((1 - t) * m0 - t * m1), radius: r0 + (r1 - r0) * t });
+    }
   }
   return out;
 }
 
-function hermite(from: Polar, leaving: Polar, to: Polar, arriving: Polar, t: number): Polar {
-  const [a, b] = [(1 + 2 * t) * (1 - t) ** 2, t * (1 - t) ** 2];
-  const [c, d] = [t * t * (3 - 2 * t), t * t * (t - 1)];
-  return {
-    angle: a * from.angle + b * leaving.angle + c * to.angle + d * arriving.angle,
-    radius: a * from.radius + b * leaving.radius + c * to.radius + d * arriving.radius,
-  };
+/** Radians a unit of radius at each point: none at the ends and where the way turns back, else a weighted harmonic mean. */
+function slopes(angle: readonly number[], radius: readonly number[]): number[] {
+  const out = new Array<number>(angle.length).fill(0);
+  for (let i = 1; i + 1 < angle.length; i++) {
+    const h0 = (radius[i] ?? 0) - (radius[i - 1] ?? 0);
+    const h1 = (radius[i + 1] ?? 0) - (radius[i] ?? 0);
+    const d0 = ((angle[i] ?? 0) - (angle[i - 1] ?? 0)) / h0;
+    const d1 = ((angle[i + 1] ?? 0) - (angle[i] ?? 0)) / h1;
+    if (d0 * d1 > 0) out[i] = (3 * (h0 + h1)) / ((2 * h1 + h0) / d0 + (h1 + 2 * h0) / d1);
+  }
+  return out;
 }
 
 function stepsFor(turn: number, radius: number): number {

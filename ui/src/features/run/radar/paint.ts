@@ -3,7 +3,7 @@
 import { STATE_TYPES, type StateType } from "../../../api/states";
 import { WORST_FIRST } from "../../state/glyph";
 import { shapeOf } from "../../state/shapes";
-import { ARC_HALF, linkPath, ribbonPath, sectorPath, spanOf } from "./geometry";
+import { ARC_HALF, curve, linkPath, ribbonPath, sectorPath, spanOf } from "./geometry";
 import { cartesian, type Mark, type RadarLayout } from "./layout";
 
 export interface Palette {
@@ -435,7 +435,8 @@ function placeLabel(
       ? besideDisc(scene, mark, size, w)
       : [0, 0.2, -0.2, 0.35, -0.35].map((at) => outsideArc(scene, mark, at, w));
   const sure = insist || mark.kind !== "task";
-  const box = options.find((o) => inView(scene, o) && taken.free(o)) ?? (sure ? options[0] : undefined);
+  const free = options.filter((o) => inView(scene, o) && taken.free(o));
+  const box = leastCovered(scene, free) ?? (sure ? options[0] : undefined);
   if (!box) return;
   taken.add(box);
   ctx.textAlign = "left";
@@ -448,6 +449,65 @@ function placeLabel(
   ctx.fillText(text, box.x, box.y + box.h / 2);
   ctx.globalAlpha = 1;
 }
+
+/** Of places for a label, best first, the one that hides the least of the links; a few points of a link are worth a step down. */
+function leastCovered({ radar, view }: Scene, places: readonly Box[]): Box | undefined {
+  const points = linkPoints(radar);
+  if (!points) return places[0];
+  let best: Box | undefined;
+  let least = Infinity;
+  places.forEach((box, i) => {
+    const at = { x: (box.x - view.x) / view.k, y: (box.y - view.y) / view.k, w: box.w / view.k, h: box.h / view.k };
+    const cost = points.count(at) + i * STEP_DOWN;
+    if (cost < least) {
+      least = cost;
+      best = box;
+    }
+  });
+  return best;
+}
+
+const STEP_DOWN = 1.5;
+/** With more links than this there is no place without any. */
+const FEW_LINKS = 400;
+const pointsOf = new WeakMap<RadarLayout, Points | null>();
+
+/** Points along all links, in the radar's plane: made once a layout. */
+function linkPoints(radar: RadarLayout): Points | null {
+  let points = pointsOf.get(radar);
+  if (points === undefined) {
+    points = radar.links.length > FEW_LINKS ? null : new Points();
+    for (const link of points ? radar.links : []) for (const p of curve(link.path)) points?.add(...cartesian(p));
+    pointsOf.set(radar, points);
+  }
+  return points;
+}
+
+/** Points on a coarse grid: how many are in a box? */
+class Points {
+  #cells = new Map<number, [number, number][]>();
+
+  add(x: number, y: number): void {
+    const key = Math.floor(x / CELL) * 4_096 + Math.floor(y / CELL);
+    const cell = this.#cells.get(key);
+    if (cell) cell.push([x, y]);
+    else this.#cells.set(key, [[x, y]]);
+  }
+
+  count({ x, y, w, h }: Box): number {
+    let found = 0;
+    for (let i = Math.floor(x / CELL); i <= Math.floor((x + w) / CELL); i++) {
+      for (let j = Math.floor(y / CELL); j <= Math.floor((y + h) / CELL); j++) {
+        for (const [px, py] of this.#cells.get(i * 4_096 + j) ?? []) {
+          if (px >= x && px <= x + w && py >= y && py <= y + h) found += 1;
+        }
+      }
+    }
+    return found;
+  }
+}
+
+const CELL = 32;
 
 /** Places for a label about a disc, best first: on the side away from the middle, then above, below, and the corners. */
 function besideDisc(scene: Scene, mark: Mark, size: number, w: number): Box[] {
