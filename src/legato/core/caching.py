@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +17,8 @@ def hash_inputs(arguments: Mapping[str, Any]) -> str:
 
     Raises `UsageError`, naming the argument, when a value has no canonical form.
     """
+    import hashlib  # noqa: PLC0415 start-up time: most flows cache nothing
+
     try:
         return hashlib.blake2b(_encode(arguments), digest_size=16).hexdigest()
     except (TypeError, ValueError, OverflowError):

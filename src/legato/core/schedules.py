@@ -22,26 +22,25 @@ inside a single `next()`, which only another process could interrupt. The tests 
 
 from __future__ import annotations
 
-import calendar
-import difflib
 import heapq
 import importlib
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from enum import IntEnum
 from functools import lru_cache
 from itertools import count, islice, takewhile
 from types import ModuleType
 from typing import TYPE_CHECKING, assert_never
-from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
 from legato.core.errors import ScheduleError
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from cronsim import CronSim
 
 MIN_INTERVAL = timedelta(seconds=1)
@@ -347,18 +346,19 @@ def _zone(name: str) -> ZoneInfo:
             raise TypeError(name)
         if name.startswith(("right/", "posix/")) or name in _REFUSED_ZONES:
             raise ValueError(name)
-        return ZoneInfo(name)
+        zone: ZoneInfo = _zoneinfo().ZoneInfo(name)
     except (KeyError, TypeError, ValueError, OSError):
         raise ScheduleError(f"timezone {name!r} is not known", hint=_zone_hint(name)) from None
+    return zone
 
 
 def _zone_hint(name: str) -> str:
-    known = {zone.lower(): zone for zone in available_timezones() - _REFUSED_ZONES}
+    known = {zone.lower(): zone for zone in _zoneinfo().available_timezones() - _REFUSED_ZONES}
     wanted = str(name).strip().lower().replace(" ", "_")
     if any(lower.startswith(wanted + "/") for lower in known):
         return f"It is an area: add the city, such as {min(zone for zone in known.values() if zone.lower().startswith(wanted + '/'))!r}."
     by_city = [zone for lower, zone in sorted(known.items()) if lower.endswith("/" + wanted)]
-    close = by_city or [known[match] for match in difflib.get_close_matches(wanted, known, n=1, cutoff=0.7)]
+    close = by_city or [known[match] for match in _close_matches(wanted, known, n=1, cutoff=0.7)]
     return f"Did you mean {close[0]!r}?" if close else "Use an IANA name such as 'Europe/Rome' or 'UTC'."
 
 
@@ -428,7 +428,7 @@ def _cron_fields(expression: str) -> list[str]:
     text = expression.strip()
     if text.startswith("@"):
         if text.lower() not in _CRON_ALIASES:
-            close = difflib.get_close_matches(text.lower(), _CRON_ALIASES, n=1, cutoff=0.6)
+            close = _close_matches(text.lower(), _CRON_ALIASES, n=1, cutoff=0.6)
             hint = f"Did you mean '{close[0]}'?" if close else f"Known: {' '.join(_CRON_ALIASES)}. For another rhythm use IntervalSchedule."
             raise ScheduleError(f"cron '{text}' is not known", hint=hint)
         text = _CRON_ALIASES[text.lower()]
@@ -480,9 +480,24 @@ def _validate_cron_field(expression: str, position: int, field: str) -> None:
         raise ScheduleError(f"cron '{expression}': the {name} field '{field}' is not valid", hint=hint) from None
 
 
+# What only some schedules need is loaded by the first that does: every flow process imports this module, few read a schedule.
+
+
 def _cronsim() -> ModuleType:
-    """The library, loaded when the first cron expression is read: every flow process imports this module, few read one."""
     return importlib.import_module("cronsim")
+
+
+def _zoneinfo() -> ModuleType:
+    return importlib.import_module("zoneinfo")
+
+
+def _close_matches(word: str, possibilities: Iterable[str], *, n: int, cutoff: float = 0.6) -> list[str]:
+    found: list[str] = importlib.import_module("difflib").get_close_matches(word, possibilities, n=n, cutoff=cutoff)
+    return found
+
+
+def _days_in_month(year: int, month: int) -> int:
+    return 31 if month == 12 else (date(year, month + 1, 1) - date(year, month, 1)).days
 
 
 def _cron_sim(fields: Sequence[str], day_or: bool, floor: datetime) -> CronSim:
@@ -587,7 +602,7 @@ class _Rule(msgspec.Struct, frozen=True):
         if (self.weekdays or self.nth_weekdays) and day.weekday() not in self.weekdays and not self._is_nth_weekday(day):
             return False
         if self.monthdays and day.day not in self.monthdays:
-            length = calendar.monthrange(day.year, day.month)[1]
+            length = _days_in_month(day.year, day.month)
             if day.day - length - 1 not in self.monthdays:
                 return False
         if self.yeardays and self.yeardays.isdisjoint(_from_both_ends(*_place_in_year(day))):
@@ -598,7 +613,7 @@ class _Rule(msgspec.Struct, frozen=True):
         if not self.nth_weekdays:
             return False
         if self.frequency is _Frequency.MONTHLY or self.months:
-            place, length = day.day, calendar.monthrange(day.year, day.month)[1]
+            place, length = day.day, _days_in_month(day.year, day.month)
         else:
             place, length = _place_in_year(day)
         weekday = day.weekday()
@@ -616,7 +631,7 @@ class _Rule(msgspec.Struct, frozen=True):
 
 
 def _place_in_year(day: date) -> tuple[int, int]:
-    return day.timetuple().tm_yday, 366 if calendar.isleap(day.year) else 365
+    return day.timetuple().tm_yday, 366 if _days_in_month(day.year, 2) == 29 else 365
 
 
 def _from_both_ends(place: int, length: int) -> tuple[int, int]:
@@ -720,7 +735,7 @@ def _days_of(rule: _Rule, period: int) -> list[int]:
             return [period] if period < _LAST_DAY else []
     if months[0][0] > _LAST_CALENDAR_YEAR:
         return []
-    firsts = [(date(year, month, 1).toordinal(), calendar.monthrange(year, month)[1]) for year, month in months]
+    firsts = [(date(year, month, 1).toordinal(), _days_in_month(year, month)) for year, month in months]
     return [first + day for first, length in firsts for day in range(length)]
 
 
@@ -969,7 +984,7 @@ def _rule_parts(text: str) -> dict[str, str]:
     for part in filter(None, text.strip(";").split(";")):
         key, equals, value = part.partition("=")
         if key not in _PARTS:
-            close = difflib.get_close_matches(key, _PARTS, n=1)
+            close = _close_matches(key, _PARTS, n=1)
             hint = f"Did you mean {close[0]}?" if close else f"Known: {', '.join(sorted(_PARTS))}."
             raise ScheduleError(f"rrule '{text}': '{key:.40}' is not known", hint=hint)
         if not equals or not value or key in parts:
@@ -1014,7 +1029,7 @@ def _build_rule(text: str, parts: Mapping[str, str], start: datetime) -> _Rule:
 def _frequency(text: str, parts: Mapping[str, str]) -> _Frequency:
     name = parts.get("FREQ", "")
     if name not in _Frequency.__members__:
-        close = difflib.get_close_matches(name, _Frequency.__members__, n=1)
+        close = _close_matches(name, _Frequency.__members__, n=1)
         hint = f"Did you mean FREQ={close[0]}?" if close else f"FREQ is one of {', '.join(_Frequency.__members__)}."
         raise ScheduleError(f"rrule '{text}': " + (f"FREQ={name} is not known" if name else "FREQ is missing"), hint=hint)
     return _Frequency[name]
@@ -1114,7 +1129,21 @@ def _listed(words: Sequence[str]) -> str:
 
 
 _DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_MONTH_NAMES = calendar.month_name
+_MONTH_NAMES = (
+    "",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
 
 
 def _describe_cron(schedule: CronSchedule) -> str:

@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from random import Random
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from legato.core.errors import Unavailable
 from legato.core.records import Beat, Transition, Verdict, VerdictKind
@@ -19,6 +18,9 @@ from legato.logs import console
 from legato.store.outbox import Outbox, drain_spools
 from legato.store.port import RunStore
 from legato.system import now, randomness
+
+if TYPE_CHECKING:
+    from random import Random
 
 LEASE_S = 30.0
 """How long a run lives without a sign of life. With the reaper's period this bounds how long a dead run looks alive (G8: 45 s)."""
@@ -48,7 +50,7 @@ class Engine:
     def __init__(self, store: RunStore, blobs: BlobStore, *, spool: Path | None = None, random: Random | None = None) -> None:
         self.store = store
         self.blobs = blobs
-        self.random = random or randomness()
+        self._random = random
         self.host = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
         self.pid = os.getpid()
         self._spool = spool
@@ -59,9 +61,11 @@ class Engine:
         self._closed = threading.Event()
         self._warned = False
 
-    def report(self, transition: Transition) -> None:
-        """Record a transition soon."""
-        self.outbox.report(transition)
+    def draw(self) -> float:
+        """A number evenly drawn from [0, 1)."""
+        if self._random is None:
+            self._random = randomness()
+        return self._random.random()
 
     def gate(self, transition: Transition) -> Verdict:
         """Record a transition now, and wait for the verdict.

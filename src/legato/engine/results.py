@@ -6,7 +6,6 @@ them. A value that cannot be serialised leaves the run's state true: its `Result
 
 from __future__ import annotations
 
-import hashlib
 import math
 from typing import Any, Protocol
 
@@ -41,7 +40,7 @@ def save(value: Any, blobs: BlobStore) -> Result:
     except Exception as error:  # noqa: BLE001 a user's __reduce__ may raise anything
         why = f"a value of type {kind} cannot be serialised: {type(error).__name__}: {error}"
         return Result(serializer="", type=kind, preview=preview_of(value), unavailable=why[:500])
-    digest = hashlib.blake2b(data, digest_size=32).hexdigest()
+    digest = _digest(data)
     if len(data) <= INLINE_BYTES:
         return Result(serializer=serializer, type=kind, size=len(data), hash=digest, inline=data, preview=preview_of(value))
     try:
@@ -56,7 +55,7 @@ def load(result: Result, blobs: BlobStore) -> Any:
     if result.unavailable:
         raise ResultMissing(result.unavailable, hint="return a value that can be pickled, or run the task again")
     data = result.inline if result.inline is not None else blobs.get(result.key or "")
-    if hashlib.blake2b(data, digest_size=32).hexdigest() != result.hash:
+    if _digest(data) != result.hash:
         raise ResultMissing(f"the stored result {result.key or '(inline)'} is damaged: its hash differs", hint="run the task again")
     if result.serializer == "json":
         return msgspec.json.decode(data)
@@ -81,6 +80,12 @@ def preview_of(value: Any) -> str:
             return ""
     shape = getattr(value, "shape", None)
     return f"{type(value).__name__} {shape}" if isinstance(shape, tuple) else ""
+
+
+def _digest(data: bytes) -> str:
+    import hashlib  # noqa: PLC0415 start-up time: most flows keep no results
+
+    return hashlib.blake2b(data, digest_size=32).hexdigest()
 
 
 def _serialize(value: Any) -> tuple[str, bytes]:

@@ -91,7 +91,7 @@ class Shell:
         if isinstance(i, Sleep):
             return self.sleep(i.seconds)
         if isinstance(i, Draw):
-            return self.engine.random.random()
+            return self.engine.draw()
         if isinstance(i, Save):
             return self.save(i.value)
         if isinstance(i, Load):

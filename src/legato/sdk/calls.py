@@ -23,12 +23,12 @@ from legato.engine.stops import main_thread_stops
 from legato.engine.tracebacks import relink
 from legato.logs import console
 from legato.sdk.definitions import AllowFailure, Definition, Unmapped
-from legato.sdk.parameters import Signature, plain_parameters
 from legato.sdk.process import current_engine, current_settings
 from legato.system import new_id, now
 
 if TYPE_CHECKING:
     from legato.engine.shell import TaskRunner
+    from legato.sdk.parameters import Signature
 
 __all__ = ["CURRENT", "call_flow", "call_task", "map_task", "relink", "submit_task"]
 
@@ -73,6 +73,12 @@ class RunState:
 # ---------------------------------------------------------------------- what a task's options mean
 
 
+def _signature(owner: str, fn: Callable[..., Any]) -> Signature:
+    from legato.sdk.parameters import Signature  # noqa: PLC0415 start-up time: it needs `inspect`, which a flow without parameters does not
+
+    return Signature(owner, fn)
+
+
 class Compiled:
     """A task's options, made ready once for many calls."""
 
@@ -99,7 +105,7 @@ class Compiled:
 
     @functools.cached_property
     def signature(self) -> Signature:
-        return Signature(f"task '{self.task.name}'", self.task.fn)
+        return _signature(f"task '{self.task.name}'", self.task.fn)
 
     def cache_key(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
         """The key under which the result of this call is cached, None: not cached."""
@@ -401,9 +407,12 @@ class CompiledFlow:
 
     def __init__(self, flow: Definition[Any, Any]) -> None:
         self.flow = flow
-        self.signature = Signature(f"flow '{flow.name}'", flow.fn)
         self.tags = tuple(flow.options.get("tags") or ())
         self.log_prints = bool(flow.options.get("log_prints"))
+
+    @functools.cached_property
+    def signature(self) -> Signature:
+        return _signature(f"flow '{self.flow.name}'", self.flow.fn)
 
     def policy(self) -> Policy:
         persist = self.flow.options.get("persist_result")
@@ -421,20 +430,29 @@ class CompiledFlow:
 
     def parameters(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments by name, checked. Raises `ParameterError`."""
+        if not args and not kwargs and _takes_nothing(self.flow.fn):
+            return {}
         bound = self.signature.bind(tuple(args), kwargs)
         return self.signature.validate(bound) if self.flow.options.get("validate_parameters", True) else bound
 
-    def run_name(self, parameters: Mapping[str, Any], engine: Engine) -> str:
-        """The run's name: from the flow's template or function, else a readable one."""
+    def run_name(self, parameters: Mapping[str, Any], run_id: str) -> str:
+        """The run's name: from the flow's template or function, else a readable one, chosen by the random end of its id."""
         template = self.flow.options.get("flow_run_name")
         if template is None:
-            return readable_name(engine.random.getrandbits(32))
+            return readable_name(int(run_id[-8:], 16))
         try:
             return str(template() if callable(template) else template.format(**{"flow_name": self.flow.name, **parameters}))
         except (KeyError, IndexError, AttributeError) as error:
             raise ParameterError(
                 f"flow_run_name {template!r} cannot be filled: {error}", hint=f"it may name {', '.join(parameters)}"
             ) from None
+
+
+def _takes_nothing(fn: Callable[..., Any]) -> bool:
+    """Whether a function has no parameters at all, as far as its code says."""
+    code = getattr(fn, "__code__", None)
+    takes_any = 0x04 | 0x08  # inspect.CO_VARARGS, CO_VARKEYWORDS
+    return code is not None and code.co_argcount + code.co_kwonlyargcount == 0 and not code.co_flags & takes_any
 
 
 def compiled_flow(flow: Definition[Any, Any]) -> CompiledFlow:
@@ -473,15 +491,16 @@ def new_flow_shell(
         upstream = tuple(arguments.upstream)
     parameters = compiled.parameters(args, kwargs)
     at = now()
+    run_id = new_id()
     run = FlowRun(
-        id=new_id(),
+        id=run_id,
         flow_name=flow.name,
-        name=compiled.run_name(parameters, engine),
+        name=compiled.run_name(parameters, run_id),
         state=State(RUNNING, "Running", at),
         attempt=1,
         created_at=at,
         expected_start_at=at,
-        parameters=plain_parameters(parameters),
+        parameters=compiled.signature.plain(parameters) if parameters else {},
         tags=compiled.tags,
         trigger="script" if parent is None else f"called by {parent.name}",
         parent_run_id=parent.flow.run_id if parent is not None else None,
@@ -497,7 +516,7 @@ def new_flow_shell(
 def flow_shell(flow: Definition[Any, Any], engine: Engine, run: FlowRun, parameters: Mapping[str, Any], *, new: bool) -> FlowShell:
     """The shell of a flow run: a new one, or one that was claimed and goes on from the sequence and attempt it is at."""
     compiled = compiled_flow(flow)
-    args, kwargs = compiled.signature.unbind(parameters)
+    args, kwargs = compiled.signature.unbind(parameters) if parameters else ((), {})
     shell = FlowShell(
         engine,
         run.id,

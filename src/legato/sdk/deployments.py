@@ -21,7 +21,6 @@ from legato.flow_runners.options import FlowRunner, to_record
 from legato.sdk.calls import compiled_flow
 from legato.sdk.flows import Flow
 from legato.sdk.loading import entrypoint_of, load_flow, run_file
-from legato.sdk.parameters import plain_parameters
 from legato.storage import bundles
 from legato.store.port import Store
 from legato.system import new_id
@@ -103,7 +102,7 @@ class Deployment:
             bundle=bundle,
             description=self.description or inspect.cleandoc(flow.fn.__doc__ or ""),
             version=self.version or str(flow.options.get("version") or ""),
-            parameters=plain_parameters(self.parameters),
+            parameters=compiled.signature.plain(self.parameters),
             parameter_schema=known,
             tags=tuple(dict.fromkeys((*compiled.tags, *self.tags))),
             flow_runner=self.flow_runner,

@@ -17,6 +17,9 @@ from legato.core.errors import ParameterError
 _EXACT = (int, str, bool, float, list, dict, tuple, set, bytes)
 _LONGEST = 2000
 
+LARGEST_BYTES = 65_536
+"""A parameter whose JSON is larger is recorded by its type and size."""
+
 
 class Signature:
     """What is known of a function's parameters."""
@@ -61,6 +64,16 @@ class Signature:
             raise ParameterError(f"{self._owner}: " + "; ".join(wrong), hint=f"its parameters are {self._signature}")
         return checked
 
+    @staticmethod
+    def plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Parameters as they are recorded. Large values are shortened: data belongs in storage, not in a run's row."""
+        recorded = {}
+        for name, value in parameters.items():
+            plain = plain_value(value)
+            size = len(msgspec.json.encode(plain))
+            recorded[name] = plain if size <= LARGEST_BYTES else f"<{type(value).__name__}, {size} bytes as JSON>"
+        return recorded
+
     def json_schema(self) -> dict[str, Any]:
         """A JSON Schema of the parameters, for forms and for checking before a run."""
         properties: dict[str, Any] = {}
@@ -103,16 +116,6 @@ def plain_value(value: Any) -> Any:
         return msgspec.to_builtins(value, enc_hook=_model_or_text, str_keys=True)
     except Exception:  # noqa: BLE001 a user's __repr__ or mapping may raise anything; the run matters more than how it is shown
         return f"<{type(value).__name__}>"
-
-
-def plain_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters as they are recorded. Large values are shortened: data belongs in storage, not in a run's row."""
-    recorded = {}
-    for name, value in parameters.items():
-        plain = plain_value(value)
-        size = len(msgspec.json.encode(plain))
-        recorded[name] = plain if size <= 65_536 else f"<{type(value).__name__}, {size} bytes as JSON>"
-    return recorded
 
 
 def _model_or_text(value: Any) -> Any:

@@ -24,6 +24,8 @@ from legato.server.problems import BadRequest
 from legato.store.wire import HeartbeatBatch, TransitionBatch
 from legato.system import randomness
 
+_jitter = randomness()
+
 MAX_WAIT_S = 120.0
 """Longest a claim may wait at the server."""
 
@@ -147,7 +149,7 @@ async def _claim(desk: Desk, request: ClaimRequest, wait_s: float) -> list[Claim
         left = deadline - loop.time()
         if claims or left <= 0 or desk.hub.is_closed:
             return claims
-        patience = ASK_AGAIN_S * (1 + randomness().random())
+        patience = ASK_AGAIN_S * (1 + _jitter.random())
         waiting = desk.hub.wait(need, since=generation, timeout_s=min(left, patience))
         desk.writer.watched = True
         try:

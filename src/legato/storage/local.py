@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -24,7 +23,7 @@ class LocalStorage:
 
     def put(self, data: bytes) -> str:
         """Store `data`; returns its key, the BLAKE2b-256 hex digest. Storing the same bytes again is free."""
-        key = hashlib.blake2b(data, digest_size=32).hexdigest()
+        key = _digest(data)
         path = self.path_of(key)
         if path.exists():
             return key
@@ -50,6 +49,12 @@ class LocalStorage:
             raise ResultMissing(
                 f"nothing is stored under {key} in {self.folder}", hint="it was deleted, or written on another machine"
             ) from None
-        if hashlib.blake2b(data, digest_size=32).hexdigest() != key:
+        if _digest(data) != key:
             raise ResultMissing(f"{path} is damaged: its hash differs", hint="delete it and run the task again")
         return data
+
+
+def _digest(data: bytes) -> str:
+    import hashlib  # noqa: PLC0415 start-up time: most flows store nothing
+
+    return hashlib.blake2b(data, digest_size=32).hexdigest()

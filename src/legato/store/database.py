@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from importlib import resources
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 Row: TypeAlias = Sequence[Any]
@@ -74,10 +74,10 @@ class Database(Protocol):
 _SECTION = re.compile(r"^-- (\w+):", re.MULTILINE)
 
 
-def load_statements(package: str = "legato.store.statements") -> dict[str, str]:
-    """Every named statement of the package's .sql files. A statement begins with a comment line `-- name: what it is for`."""
+def load_statements() -> dict[str, str]:
+    """Every named statement of `statements/*.sql`. A statement begins with a comment line `-- name: what it is for`."""
     statements: dict[str, str] = {}
-    for file in resources.files(package).iterdir():
+    for file in (Path(__file__).parent / "statements").iterdir():
         if not file.name.endswith(".sql"):
             continue
         text = file.read_text(encoding="utf-8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import resources
+from pathlib import Path
 
 LATEST = 1
 """The schema version this code works with: the number of the last file in `migrations/`."""
@@ -16,7 +16,7 @@ _WORDS = {
 def migrations(kind: str, *, after: int) -> list[tuple[int, str]]:
     """The scripts that bring a schema of version `after` up to LATEST: (number, SQL), in order."""
     found = []
-    for file in resources.files("legato.store.migrations").iterdir():
+    for file in (Path(__file__).parent / "migrations").iterdir():
         number = file.name.partition("_")[0]
         if file.name.endswith(".sql") and number.isdigit() and int(number) > after:
             text = file.read_text(encoding="utf-8")

@@ -7,7 +7,6 @@ when it is back, by this process or the next (`drain_spools`). A repeat is answe
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -36,7 +35,6 @@ class Spooled(msgspec.Struct, frozen=True):
     logs: list[LogLine]
 
 
-_log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Spooled).decode
 _outboxes: weakref.WeakSet[Outbox] = weakref.WeakSet()
@@ -208,13 +206,18 @@ class Outbox:
     def _run_timer(self) -> None:
         while not self._closed:
             self._armed.wait()
-            self._armed.clear()
-            while (self._items or self._spool is not None) and not self._closed:
+            while (
+                self._armed.is_set() and not self._closed
+            ):  # stays armed while it sleeps: waking it for each item would cost more than the item
                 time.sleep(MAX_AGE_S if self._spool is None else RETRY_EVERY_S)
                 try:
                     self._flush_aged()
                 except Unavailable:
                     time.sleep(RETRY_EVERY_S)  # no spool: the items are still here; whoever needs them sent is told by `flush`
+                if not self._items and self._spool is None:
+                    self._armed.clear()
+                    if self._items:  # one that came between these lines, and saw it armed
+                        self._armed.set()
 
     def _flush_aged(self) -> None:
         if self._spool is not None:
@@ -252,7 +255,11 @@ def _drain(spool: Path, store: RunStore, tell: Callable[[Sequence[Transition], S
             raise
         except LegatoError:
             aside = spool.with_suffix(".rejected")
-            _log.exception("spooled_batch_rejected", extra={"kept_in": str(aside), "transitions": len(batch.transitions)})
+            import logging  # noqa: PLC0415 start-up time: wanted when something went badly wrong
+
+            logging.getLogger(__name__).exception(
+                "spooled_batch_rejected", extra={"kept_in": str(aside), "transitions": len(batch.transitions)}
+            )
             with aside.open("ab") as file:
                 file.write(_encode(batch) + b"\n")
     spool.unlink(missing_ok=True)

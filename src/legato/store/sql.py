@@ -85,20 +85,24 @@ class SqlStore:
     # ------------------------------------------------------------------ transitions
 
     def apply(self, transitions: Sequence[Transition], logs: Sequence[LogLine] = (), *, now: datetime | None = None) -> list[Verdict]:
-        with self._database.write() as session:
-            return self._apply(session, transitions, logs, now or self._clock.now())
+        now = now or self._clock.now()
+        try:
+            with self._database.write() as session:
+                return self._apply(session, transitions, logs, now, trusting=True)
+        except Conflict:  # a run that was said to be new is here already: this was sent before
+            with self._database.write() as session:
+                return self._apply(session, transitions, logs, now)
 
     def apply_groups(self, batches: Sequence[Batched], *, now: datetime | None = None) -> list[list[Verdict] | Exception]:
         """Several clients' batches in one transaction, so that they share its commit. One that fails is told so and sinks no other."""
         now = now or self._clock.now()
         try:
             with self._database.write() as session:
-                verdicts = iter(
-                    self._apply(session, [t for batch, _ in batches for t in batch], [line for _, logs in batches for line in logs], now)
-                )
+                transitions, lines = [t for batch, _ in batches for t in batch], [line for _, logs in batches for line in logs]
+                verdicts = iter(self._apply(session, transitions, lines, now, trusting=True))
             return [list(islice(verdicts, len(batch))) for batch, _ in batches]
-        except Exception as error:  # noqa: BLE001 whose batch it was is found by trying each alone; a repeat of a committed one is "already"
-            return [error] if len(batches) == 1 else [self._alone(batch, now) for batch in batches]
+        except Exception:  # noqa: BLE001 whose batch it was is found by trying each alone; a repeat of a committed one is "already"
+            return [self._alone(batch, now) for batch in batches]
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -115,11 +119,13 @@ class SqlStore:
         except Exception as error:  # noqa: BLE001 handed to the batch's sender
             return error
 
-    def _apply(self, session: Session, transitions: Sequence[Transition], logs: Sequence[LogLine], now: datetime) -> list[Verdict]:
+    def _apply(
+        self, session: Session, transitions: Sequence[Transition], logs: Sequence[LogLine], now: datetime, *, trusting: bool = False
+    ) -> list[Verdict]:
         verdicts: list[Verdict] = []
         if transitions:
             batch = self._batch(session, now)
-            batch.load(transitions)
+            batch.load(transitions, trusting=trusting)
             verdicts = [batch.decide(t) for t in transitions]
             batch.write()
         if logs:

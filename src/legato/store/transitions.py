@@ -65,10 +65,14 @@ class Batch:
         self._swept: list[tuple[str, State]] = []
         self._to_cache: list[Working] = []
 
-    def load(self, transitions: Sequence[Transition]) -> None:
-        """Read what the rules need to know of these transitions' runs. New runs have no row; asking for them costs one index probe each."""
+    def load(self, transitions: Sequence[Transition], *, trusting: bool = False) -> None:
+        """Read what the rules need to know of these transitions' runs.
+
+        `trusting`: task runs that are said to be new are not looked for. If one is there after all, `write` raises `Conflict`.
+        """
         flow_ids = {t.run_id for t in transitions if t.kind is _FLOW}
-        task_ids = {t.run_id for t in transitions if t.kind is _TASK}
+        new_ids = {t.run_id for t in transitions if t.task_run is not None} if trusting else set()
+        task_ids = {t.run_id for t in transitions if t.kind is _TASK} - new_ids
         parents = {t.task_run.flow_run_id for t in transitions if t.task_run is not None}
         task_rows = self._session.rows(self._sql["task_run_facts"], ids=sorted(task_ids)) if task_ids else []
         parents.update(row[6] for row in task_rows)
