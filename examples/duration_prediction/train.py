@@ -22,7 +22,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import root_mean_squared_error
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from legato import flow, get_run_logger, task, task_input_hash
+from legato import flow, get_run_logger, task, task_input_hash, unmapped
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from trips import read_month
@@ -66,8 +66,15 @@ def try_alpha(
 
 
 @task
-def train_best(alpha: float, train: list[dict[str, Any]], y_train: pd.Series) -> Pipeline:
+def choose_best(tried: list[tuple[float, float]]) -> tuple[float, float]:
+    """Of all tries the one with the least error: (error, alpha)."""
+    return min(tried)
+
+
+@task
+def train_best(best: tuple[float, float], train: list[dict[str, Any]], y_train: pd.Series) -> Pipeline:
     """The model with the chosen strength."""
+    _, alpha = best
     return _model(alpha).fit(train, y_train)
 
 
@@ -78,7 +85,7 @@ def evaluate(model: Pipeline, val: list[dict[str, Any]], y_val: pd.Series) -> fl
 
 
 @task
-def log_to_mlflow(alpha: float, error: float) -> bool:
+def log_to_mlflow(best: tuple[float, float], error: float) -> bool:
     """Log the best model's parameters and error, where MLflow is installed and a tracking server named."""
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         return False
@@ -88,7 +95,7 @@ def log_to_mlflow(alpha: float, error: float) -> bool:
         get_run_logger().warning("MLFLOW_TRACKING_URI is set, but MLflow is not installed: pip install mlflow")
         return False
     with mlflow.start_run():
-        mlflow.log_params({"alpha": alpha})
+        mlflow.log_params({"alpha": best[1]})
         mlflow.log_metric("rmse", error)
     return True
 
@@ -103,12 +110,13 @@ def duration_prediction(train_path: str = "generated:2021-01", val_path: str = "
     train, val = read_dataframe.submit(train_path), read_dataframe.submit(val_path)
     x_train, x_val = add_features(train, val)  # type: ignore[arg-type]  # futures stand for their values
     y_train, y_val = train.result().duration, val.result().duration
-    strengths = grid(0.1, 10.0, steps)
-    tried = [try_alpha.submit(alpha, x_train, y_train, x_val, y_val) for alpha in strengths]
-    _, alpha = min(future.result() for future in tried)
-    model = train_best(alpha, x_train, y_train)
-    final = evaluate(model, x_val, y_val)
-    log_to_mlflow(alpha, final)
+    strengths = grid.submit(0.1, 10.0, steps)
+    tried = try_alpha.map(strengths, unmapped(x_train), unmapped(y_train), unmapped(x_val), unmapped(y_val))
+    best = choose_best(tried)
+    model = train_best(best, x_train, y_train)
+    error = evaluate.submit(model, x_val, y_val)
+    log_to_mlflow(best, error)
+    final, (_, alpha) = error.result(), best
     print(f"validation error: {final:.2f} minutes (RMSE) with alpha={alpha:g}")
     return {"alpha": alpha, "rmse": final}
 

@@ -43,14 +43,14 @@ def test_a_run_appears_and_ends_on_open_pages_without_a_reload(
     page = open_tab(house.url).open(f"runs/{run.id}")
     expect(page.get_by_label("What happened")).to_contain_text("running")
     expect(in_list(page, "wait_for_file-0")).to_be_visible()
-    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel", exact=True)).to_be_visible()
     marks = "window.untouched = true"
     page.evaluate(marks)
     runs.evaluate(marks)
     go.touch()
     expect(in_list(page, "after-0")).to_be_visible(timeout=SOON_MS)
     expect(page.get_by_label("What happened")).to_contain_text("Completed in", timeout=SOON_MS)
-    expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+    expect(page.get_by_role("button", name="Cancel", exact=True)).to_have_count(0)
     expect(page).to_have_title(re.compile("^Completed"))
     expect(row).to_contain_text("Completed", timeout=SOON_MS)
     assert page.evaluate("window.untouched") is True
@@ -75,14 +75,14 @@ def test_cancel_stops_a_run(house: House, tab: Tab, store: RemoteStore) -> None:
     run = house.run("endless", RUNNING)
     page = tab.open(f"runs/{run.id}")
 
-    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Cancel", exact=True).click()
 
     expect(page.get_by_text(f"Asked {run.name} to stop")).to_be_visible()
     expect(page.get_by_role("button", name="Cancelling")).to_be_disabled()
     script.wait(60)
     until(lambda: store.get_flow_run(run.id).state.type is CANCELLED, what="the run's end")
     expect(page.get_by_label("What happened")).to_contain_text("Cancelled", timeout=SOON_MS)
-    expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+    expect(page.get_by_role("button", name="Cancel", exact=True)).to_have_count(0)
 
 
 def test_a_queue_is_made_with_a_preview_and_listed(tab: Tab, store: RemoteStore) -> None:
@@ -100,13 +100,13 @@ def test_a_queue_is_made_with_a_preview_and_listed(tab: Tab, store: RemoteStore)
     expect(preview).to_contain_text("1 deployment matches")
     expect(preview).to_contain_text("legato work-queue create gpu -t demo -d greeting/hourly --limit 4")
 
-    page.get_by_role("button", name="Create").click()
+    page.get_by_role("button", name="Create", exact=True).click()
 
     expect(page.get_by_text("legato agent start gpu")).to_be_visible()
     expect(page.get_by_text("Waiting for an agent")).to_be_visible()
     page.get_by_role("link", name="Open the queue").click()
     expect(page.locator("h1")).to_have_text("gpu")
-    expect(page.get_by_text("tag demo", exact=False).first).to_be_visible()
+    expect(page.get_by_text("runs tagged demo, of greeting/hourly")).to_be_visible()
     page.keyboard.press("g")
     page.keyboard.press("q")
     row = page.get_by_role("row").filter(has=page.get_by_role("link", name="gpu", exact=True))
@@ -131,7 +131,7 @@ def test_a_second_queue_of_a_name_is_refused_with_the_reason(house: House, open_
     page = open_tab(house.url).open("queues/new")
     page.get_by_role("textbox", name="Name").fill("default")
 
-    page.get_by_role("button", name="Create").click()
+    page.get_by_role("button", name="Create", exact=True).click()
 
     expect(page.get_by_text("Not created")).to_be_visible()
     expect(page.locator(".fields")).to_contain_text("'default'")
@@ -210,7 +210,9 @@ def test_a_stopped_server_is_said_and_its_return_noticed(built_ui: Path, tmp_pat
     with house_in(tmp_path) as own:
         port = own.server.port
         assert own.flows("outer").wait(60) == 0
-        page = open_tab(own.url).open("runs")
+        tab = open_tab(own.url)
+        with tab.page.expect_response(re.compile(r"assets/Deployments-.*\.js")):  # all pages are loaded ahead
+            page = tab.open("runs")
         expect(page.get_by_text("outer /")).to_be_visible()
         expect(page.locator(".connection")).to_have_text("live")
 

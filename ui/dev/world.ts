@@ -643,7 +643,7 @@ function failure(): NonNullable<TaskRun["error"]> {
     source: [
       '    log.info("training with depth %d", depth)',
       "    frame = features(data)",
-      '>   frame = frame[["PULocationID", "DOLocationID", "trip_distance"]]',
+      '    frame = frame[["PULocationID", "DOLocationID", "trip_distance"]]',
       "    model = Lasso(alpha=0.01, max_iter=depth)",
       "    return model.fit(frame, target)",
     ].join("\n"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 import mimetypes
-from functools import cache
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from legato.server.gate import Application, Receive, Scope, Send, send_problem
@@ -31,7 +31,11 @@ def make_ui(folder: Path, *, root_path: str = "") -> Application:
             error = BadRequest(f"there is no page '{path}'", status=404, code="not_found", hint="the API is under /api, see /api/docs")
             await send_problem(error, request_id, send)
             return
-        body = _page(folder, root_path) if found.name == "index.html" else await asyncio.to_thread(found.read_bytes)
+        body = (
+            await asyncio.to_thread(_page_of, folder, root_path)
+            if found.name == "index.html"
+            else await asyncio.to_thread(found.read_bytes)
+        )
         cached = b"public, max-age=31536000, immutable" if found.parent.name == "assets" else b"no-cache"
         kind = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
         if kind.startswith("text/"):
@@ -54,8 +58,16 @@ def _find(folder: Path, path: PurePosixPath) -> Path | None:
     return folder / "index.html" if not parts or "." not in parts[-1] else None
 
 
-@cache
-def _page(folder: Path, root_path: str) -> bytes:
-    index = folder / "index.html"
-    text = index.read_text(encoding="utf-8") if index.is_file() else _MISSING
+def _page_of(folder: Path, root_path: str) -> bytes:
+    """The page as it is now: a UI that is built anew under a running server names other files."""
+    try:
+        built_ns = (folder / "index.html").stat().st_mtime_ns
+    except FileNotFoundError:
+        built_ns = 0
+    return _page(folder, root_path, built_ns)
+
+
+@lru_cache(maxsize=2)
+def _page(folder: Path, root_path: str, built_ns: int) -> bytes:
+    text = (folder / "index.html").read_text(encoding="utf-8") if built_ns else _MISSING
     return text.replace('<base href="/" />', f'<base href="{html.escape(root_path)}/" />').encode()

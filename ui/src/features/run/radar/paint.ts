@@ -365,6 +365,8 @@ interface Box {
 }
 
 const LABEL_PX = 12;
+/** Px between two labels on one line, so that they do not read as one. */
+const LABEL_APART = 8;
 
 /** Labels outside their discs where there is room; what failed, runs or is selected chooses first. */
 function paintLabels(ctx: CanvasRenderingContext2D, scene: Scene, size: number): void {
@@ -438,7 +440,7 @@ function placeLabel(
   const free = options.filter((o) => inView(scene, o) && taken.free(o));
   const box = leastCovered(scene, free) ?? (sure ? options[0] : undefined);
   if (!box) return;
-  taken.add(box);
+  taken.add({ ...box, x: box.x - LABEL_APART, w: box.w + 2 * LABEL_APART });
   ctx.textAlign = "left";
   ctx.globalAlpha = faint ? 0.35 : 1;
   ctx.lineWidth = 4;
