@@ -27,21 +27,21 @@ export function circularMean(angles: readonly number[], weights?: readonly numbe
 
 /**
  * Angles for marks in the given cyclic order, as near as can be to the wanted ones (least squares), each pair of
- * neighbours at least half of both widths apart: isotonic regression by pooling adjacent violators, O(n), on the circle
- * cut at its widest gap. `want` must be in that order, `width` in radians.
+ * neighbours at least `apart(i, j)` radians apart: isotonic regression by pooling adjacent violators, O(n), on the circle
+ * cut at its widest gap. `want` must be in that order.
  */
-export function place(want: readonly number[], width: readonly number[]): number[] {
+export function place(want: readonly number[], apart: (i: number, j: number) => number): number[] {
   const n = want.length;
   if (n === 0) return [];
   if (n === 1) return [wrap(want[0] ?? 0)];
   const cut = widestGap(want);
   const at = (i: number): number => (cut + i) % n;
   const offset = new Array<number>(n).fill(0);
-  for (let i = 1; i < n; i++) offset[i] = (offset[i - 1] ?? 0) + ((width[at(i - 1)] ?? 0) + (width[at(i)] ?? 0)) / 2;
+  for (let i = 1; i < n; i++) offset[i] = (offset[i - 1] ?? 0) + apart(at(i - 1), at(i));
   const unwrapped = unwrap(want, at);
   const levels = pool(unwrapped.map((w, i) => w - (offset[i] ?? 0)));
   const placed = levels.map((level, i) => level + (offset[i] ?? 0));
-  const seam = ((width[at(0)] ?? 0) + (width[at(n - 1)] ?? 0)) / 2;
+  const seam = apart(at(n - 1), at(0));
   const fitted = (placed[n - 1] ?? 0) - (placed[0] ?? 0) > TURN - seam ? spread(placed, offset, seam) : placed;
   const out = new Array<number>(n).fill(0);
   fitted.forEach((a, i) => (out[at(i)] = wrap(a)));

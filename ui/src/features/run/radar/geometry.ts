@@ -5,6 +5,8 @@ import { cartesian, type Mark, type MarkLink, type Polar, type RadarLayout } fro
 
 /** One step of a spiral for about this much sideways way. */
 const STEP = 9;
+/** How far towards the next ring a link with a detour goes along the radius at its ends. */
+const STUB = 0.35;
 
 /** Half the thickness of an arc, in the radar's units. */
 export const ARC_HALF = 8;
@@ -24,38 +26,53 @@ function spiral(path: Path2D, points: readonly Polar[], start: boolean): void {
 }
 
 /**
- * The angle as a monotone cubic of the radius (Fritsch and Carlson 1980): no corner, and no bow beyond a point that is
- * passed. It leaves and arrives straight along the radius; with two points it is the smooth step.
+ * A link as a line of points. Between two marks: the radius goes steadily, the angle eases in and out. Past other rings:
+ * a cubic B-spline in polar space, which cuts the corners of a detour instead of turning on the spot, and never leaves
+ * the way that was kept clear. Both leave and arrive along the radius.
  */
 export function curve(points: readonly Polar[]): Polar[] {
+  return points.length === 2 ? eased(points) : splined(points);
+}
+
+function eased(points: readonly Polar[]): Polar[] {
+  const [from, to] = [points[0] as Polar, points[1] as Polar];
+  const turn = shortWay(from.angle, to.angle);
+  const steps = stepsFor(turn, Math.max(from.radius, to.radius));
+  return Array.from({ length: steps + 1 }, (_, i) => {
+    const t = i / steps;
+    return { angle: from.angle + turn * t * t * (3 - 2 * t), radius: from.radius + (to.radius - from.radius) * t };
+  });
+}
+
+function splined(points: readonly Polar[]): Polar[] {
   const angle = unwound(points);
-  const radius = points.map((p) => p.radius);
-  const slope = slopes(angle, radius);
-  const out: Polar[] = [points[0] as Polar];
-  for (let i = 0; i + 1 < points.length; i++) {
-    const [a0, a1, r0, r1] = [angle[i] ?? 0, angle[i + 1] ?? 0, radius[i] ?? 0, radius[i + 1] ?? 0];
-    const [m0, m1] = [(slope[i] ?? 0) * (r1 - r0), (slope[i + 1] ?? 0) * (r1 - r0)];
-    const steps = stepsFor(a1 - a0, Math.max(r0, r1));
-    for (let step = 1; step <= steps; step++) {
-      const t = step / steps;
-      const [s, u] = [t * t * (3 - 2 * t), t * (1 - t)];
-      out.push({ angle: a0 + (a1 - a0) * s + u * ((1 - t) * m0 - t * m1), radius: r0 + (r1 - r0) * t });
-    }
+  const at = points.map((p, i) => ({ angle: angle[i] ?? 0, radius: p.radius }));
+  const [first, second] = [at[0] as Polar, at[1] as Polar];
+  const [last, before] = [at.at(-1) as Polar, at.at(-2) as Polar];
+  const stub = (from: Polar, to: Polar): Polar => ({ ...from, radius: from.radius + (to.radius - from.radius) * STUB });
+  const inner = [stub(first, second), ...at.slice(1, -1), stub(last, before)];
+  // Threefold ends make the spline begin and end there.
+  const hull = [first, first, first, ...inner, last, last, last];
+  const out: Polar[] = [first];
+  for (let i = 0; i + 3 < hull.length; i++) {
+    const four = hull.slice(i, i + 4);
+    const turn = Math.max(...four.map((p) => p.angle)) - Math.min(...four.map((p) => p.angle));
+    const steps = stepsFor(turn / 2, four[3]?.radius ?? 0);
+    for (let step = 1; step <= steps; step++) out.push(blend(four, step / steps));
   }
   return out;
 }
 
-/** Radians a unit of radius at each point: none at the ends and where the way turns back, else a weighted harmonic mean. */
-function slopes(angle: readonly number[], radius: readonly number[]): number[] {
-  const out = new Array<number>(angle.length).fill(0);
-  for (let i = 1; i + 1 < angle.length; i++) {
-    const h0 = (radius[i] ?? 0) - (radius[i - 1] ?? 0);
-    const h1 = (radius[i + 1] ?? 0) - (radius[i] ?? 0);
-    const d0 = ((angle[i] ?? 0) - (angle[i - 1] ?? 0)) / h0;
-    const d1 = ((angle[i + 1] ?? 0) - (angle[i] ?? 0)) / h1;
-    if (d0 * d1 > 0) out[i] = (3 * (h0 + h1)) / ((2 * h1 + h0) / d0 + (h1 + 2 * h0) / d1);
-  }
-  return out;
+/** A point of a uniform cubic B-spline. */
+function blend(four: readonly Polar[], t: number): Polar {
+  const weights = [
+    (1 - t) ** 3 / 6,
+    (3 * t ** 3 - 6 * t * t + 4) / 6,
+    (-3 * t ** 3 + 3 * t * t + 3 * t + 1) / 6,
+    t ** 3 / 6,
+  ];
+  const sum = (of: (p: Polar) => number): number => four.reduce((total, p, i) => total + (weights[i] ?? 0) * of(p), 0);
+  return { angle: sum((p) => p.angle), radius: sum((p) => p.radius) };
 }
 
 function stepsFor(turn: number, radius: number): number {

@@ -51,24 +51,24 @@ function leastDistance(radar: RadarLayout): number {
 
 describe("placing angles", () => {
   it("keeps the order and the least separation when all want the same place", () => {
-    const placed = place([1, 1, 1, 1], [0.5, 0.5, 0.5, 0.5]);
+    const placed = place([1, 1, 1, 1], () => 0.5);
 
     expect(placed.map((a) => a.toFixed(2))).toEqual(["0.25", "0.75", "1.25", "1.75"]);
   });
 
   it("leaves alone what has room", () => {
-    expect(place([0.5, 2, 4], [0.3, 0.3, 0.3])).toEqual([0.5, 2, 4]);
+    expect(place([0.5, 2, 4], () => 0.3)).toEqual([0.5, 2, 4]);
   });
 
   it("spreads a full ring over the whole turn", () => {
-    const placed = place([1, 1, 1, 1], [2, 2, 2, 2]);
+    const placed = place([1, 1, 1, 1], () => 2);
     const gaps = placed.toSorted((a, b) => a - b).map((a, i, all) => (all[i + 1] ?? (all[0] ?? 0) + TURN) - a);
 
     for (const gap of gaps) expect(gap).toBeCloseTo(TURN / 4, 1);
   });
 
   it("has no seam", () => {
-    const placed = place([0.1, TURN - 0.1], [0.4, 0.4]);
+    const placed = place([0.1, TURN - 0.1], () => 0.4);
 
     expect(Math.abs(shortWay(placed[0] ?? 0, placed[1] ?? 0))).toBeCloseTo(0.4);
   });

@@ -5,7 +5,18 @@
 
 import { circularMean, TURN } from "./angles";
 import { group, type Collapse, type Group, type Grouped, type RadarGraph } from "./graph";
-import { better, crossings, depthFirst, evenly, keepPlaces, layersOf, sweep, type Layers, type Ordered } from "./order";
+import {
+  better,
+  crossings,
+  depthFirst,
+  evenly,
+  keepPlaces,
+  layersOf,
+  sweep,
+  type Apart,
+  type Layers,
+  type Ordered,
+} from "./order";
 
 export interface Mark extends Group {
   ring: number;
@@ -70,7 +81,9 @@ const MANY_SEGMENTS = 20_000;
 /** Room a disc wants on its ring, and between lanes. */
 const PITCH = 24;
 const LANE = 20;
-const LARGEST_SEPARATION = 1.05;
+/** Room an edge wants on each side where it passes a ring. */
+const EDGE_ROOM = 16;
+const LARGEST_SEPARATION = 1;
 const RING_SHARE = 0.86;
 const SMALLEST_GAP = 36;
 const LARGEST_GAP = 100;
@@ -86,7 +99,7 @@ export function layout(request: LayoutRequest): RadarLayout {
   const bands = bandsOf(grouped);
   const width = widths(grouped, layers);
   const submitted = evenly(layers);
-  const ordered = order(grouped, layers, width, submitted, request.previous);
+  const ordered = order(grouped, layers, apartOf(grouped, layers, bands, width), submitted, request.previous);
   const marks = marksOf(grouped, layers, bands, ordered.angle, width);
   return {
     marks,
@@ -164,23 +177,37 @@ function widths(grouped: Grouped, layers: Layers): number[] {
   return out;
 }
 
+/** Marks keep their widths' distance; a passing edge keeps clear of discs and of other edges, and wants no more room. */
+function apartOf(grouped: Grouped, layers: Layers, bands: readonly Band[], width: readonly number[]): Apart {
+  const radius = new Array<number>(width.length).fill(1);
+  layers.rings.forEach((ring, r) => ring.forEach((node) => (radius[node] = bands[r]?.radius ?? 1)));
+  const isMark = (node: number): boolean => node < layers.marks;
+  const clear = (node: number): number => {
+    const half = (width[node] ?? 0) / 2;
+    if (!isMark(node)) return Math.min(half, EDGE_ROOM / (radius[node] ?? 1));
+    return grouped.groups[node]?.kind === "arc" ? half : Math.min(half, (1.6 * PITCH) / (radius[node] ?? 1));
+  };
+  return (a, b) =>
+    isMark(a) && isMark(b) ? ((width[a] ?? 0) + (width[b] ?? 0)) / 2 : Math.max(clear(a) + clear(b), 1e-6);
+}
+
 // ---------------------------------------------------------------------------------- order
 
 /** From several starts, the one with the fewest crossings; but the last picture, which people know, while it is as good. */
 function order(
   grouped: Grouped,
   layers: Layers,
-  width: readonly number[],
+  apart: Apart,
   submitted: readonly number[],
   previous: Record<string, number> | undefined,
 ): Ordered {
   const sweeps = layers.segments > MANY_SEGMENTS ? 4 : SWEEPS;
   const known = previous ? warmStart(grouped, layers, previous) : null;
-  const kept = known && keepPlaces(layers, known, width);
+  const kept = known && keepPlaces(layers, known, apart);
   if (kept?.crossings === 0 && kept.sideways < STRAY_SIDEWAYS) return kept;
   let best: Ordered | null = null;
   for (const start of [submitted, depthFirst(layers)]) {
-    const found = sweep(layers, start, width, sweeps);
+    const found = sweep(layers, start, apart, sweeps);
     if (!best || better(found, best)) best = found;
   }
   if (kept && best && kept.crossings <= best.crossings && kept.sideways < best.sideways * STRAYED) return kept;

@@ -19,6 +19,9 @@ export interface Layers {
   segments: number;
 }
 
+/** The least angle between two nodes of a ring that stand side by side, in radians. */
+export type Apart = (a: number, b: number) => number;
+
 /** A virtual node's share of a mark's width: room for a line, not for a disc. */
 const VIRTUAL_WIDTH = 0.35;
 
@@ -157,15 +160,15 @@ export interface Ordered {
 }
 
 /** Everything as near as can be to where it was; nothing is pulled anywhere. */
-export function keepPlaces(layers: Layers, from: readonly number[], width: readonly number[]): Ordered {
+export function keepPlaces(layers: Layers, from: readonly number[], apart: Apart): Ordered {
   const angle = from.slice();
-  for (const ring of layers.rings) placeRing(angle, ring, width, (node) => angle[node] ?? 0);
+  for (const ring of layers.rings) placeRing(angle, ring, apart, (node) => angle[node] ?? 0);
   return judged(layers, angle);
 }
 
-/** From one start, `sweeps` times outward and inward; the best state seen on the way. `width` is in radians. */
-export function sweep(layers: Layers, start: readonly number[], width: readonly number[], sweeps: number): Ordered {
-  let best = keepPlaces(layers, start, width);
+/** From one start, `sweeps` times outward and inward; the best state seen on the way. */
+export function sweep(layers: Layers, start: readonly number[], apart: Apart, sweeps: number): Ordered {
+  let best = keepPlaces(layers, start, apart);
   const angle = best.angle.slice();
   let idle = 0;
   for (let s = 0; s < sweeps && idle < 3; s++) {
@@ -173,7 +176,7 @@ export function sweep(layers: Layers, start: readonly number[], width: readonly 
     for (const neighbours of [layers.inner, layers.outer]) {
       const rings = neighbours === layers.inner ? layers.rings : layers.rings.toReversed();
       for (const ring of rings) {
-        placeRing(angle, ring, width, (node) => meanOf(neighbours[node] ?? [], angle) ?? angle[node] ?? 0);
+        placeRing(angle, ring, apart, (node) => meanOf(neighbours[node] ?? [], angle) ?? angle[node] ?? 0);
       }
       const now = judged(layers, angle);
       if (better(now, best)) {
@@ -182,7 +185,7 @@ export function sweep(layers: Layers, start: readonly number[], width: readonly 
       }
     }
   }
-  return settle(layers, best, width);
+  return settle(layers, best, apart);
 }
 
 function judged(layers: Layers, angle: readonly number[]): Ordered {
@@ -198,19 +201,14 @@ function meanOf(nodes: readonly number[], angle: readonly number[]): number | nu
 }
 
 /** Sorts a ring by wanted angle (ties keep their order) and places it. */
-function placeRing(
-  angle: number[],
-  ring: readonly number[],
-  width: readonly number[],
-  wanted: (node: number) => number,
-): void {
+function placeRing(angle: number[], ring: readonly number[], apart: Apart, wanted: (node: number) => number): void {
   const want = new Map(ring.map((node) => [node, wanted(node)]));
   const order = ring.toSorted(
     (a, b) => (want.get(a) ?? 0) - (want.get(b) ?? 0) || (angle[a] ?? 0) - (angle[b] ?? 0) || a - b,
   );
   const placed = place(
     order.map((node) => want.get(node) ?? 0),
-    order.map((node) => width[node] ?? 0),
+    (i, j) => apart(order[i] ?? 0, order[j] ?? 0),
   );
   order.forEach((node, i) => (angle[node] = placed[i] ?? 0));
 }
@@ -223,18 +221,18 @@ const SETTLING_ROUNDS = 6;
  * With the order fixed, a few rounds that pull each node between all its neighbours, inside and outside. A move that
  * costs a crossing is taken back.
  */
-function settle(layers: Layers, from: Ordered, width: readonly number[]): Ordered {
+function settle(layers: Layers, from: Ordered, apart: Apart): Ordered {
   let best = from;
   for (let round = 0; round < SETTLING_ROUNDS; round++) {
     const before = best;
-    if (layers.segments <= FEW_SEGMENTS) for (const ring of layers.rings) best = moved(layers, best, [ring], width);
-    else best = moved(layers, best, layers.rings, width);
+    if (layers.segments <= FEW_SEGMENTS) for (const ring of layers.rings) best = moved(layers, best, [ring], apart);
+    else best = moved(layers, best, layers.rings, apart);
     if (best === before) break;
   }
   return best;
 }
 
-function moved(layers: Layers, from: Ordered, rings: readonly number[][], width: readonly number[]): Ordered {
+function moved(layers: Layers, from: Ordered, rings: readonly number[][], apart: Apart): Ordered {
   const angle = from.angle.slice();
   for (const ring of rings) {
     const order = ring.toSorted((a, b) => (angle[a] ?? 0) - (angle[b] ?? 0) || a - b);
@@ -243,10 +241,7 @@ function moved(layers: Layers, from: Ordered, rings: readonly number[][], width:
       const now = angle[node] ?? 0;
       return mean === null ? now : now + shortWay(now, mean);
     });
-    const placed = place(
-      want,
-      order.map((node) => width[node] ?? 0),
-    );
+    const placed = place(want, (i, j) => apart(order[i] ?? 0, order[j] ?? 0));
     order.forEach((node, i) => (angle[node] = placed[i] ?? 0));
   }
   const now = judged(layers, angle);
