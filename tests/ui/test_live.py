@@ -224,9 +224,10 @@ def test_a_stopped_server_is_said_and_its_return_noticed(built_ui: Path, tmp_pat
         page.keyboard.press("g")
         page.keyboard.press("d")
         expect(page.get_by_text("Cannot reach the server")).to_be_visible()
-        own.server.start(port)
         banner.get_by_role("button", name="Try now").click()
-        expect(banner).to_have_count(0)
+        expect(banner).to_contain_text("Reconnecting")
+        own.server.start(port)
+        expect(banner).to_have_count(0, timeout=20_000)
         expect(page.locator(".connection")).to_have_text("live")
         expect(page.get_by_text("Cannot reach the server")).to_have_count(0)
         assert own.flows("outer").wait(60) == 0
