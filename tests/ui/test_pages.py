@@ -134,6 +134,7 @@ def test_light_and_dark_differ_and_the_choice_is_kept(house: House, open_tab: Ca
         return str(page.evaluate("getComputedStyle(document.querySelector('nav')).backgroundColor"))
 
     shown = {}
+    page = None
     for scheme in ("light", "dark"):
         tab = open_tab(house.url, color_scheme=scheme)
         page = tab.open(f"runs/{house.run('model-training', FAILED).id}")
@@ -143,6 +144,7 @@ def test_light_and_dark_differ_and_the_choice_is_kept(house: House, open_tab: Ca
         assert tab.complaints == []
     assert shown["light"] != shown["dark"]
 
+    assert page is not None
     page.keyboard.press("d")
     page.reload()
     expect(page.locator("h1")).to_be_visible()

@@ -7,6 +7,8 @@ import { cartesian, type Mark, type MarkLink, type Polar, type RadarLayout } fro
 const STEP = 9;
 /** How far towards the next ring a link with a detour goes along the radius at its ends. */
 const STUB = 0.35;
+/** 0.5 would lead the spline about through its points. */
+const OUTWARD = 0.3;
 
 /** Half the thickness of an arc, in the radar's units. */
 export const ARC_HALF = 8;
@@ -50,8 +52,13 @@ function splined(points: readonly Polar[]): Polar[] {
   const [first, second] = [at[0] as Polar, at[1] as Polar];
   const [last, before] = [at.at(-1) as Polar, at.at(-2) as Polar];
   const stub = (from: Polar, to: Polar): Polar => ({ ...from, radius: from.radius + (to.radius - from.radius) * STUB });
-  const inner = [stub(first, second), ...at.slice(1, -1), stub(last, before)];
+  // The spline cuts corners; points between are set further out, so that it stays off the discs it goes round.
+  const between = at.slice(1, -1).map((p, i) => {
+    const chord = ((at[i]?.angle ?? 0) + (at[i + 2]?.angle ?? 0)) / 2;
+    return { ...p, angle: p.angle + (p.angle - chord) * OUTWARD };
+  });
   // Threefold ends make the spline begin and end there.
+  const inner = [stub(first, second), ...between, stub(last, before)];
   const hull = [first, first, first, ...inner, last, last, last];
   const out: Polar[] = [first];
   for (let i = 0; i + 3 < hull.length; i++) {

@@ -185,7 +185,7 @@ function apartOf(grouped: Grouped, layers: Layers, bands: readonly Band[], width
   const clear = (node: number): number => {
     const half = (width[node] ?? 0) / 2;
     if (!isMark(node)) return Math.min(half, EDGE_ROOM / (radius[node] ?? 1));
-    return grouped.groups[node]?.kind === "arc" ? half : Math.min(half, (1.6 * PITCH) / (radius[node] ?? 1));
+    return grouped.groups[node]?.kind === "arc" ? half : Math.min(half, (1.8 * PITCH) / (radius[node] ?? 1));
   };
   return (a, b) =>
     isMark(a) && isMark(b) ? ((width[a] ?? 0) + (width[b] ?? 0)) / 2 : Math.max(clear(a) + clear(b), 1e-6);
