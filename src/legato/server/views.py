@@ -547,7 +547,8 @@ def _history(store: Store, now: datetime) -> list[HistoryBar]:
     bars = []
     for i in range(HISTORY_BARS):
         begin = first + timedelta(hours=i)
-        counts = store.count_flow_runs(FlowRunFilter(start_after=begin, start_before=begin + timedelta(hours=1), top_level=True))
+        end = min(begin + timedelta(hours=1), now)  # what is only planned is no history
+        counts = store.count_flow_runs(FlowRunFilter(start_after=begin, start_before=end, top_level=True))
         failed = counts.pop(FAILED, 0) + counts.pop(CRASHED, 0)
         bars.append(HistoryBar(begin, counts.pop(COMPLETED, 0), failed, sum(counts.values())))
     return bars
