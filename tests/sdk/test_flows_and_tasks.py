@@ -108,6 +108,20 @@ def test_map_calls_once_for_each_element_and_hands_unmapped_values_whole(h: Harn
     assert [run.name for run in h.task_runs()] == ["join-0", "join-1"]
 
 
+def test_mapping_over_a_future_waits_for_it_and_depends_on_it(h: Harness) -> None:
+    @task
+    def numbers() -> list[int]:
+        return [1, 2]
+
+    @flow
+    def main() -> list[int]:
+        return [future.result() for future in add.map(numbers.submit())]
+
+    assert main() == [2, 3]
+    made, *mapped = h.task_runs()
+    assert [run.upstream for run in mapped] == [(made.id,), (made.id,)]
+
+
 def test_map_refuses_lists_of_different_lengths_and_nothing_to_map(h: Harness) -> None:
     @flow
     def uneven() -> None:

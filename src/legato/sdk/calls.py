@@ -371,9 +371,10 @@ def _when_ended(futures: Sequence[Future[Any]], start: Callable[[], None]) -> No
 
 def map_task(task: Definition[Any, Any], submit: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> list[Future[Any]]:
     """Submit a task once for each element of its iterable arguments."""
-    wait_for, _ = taken_out(kwargs)
+    wait_for = list(taken_out(kwargs)[0] or ())
     named: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
     mapped = {name: list(value.result() if isinstance(value, Future) else value) for name, value in named.items() if _is_mapped(value)}
+    wait_for += [value for value in named.values() if isinstance(value, Future)]  # it is over by now; each call depends on it all the same
     if not mapped:
         raise UsageError(f"task '{task.name}'.map(...) was given nothing to map over", hint="give at least one list, or use submit")
     lengths = {len(values) for values in mapped.values()}
