@@ -73,6 +73,20 @@ def test_futures_inside_containers_are_resolved_and_depended_on(h: Harness) -> N
     assert set(runs[2].upstream) == {runs[0].id, runs[1].id}
 
 
+def test_a_container_without_futures_is_handed_over_as_the_same_object(h: Harness) -> None:
+    rows = [{"a": 1}, {"a": 2}]
+
+    @task
+    def same(given: list[dict[str, int]], number: int) -> bool:
+        return given is rows and number == 1
+
+    @flow
+    def main() -> bool:
+        return same.submit(rows, add.submit(0)).result()
+
+    assert main()
+
+
 def test_a_value_that_a_task_made_is_followed_to_the_task_that_is_given_it(h: Harness) -> None:
     class Frame:
         pass

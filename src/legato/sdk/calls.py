@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import operator
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 __all__ = ["CURRENT", "call_flow", "call_task", "map_task", "relink", "submit_task"]
 
 _PLAIN = (type(None), bool, int, float, str, bytes)
+
+LARGEST_SEARCHED = 10_000
+"""Containers with more items are data: they are not searched for futures."""
+
 PENDING_STATE = Propose(PENDING, "Pending")
 _INFO, _ERROR = 20, 40
 
@@ -168,7 +173,7 @@ class Arguments:
         elif isinstance(value, AllowFailure):
             if isinstance(value.value, Future):
                 self._note(value.value, tolerated=True)
-        elif isinstance(value, (list, tuple, set, dict)) and depth and len(value) <= 10_000:
+        elif isinstance(value, (list, tuple, set, dict)) and depth and len(value) <= LARGEST_SEARCHED:
             for item in value.values() if isinstance(value, dict) else value:
                 if type(item) not in _PLAIN:
                     self._find(flow, item, depth - 1)
@@ -208,7 +213,7 @@ def _upstream_failed(future: Future[Any]) -> UpstreamFailed:
 
 
 def _valued(value: Any) -> Any:
-    """A value with every future in it replaced by its result."""
+    """A value with every future in it replaced by its result; the very same object where it holds none."""
     kind = type(value)
     if kind in _PLAIN:
         return value
@@ -217,10 +222,12 @@ def _valued(value: Any) -> Any:
     if isinstance(value, AllowFailure):
         inner = value.value
         return inner.result(raise_on_failure=False) if isinstance(inner, Future) else inner
-    if kind in (list, tuple, set) and len(value) <= 10_000:
-        return kind(_valued(item) for item in value)
-    if kind is dict:
-        return {key: _valued(item) for key, item in value.items()}
+    if kind in (list, tuple, set) and len(value) <= LARGEST_SEARCHED:
+        items = [_valued(item) for item in value]
+        return value if all(map(operator.is_, items, value)) else kind(items)
+    if kind is dict and len(value) <= LARGEST_SEARCHED:
+        changed = {key: _valued(item) for key, item in value.items()}
+        return value if all(map(operator.is_, changed.values(), value.values())) else changed
     return value
 
 
