@@ -605,6 +605,17 @@ def test_a_sync_flow_submits_async_tasks(h: Harness) -> None:
     assert main() == [2, 3, 4]
 
 
+def test_a_sync_flow_inside_a_running_loop_does_not_wait_for_that_loop(h: Harness) -> None:
+    @flow
+    def main() -> list[int]:
+        return [future.result() for future in aadd.map([1, 2])]
+
+    async def notebook() -> list[int]:
+        return main()
+
+    assert asyncio.run(notebook()) == [2, 3]
+
+
 def test_async_timeouts_and_retries(h: Harness) -> None:
     tries: list[int] = []
 

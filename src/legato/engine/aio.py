@@ -132,15 +132,18 @@ async def into(future: Future[Any], coroutine: Coroutine[Any, Any, Any]) -> None
 
 
 def start(coroutine: Coroutine[Any, Any, Any], flow: FlowShell, context: contextvars.Context) -> None:
-    """Run a coroutine on the loop that runs here, if one does; else on the flow's own."""
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        if flow.background is None:
-            flow.background = BackgroundLoop()
-        flow.background.start(coroutine, context)
-    else:
-        _keep(loop.create_task(coroutine, context=context))
+    """Run a coroutine on the loop that the submitting code runs on; for sync code, on the flow's own.
+
+    The kind of the submitting function decides, not whether a loop is running: a notebook's loop, or one that a library keeps in this
+    thread, stands still while a sync flow waits for its futures.
+    """
+    submitter = CURRENT.get()
+    if submitter is not None and isinstance(submitter.region, AsyncRegion):
+        _keep(asyncio.get_running_loop().create_task(coroutine, context=context))
+        return
+    if flow.background is None:
+        flow.background = BackgroundLoop()
+    flow.background.start(coroutine, context)
 
 
 class BackgroundLoop:
