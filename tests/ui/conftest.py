@@ -110,9 +110,10 @@ def built_ui() -> Path:
     return DIST
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, one for all tests."""
+    """Chromium, one for the tests of a module. Not longer: Playwright keeps an event loop running in this thread as long as it lives,
+    and other tests have loops of their own."""
     path = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
     if path is None:
         missing_part("There is no Chromium: `make deps-apt` installs one")
