@@ -37,6 +37,12 @@ class Session(Protocol):
         """Change many rows by their `id`, which is the first of `columns`."""
         ...
 
+    def append_to_journal(self, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
+        """Add rows to the journal at the next positions, which nobody else is given until the commit: they have no gaps, and rise in
+        the order of commits.
+        """
+        ...
+
 
 class Database(Protocol):
     """A place to open sessions in."""
@@ -58,10 +64,6 @@ class Database(Protocol):
 
     def read(self) -> AbstractContextManager[Session]:
         """A consistent view; changes nothing."""
-        ...
-
-    def next_journal_position(self, session: Session) -> int:
-        """The position the next journal row of this transaction gets. Whoever asks holds it until the commit: positions have no gaps."""
         ...
 
     def foreign_changes(self) -> bool:

@@ -133,7 +133,7 @@ class SqlStore:
         return verdicts
 
     def _batch(self, session: Session, now: datetime) -> Batch:
-        return Batch(self._database, session, self._sql, now)
+        return Batch(session, self._sql, now)
 
     # ------------------------------------------------------------------ flow runs
 

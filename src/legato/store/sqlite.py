@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from legato.core.errors import Conflict, Corrupt, Unavailable, UsageError
-from legato.store.database import Row, Session
+from legato.store.database import Row
 from legato.store.migrate import LATEST, migrations
 
 BUSY_TIMEOUT_S = 10.0
@@ -68,6 +68,9 @@ class SqliteSession:
 
     def update(self, table: str, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
         self._connection.executemany(_update_sql(table, tuple(columns)), [(*row[1:], row[0]) for row in rows])
+
+    def append_to_journal(self, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
+        self.insert("journal", columns, rows)  # an integer primary key that is not given becomes the largest one plus one
 
 
 @cache
@@ -163,10 +166,6 @@ class SqliteDatabase:
                 yield SqliteSession(connection)
             finally:
                 connection.execute("rollback")
-
-    def next_journal_position(self, session: Session) -> int:
-        row = session.row("select coalesce(max(pos), 0) + 1 from journal")
-        return int(row[0]) if row else 1
 
     def foreign_changes(self) -> bool:
         with self._lock, _explained(self.location):

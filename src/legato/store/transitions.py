@@ -17,7 +17,7 @@ from legato.core.records import FlowRun, OnLost, Result, RunKind, TaskRun, Trans
 from legato.core.rules import Facts, RunFacts, decide
 from legato.core.states import CANCELLED, COMPLETED, CRASHED, FINAL, RUNNING, SCHEDULED, State, StateType
 from legato.store import rows
-from legato.store.database import Database, Row, Session
+from legato.store.database import Row, Session
 from legato.store.rows import text_of
 from legato.system import new_id
 
@@ -53,8 +53,7 @@ class Working(RunFacts):
 class Batch:
     """The work of one transaction on runs. Use: `decide` each transition, then `write` once."""
 
-    def __init__(self, database: Database, session: Session, statements: Mapping[str, str], now: datetime) -> None:
-        self._database = database
+    def __init__(self, session: Session, statements: Mapping[str, str], now: datetime) -> None:
         self._session = session
         self._sql = statements
         self._now = now
@@ -222,8 +221,7 @@ class Batch:
 
     def _write_journal(self) -> None:
         if self._journal:
-            first = self._database.next_journal_position(self._session)
-            self._session.insert("journal", {"pos": "bigint", **rows.JOURNAL}, [(first + i, *row) for i, row in enumerate(self._journal)])
+            self._session.append_to_journal(rows.JOURNAL, self._journal)
 
     def _register(self, runs: Iterable[FlowRun]) -> None:
         """Make known the flows and tags of new runs."""
