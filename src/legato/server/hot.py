@@ -194,8 +194,6 @@ async def _stream(desk: Desk, scope: Scope, receive: Receive, send: Send) -> Non
     except BadRequest as error:
         await send_problem(error, str(scope.get("legato_request_id", "")), send)  # type: ignore[arg-type]
         return
-    headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
     writing = asyncio.ensure_future(_write_frames(desk, _query(scope, "run"), after, send))
     gone = asyncio.ensure_future(_disconnected(receive))
     try:
@@ -210,8 +208,13 @@ async def _stream(desk: Desk, scope: Scope, receive: Receive, send: Send) -> Non
 async def _write_frames(desk: Desk, run_id: str | None, after: int | None, send: Send) -> None:
     frames = desk.feed.watch(run_id, after)
     desk.writer.watched = True
+    headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
+    begun = False
     try:
         async for data in frames:
+            if not begun:  # only now does it watch: whoever has seen the headers misses nothing that happens afterwards
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                begun = True
             await send({"type": "http.response.body", "body": data, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
     finally:
