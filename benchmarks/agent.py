@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.measure import Row, home, server
-from legato.core.records import Deployment, FlowRun, WorkQueue
-from legato.core.states import SCHEDULED, State
+from legato.core.records import Deployment, WorkQueue
 from legato.sdk import deployments
+from legato.services.planning import run_of
 from legato.storage.local import LocalStorage
 from legato.store.remote import RemoteStore
 from legato.system import SystemClock, new_id, now
@@ -55,18 +55,7 @@ def deployed(store: RemoteStore, folder: Path) -> Deployment:
 def one_run(store: RemoteStore, deployment: Deployment) -> tuple[float, float]:
     """Milliseconds from the request to the first line of user code, and to the recorded end."""
     at = now()
-    run = FlowRun(
-        id=new_id(),
-        flow_name=deployment.flow_name,
-        name="bench",
-        state=State(SCHEDULED, "Scheduled", at, due_at=at),
-        created_at=at,
-        expected_start_at=at,
-        due_at=at,
-        deployment_id=deployment.id,
-        deployment_name=deployment.full_name,
-        flow_runner="subprocess",
-    )
+    run = run_of(deployment, id=new_id(), due_at=at, now=at, trigger="bench")
     began = time.time()
     store.create_flow_run(run)
     while not (ended := store.get_flow_run(run.id)).state.is_final:

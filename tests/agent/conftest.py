@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from legato.core.records import Deployment, FlowRun, WorkQueue
-from legato.core.states import SCHEDULED, State
 from legato.sdk import deployments
+from legato.services.planning import run_of
 from legato.storage.local import LocalStorage
 from legato.store.open import open_sql_store
 from legato.store.sql import SqlStore
@@ -56,21 +56,7 @@ class Workplace:
     def schedule(self, deployment: Deployment, **parameters: Any) -> str:
         """A run that is due now; returns its id."""
         now = SystemClock().now()
-        run = FlowRun(
-            id=new_id(),
-            flow_name=deployment.flow_name,
-            name="test-run",
-            state=State(SCHEDULED, "Scheduled", now, due_at=now),
-            created_at=now,
-            expected_start_at=now,
-            due_at=now,
-            deployment_id=deployment.id,
-            deployment_name=deployment.full_name,
-            tags=deployment.tags,
-            flow_runner="subprocess",
-            parameters=parameters,
-            on_lost=deployment.on_lost,
-        )
+        run = run_of(deployment, id=new_id(), due_at=now, now=now, trigger="test", parameters=parameters)
         return self.store.create_flow_run(run).id
 
     def agent(self, **options: Any) -> subprocess.Popen[str]:

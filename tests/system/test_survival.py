@@ -9,8 +9,9 @@ import pytest
 
 from legato.core.records import FlowRun, WorkQueue
 from legato.core.schedules import IntervalSchedule
-from legato.core.states import SCHEDULED, State, StateType
+from legato.core.states import StateType
 from legato.sdk import deployments
+from legato.services.planning import run_of
 from legato.storage.local import LocalStorage
 from legato.system import SystemClock, new_id
 
@@ -118,20 +119,7 @@ def deploy(house: House, source: str, **options: object) -> None:
 def scheduled_now(house: House) -> str:
     deployment = house.store.get_deployment("steps/test")
     now = SystemClock().now()
-    run = FlowRun(
-        id=new_id(),
-        flow_name="steps",
-        name="by-hand",
-        state=State(SCHEDULED, "Scheduled", now, due_at=now),
-        created_at=now,
-        expected_start_at=now,
-        due_at=now,
-        deployment_id=deployment.id,
-        deployment_name=deployment.full_name,
-        flow_runner="subprocess",
-        on_lost=deployment.on_lost,
-    )
-    return house.store.create_flow_run(run).id
+    return house.store.create_flow_run(run_of(deployment, id=new_id(), due_at=now, now=now, trigger="test")).id
 
 
 def test_a_deployed_run_outlives_the_servers_death(house: House) -> None:
