@@ -107,7 +107,7 @@ CASES: dict[str, tuple[Callable[[], Script], Callable[[], Recorder], list[str], 
     ),
     "a flow with an unseen failure": (
         lambda: run_flow(Policy()),
-        lambda: Recorder(1, unseen=["train-3"]),
+        lambda: Recorder(1, unseen=["'train-3' (ValueError: no)"]),
         ["Running (gate)", "call", "settle", "settle", "Failed (gate)"],
         "train-3",
     ),

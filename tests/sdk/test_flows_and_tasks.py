@@ -13,6 +13,8 @@ from legato.core.errors import ParameterError, RunFailure, UpstreamFailed, Usage
 from legato.core.states import StateType
 from legato.testing import Harness
 
+from tests.support.waiting import until
+
 
 @task
 def add(x: int, y: int = 1) -> int:
@@ -204,7 +206,7 @@ def test_a_submitted_task_that_failed_unseen_fails_the_flow(h: Harness) -> None:
         fail.submit()
         return "looks fine"
 
-    with pytest.raises(UpstreamFailed, match="1 submitted task failed and nobody asked for the result: 'fail-0'"):
+    with pytest.raises(UpstreamFailed, match="1 submitted task failed and nobody asked for the result: 'fail-0' \\(ValueError: no luck\\)"):
         main()
     assert h.flow_runs()[0].state.type is StateType.FAILED
 
@@ -567,6 +569,57 @@ def test_logs_and_prints_go_to_the_runs_log(h: Harness) -> None:
     lines = h.logs()
     assert [(line.level, line.message) for line in lines] == [(20, "hello 3"), (30, "careful now")]
     assert lines[1].task_run_id == h.task_runs()[0].id
+
+
+def test_failures_and_retries_stand_in_the_runs_log(h: Harness) -> None:
+    @task(retries=1)
+    def broken() -> None:
+        raise ValueError("no luck")
+
+    @flow
+    def main() -> None:
+        broken()
+
+    with pytest.raises(ValueError, match="no luck"):
+        main()
+    warning, of_task, of_flow = h.logs()
+    assert (warning.level, warning.message.partition(";")[0]) == (30, "attempt 1 failed: ValueError: no luck")
+    assert of_task.task_run_id == h.task_runs()[0].id
+    assert "in broken" in of_task.message
+    assert (of_flow.level, of_flow.task_run_id) == (40, None)
+
+
+@pytest.mark.parametrize("submitted", [False, True])
+def test_a_cancel_during_a_retry_delay_is_heard_at_once(h: Harness, submitted: bool) -> None:
+    waiting = threading.Event()
+
+    @task(retries=1, retry_delay_seconds=60)
+    def broken() -> None:
+        waiting.set()
+        raise ValueError("no luck")
+
+    @flow
+    def main() -> None:
+        if submitted:
+            broken.submit().result()
+        else:
+            broken()
+
+    def cancel() -> None:
+        waiting.wait()
+        until(lambda: h.task_runs() and h.task_runs()[0].state.name == "AwaitingRetry", what="the retry delay")
+        for held in list(h.engine._held.values()):
+            held.stop("cancelled")
+
+    helper = threading.Thread(target=cancel)
+    helper.start()
+    began = time.monotonic()
+    with pytest.raises(RunFailure):
+        main()
+    helper.join()
+    assert time.monotonic() - began < 10
+    assert h.flow_runs()[0].state.type is StateType.CANCELLED
+    assert h.task_runs()[0].state.type is StateType.CANCELLED
 
 
 def test_a_logger_outside_a_run_is_refused() -> None:

@@ -77,7 +77,7 @@ def run_file(session: Session, file: str, parameters: tuple[str, ...]) -> int:
 @click.option("--flow", help="Only runs of this flow.")
 @click.option("--deployment", help="Only runs of this deployment.")
 @click.option("--since", metavar="24h|TIME", help="Only runs expected to start since then.")
-@click.option("--upcoming", is_flag=True, help="Also runs that are planned for later.")
+@click.option("--upcoming", is_flag=True, help="Runs that are planned for later instead, the next one first.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 @click.option("--filter", "text", default="", help="As in the web UI: 'state:failed tag:prod started:<24h text'.")
 @click.pass_obj
@@ -92,7 +92,8 @@ def ls(session: Session, /, states: tuple[str, ...], tags: tuple[str, ...], limi
     wanted = run_filter(session, states=states, tags=tags, **where)
     hides_plans = not upcoming and SCHEDULED not in wanted.states and not wanted.state_names
     shown = msgspec.structs.replace(wanted, start_before=session.now() + timedelta(seconds=1)) if hides_plans else wanted
-    page = session.store.list_flow_runs(shown, limit=limit)
+    shown = msgspec.structs.replace(shown, states=(SCHEDULED,)) if upcoming else shown
+    page = session.store.list_flow_runs(shown, limit=limit, oldest_first=upcoming)
     show_list(session, page.items, _run_columns(), name=lambda run: run.id, empty="No runs yet. Make one: legato run FILE")
     if page.cursor is not None:
         session.hint(f"There are more; --limit {limit * 2} shows them, --filter narrows the list")

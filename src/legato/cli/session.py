@@ -5,6 +5,7 @@ Everything heavy is opened when it is first wanted, so that `legato --help` cost
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -103,9 +104,23 @@ class Session:
             from legato.store.open import open_store
 
             self._store = open_store(self.settings.store_url, api_key=self.settings.api_key)
-            if not self.settings.api_url:
+            if self.settings.api_url:
+                self._send_what_was_kept(self._store)
+            else:
                 self._reap(self._store)
         return self._store
+
+    def _send_what_was_kept(self, store: Store) -> None:
+        """What a flow's process could not tell the server, because it was away, is told by whoever comes next."""
+        if not (self.settings.home / "spool").is_dir():
+            return
+        from legato.core.errors import Unavailable
+        from legato.store.outbox import drain_spools
+
+        with contextlib.suppress(Unavailable):  # the command itself says so, better
+            sent = drain_spools(self.settings.home / "spool", store)
+            if sent:
+                self.hint(f"Sent what {sent} earlier process(es) could not tell the server")
 
     def _reap(self, store: Store) -> None:
         """Nobody else does in embedded mode: no server, no services. Only this host's processes can be looked at; leases are for a server."""

@@ -53,7 +53,10 @@ async def aperform(shell: Shell, i: Instruction) -> Any:
     if isinstance(i, Call):
         return await _call(shell)
     if isinstance(i, Sleep):
-        return await asyncio.sleep(i.seconds)
+        region = shell.region = AsyncRegion()
+        if shell.stop_reason is not None:
+            raise Stop(shell.stop_reason)
+        return await region.call(asyncio.sleep, (i.seconds,), {}, None)
     if isinstance(i, Settle) and isinstance(shell, FlowShell):
         shell.stop_tasks(i.stop)
         while (future := shell.an_open_future()) is not None:

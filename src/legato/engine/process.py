@@ -60,6 +60,8 @@ class Engine:
         self._beats: threading.Thread | None = None
         self._closed = threading.Event()
         self._warned = False
+        self.log_level = console.LEVELS["INFO"]
+        """The least level of lines that are printed and stored."""
 
     def draw(self) -> float:
         """A number evenly drawn from [0, 1)."""
@@ -74,6 +76,7 @@ class Engine:
         PATIENCE_S its transition is kept on disk for later and taken as accepted.
         """
         deadline = time.monotonic() + PATIENCE_S
+        waiting = False
         while True:
             try:
                 return self.outbox.gate(transition)
@@ -81,6 +84,9 @@ class Engine:
                 if transition.flow_run is not None or self._spool is None:
                     raise
                 self._warn(error)
+                if not waiting:
+                    waiting = True
+                    console.line("INFO", "legato", f"waiting up to {PATIENCE_S:g} s for the server to come back")
                 if time.monotonic() > deadline:
                     self.outbox.spool(transition)
                     return Verdict(VerdictKind.ACCEPTED, seq=transition.seq, attempt=transition.attempt)

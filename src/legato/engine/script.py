@@ -64,7 +64,7 @@ class Load(msgspec.Struct):
 
 
 class Settle(msgspec.Struct):
-    """Wait for the tasks the flow has submitted; the reply is the names of those that failed without anybody having asked.
+    """Wait for the tasks the flow has submitted; the reply names those that failed without anybody having asked, and why.
 
     With `stop`, ask those that have not ended to stop first, for that reason.
     """
@@ -213,6 +213,6 @@ def _sentence(exc: BaseException) -> str:
 
 
 def _unseen(names: list[str]) -> str:
-    shown = ", ".join(f"'{name}'" for name in names[:3])
+    shown = ", ".join(names[:3])
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"{len(names)} submitted task{'s' if len(names) != 1 else ''} failed and nobody asked for the result: {shown}{more}"

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from legato.core.errors import UpstreamFailed
-from legato.core.records import FlowRun, Result, RunKind, TaskRun, Transition, Verdict, VerdictKind
+from legato.core.records import ErrorDetail, FlowRun, LogLine, Result, RunKind, TaskRun, Transition, Verdict, VerdictKind
 from legato.core.states import FINAL, SCHEDULED, State
 from legato.engine import results
 from legato.engine.process import Engine
 from legato.engine.script import Call, Draw, Instruction, Load, Policy, Propose, Save, Settle, Sleep, Stop
 from legato.engine.stops import Region, call_with_timeout
 from legato.engine.tracebacks import error_detail
+from legato.logs import console
 from legato.system import now
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Shell:
         self.state: State | None = None
         self.region: Stoppable | None = None
         self.stop_reason: str | None = None
+        self.on_start: Callable[[], None] | None = None
         self.outer: Region | None = None
 
     def perform(self, i: Instruction) -> Any:
@@ -121,8 +123,22 @@ class Shell:
         due_at = at + timedelta(seconds=i.delay_s) if i.type is SCHEDULED else None
         state = self.state = State(i.type, i.name, at, i.message, due_at)
         error = error_detail(i.error) if i.error is not None and i.type is not SCHEDULED else None
+        if i.error is not None:
+            self._log_failure(state, error)
         flow_run, task_run = self.record(state) if seq == 1 else (None, None)
         return Transition(self.kind, self.run_id, seq, state, self.attempt, fence, flow_run, task_run, i.result, error)
+
+    def _log_failure(self, state: State, error: ErrorDetail | None) -> None:
+        """A failure, or a failure that will be tried again, in the run's own log; a task's on the console too (a flow's end is said there)."""
+        level = "WARNING" if error is None else "ERROR"
+        if console.LEVELS[level] < self.engine.log_level:
+            return
+        is_task = self.kind is RunKind.TASK
+        text = state.message if error is None else f"{state.message}\n{error.traceback}".rstrip()
+        task_run_id = self.run_id if is_task else None
+        self.engine.outbox.add(LogLine(self.flow.run_id, state.at, console.LEVELS[level], "legato.engine", text, task_run_id))
+        if is_task or error is None:
+            console.line(level, f"{self.kind} run '{self.name}'", state.message)
 
     def record(self, state: State) -> tuple[FlowRun | None, TaskRun | None]:
         """The run's record, which its first transition carries."""
@@ -131,21 +147,19 @@ class Shell:
     def taken(self, transition: Transition, verdict: Verdict) -> Verdict:
         """Note a verdict; "already" means a repeat of ours was recorded, which is as good as accepted."""
         if verdict.kind is VerdictKind.ALREADY:
-            return Verdict(VerdictKind.ACCEPTED, seq=transition.seq, attempt=transition.attempt)
+            verdict = Verdict(VerdictKind.ACCEPTED, seq=transition.seq, attempt=transition.attempt)
         if verdict.kind is VerdictKind.REFUSED and transition.state.type in FINAL:
             raise Stop(verdict.reason)
         if verdict.state is not None:
             self.state = verdict.state
+        elif self.on_start is not None and transition.state.name == "Running":
+            self.on_start()
         return verdict
 
     # -- user code
 
     def call(self) -> Any:
-        region = self.region = Region()
-        if self.stop_reason is not None:
-            raise Stop(self.stop_reason)
-        if self.outer is not None:
-            self.outer.inner = region
+        region = self._stoppable()
         token = CURRENT.set(self)
         try:
             return call_with_timeout(region, self.policy.timeout_s, self.fn, self.args, self.kwargs)
@@ -159,8 +173,17 @@ class Shell:
             self.region.stop(reason)
 
     def sleep(self, seconds: float) -> None:
+        self._stoppable().call(_doze, (seconds,), {})
+
+    def _stoppable(self) -> Region:
+        """A new region, which a stop of this run, or of the one it was called from, ends. Raises `Stop` when that was asked for already."""
         region = self.region = Region()
-        region.call(time.sleep, (seconds,), {})
+        if self.outer is not None:
+            self.outer.inner = region
+        reason = self.stop_reason or (self.outer.reason if self.outer is not None else None)
+        if reason is not None:
+            raise Stop(reason)
+        return region
 
     def save(self, value: Any) -> Result:
         return results.save(value, self.engine.blobs)
@@ -168,6 +191,13 @@ class Shell:
 
 CURRENT: contextvars.ContextVar[Shell | None] = contextvars.ContextVar("legato_run", default=None)
 """The run whose user code is running here."""
+
+
+def _doze(seconds: float) -> None:
+    """Sleep in short stretches: a stop reaches a worker thread only between calls into C."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, 0.1))
 
 
 def leave_user_code(shell: Shell | None) -> Region | None:
@@ -352,7 +382,11 @@ class FlowShell(Shell):
     def unseen_failures(self) -> list[str]:
         """Names of failed tasks that nobody asked about. One whose failure another task or the flow has met is not repeated."""
         failed, self._failed = self._failed, []
-        return [future.name for future in failed if future.unseen_failure and not isinstance(future.failure, UpstreamFailed)]
+        return [
+            f"'{future.name}' ({type(future.failure).__name__}: {future.failure})"
+            for future in failed
+            if future.unseen_failure and not isinstance(future.failure, UpstreamFailed)
+        ]
 
     def stop(self, reason: str) -> None:
         super().stop(reason)

@@ -8,6 +8,7 @@ import traceback
 from itertools import pairwise
 from types import TracebackType
 
+from legato.core.errors import LegatoError
 from legato.core.records import ErrorDetail
 
 _OURS = __name__.partition(".")[0] + "."
@@ -38,7 +39,7 @@ def relink(exc: BaseException) -> None:
 def error_detail(exc: BaseException) -> ErrorDetail:
     """The exception as it is stored: type, message, where in the user's code, and the traceback without our frames."""
     relink(exc)
-    frames = [*_walk(exc.__traceback__)]
+    frames = [tb for tb in _walk(exc.__traceback__) if not _is_ours(tb)]
     where = frames[-1] if frames else None
     for tb in frames:
         if not _is_library(tb):
@@ -61,6 +62,8 @@ def error_detail(exc: BaseException) -> ErrorDetail:
 
 def _message(exc: BaseException) -> str:
     try:
+        if isinstance(exc, LegatoError):
+            return f"{exc.message} ({exc.hint})" if exc.hint else exc.message
         return str(exc)[:2000]
     except Exception as error:  # noqa: BLE001 a user's __str__ may raise anything; the run's true state matters more
         return f"<its message could not be made: {type(error).__name__}>"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextvars
 import functools
 import operator
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,6 +27,8 @@ from legato.sdk.process import current_engine, current_settings
 from legato.system import new_id, now
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from legato.engine.shell import TaskRunner
     from legato.sdk.parameters import Signature
 
@@ -554,25 +555,25 @@ def run_shell(shell: FlowShell) -> Any:
         end(shell, began)
 
 
-def begin(shell: FlowShell) -> float:
-    """Take up a flow run: its signs of life begin. Returns the monotonic time."""
+def begin(shell: FlowShell) -> datetime:
+    """Take up a flow run: its signs of life begin. Returns the time."""
     if shell.log_prints:
         from legato.sdk.logging import patch_print  # noqa: PLC0415 start-up time: the logging module is wanted only by runs that log
 
         patch_print()
+    shell.on_start = lambda: _say(shell, _INFO, "began")
     shell.engine.hold(shell)
-    _say(shell, _INFO, "began")
-    return time.monotonic()
+    return now()
 
 
-def end(shell: FlowShell, began: float) -> None:
+def end(shell: FlowShell, began: datetime) -> None:
     """Let a flow run go, and say how it ended."""
     shell.engine.release(shell.run_id)
     shell.close()
     state = shell.state
     if state is not None and state.type in FINAL:
         level = _INFO if state.type is StateType.COMPLETED else _ERROR
-        took = f"after {time.monotonic() - began:.3g} s"
+        took = f"after {(state.at - began).total_seconds():.3g} s"
         _say(shell, level, f"{state.name.lower()} {took}" + (f": {state.message}" if state.message else ""))
     shell.engine.outbox.flush()
 

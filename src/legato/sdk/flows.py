@@ -37,7 +37,7 @@ class Flow(Definition[P, R]):
             return cast("R", acalls.acall_flow(self, args, kwargs))
         try:
             return cast("R", calls.call_flow(self, args, kwargs))
-        except Exception as exc:
+        except BaseException as exc:
             calls.relink(exc)
             raise
 

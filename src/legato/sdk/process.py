@@ -42,6 +42,7 @@ def current_engine() -> Engine:
             store = open_store(chosen.store_url, api_key=chosen.api_key)
             spool = chosen.home / "spool" if chosen.api_url else None
             engine = _process.engine = Engine(store, LocalStorage(chosen.home / "storage"), spool=spool)
+            engine.log_level = console.LEVELS[chosen.log_level]
             engine.drain_old_spools(lambda n: console.line("INFO", "legato", f"sent what {n} earlier process(es) could not"))
         return engine
 

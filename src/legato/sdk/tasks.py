@@ -45,7 +45,7 @@ class Task(Definition[P, R]):
             return cast("R", acalls.acall_task(self, parent, args, kwargs))
         try:
             return cast("R", calls.call_task(self, parent, args, kwargs))
-        except Exception as exc:
+        except BaseException as exc:
             calls.relink(exc)
             raise
 

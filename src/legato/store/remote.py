@@ -129,7 +129,7 @@ class RemoteStore:
                     raise Unavailable(
                         f"cannot reach the server at {self._root}: {_why(error)}",
                         hint="Start one: legato server start; or unset LEGATO_API_URL",
-                    ) from error
+                    ) from None
         raise AssertionError("the loop returns or raises")
 
     # ------------------------------------------------------------------ reporting
