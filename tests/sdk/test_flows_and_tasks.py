@@ -521,6 +521,16 @@ def test_an_exception_shows_the_users_frames_only(h: Harness) -> None:
     assert "raise ValueError(message)" in run.error.source
 
 
+def test_an_error_of_ours_on_purpose_shows_no_frame_of_ours(h: Harness) -> None:
+    @flow
+    def main(n: int) -> None:
+        pass
+
+    with pytest.raises(ParameterError) as caught:
+        main("many")  # type: ignore[arg-type]
+    assert [frame.name for frame in caught.traceback] == ["test_an_error_of_ours_on_purpose_shows_no_frame_of_ours"]
+
+
 # -- nesting, methods, logs
 
 

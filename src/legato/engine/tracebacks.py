@@ -19,13 +19,15 @@ _LIMIT = 20_000
 def relink(exc: BaseException) -> None:
     """Take our frames out of an exception's traceback, in place. Costs some microseconds, and only when something failed.
 
-    Follow it with a bare `raise`, which leaves no frame of its own. If all frames are ours (our own bug) they all stay.
+    Follow it with a bare `raise`, which leaves no frame of its own. If all frames are ours they stay, unless the error was raised on purpose.
     LEGATO_TRACEBACKS=full turns it off.
     """
     if os.environ.get("LEGATO_TRACEBACKS") == "full":
         return
     frames = [tb for tb in _walk(exc.__traceback__) if not _is_ours(tb)]
     if not frames:
+        if isinstance(exc, LegatoError):  # raised on purpose: what it says is for the caller, where we said it is not
+            exc.__traceback__ = None
         return
     for outer, inner in pairwise(frames):
         outer.tb_next = inner
