@@ -23,14 +23,13 @@ from legato.core.errors import LegatoError, Unavailable
 from legato.core.records import Agent as AgentRecord
 from legato.core.records import Beat, Claim, ClaimRequest, RunKind, Transition
 from legato.core.states import CANCELLED, FAILED, State
+from legato.engine.process import BEAT_EVERY_S, LEASE_S
 from legato.flow_runners.options import SubprocessFlowRunner, from_record
 from legato.flow_runners.subprocess import Process, SubprocessLauncher
 from legato.store.outbox import drain_spools
 from legato.store.port import Store
 from legato.system import SystemClock, new_id
 
-LEASE_S = 30.0
-BEAT_EVERY_S = 3.0
 ANNOUNCE_EVERY_S = 10.0
 GRACE_S = 10.0
 """How long a cancelled run may take to clean up before its processes are killed."""

@@ -21,6 +21,7 @@ import uvicorn
 
 from legato.core.clock import Clock
 from legato.core.errors import Conflict, UsageError
+from legato.engine.process import LEASE_S
 from legato.server.app import VERSION, Server
 from legato.server.gate import LOOPBACK_NAMES, Policy
 from legato.services import reaper, scheduler
@@ -124,7 +125,7 @@ class _Uvicorn(uvicorn.Server):
 
 def _services(store: SqlStore, clock: Clock) -> ServiceLoop:
     host = socket.gethostname()
-    patient_until = clock.now() + timedelta(seconds=reaper.RENEW_FOR_S)
+    patient_until = clock.now() + timedelta(seconds=LEASE_S)
     return ServiceLoop(
         [
             Service("scheduler", scheduler.EVERY_S, lambda now: scheduler.tick(store, now)),

@@ -13,10 +13,10 @@ import msgspec
 
 from legato.core.records import Beat, FlowRun, FlowRunFilter
 from legato.core.states import PAUSED, PENDING, RUNNING
+from legato.engine.process import LEASE_S
 from legato.store.port import Store
 
 EVERY_S = 5.0
-RENEW_FOR_S = 30.0
 BATCH = 100
 
 _HELD = (FlowRunFilter(states=(PENDING, RUNNING, PAUSED)), FlowRunFilter(state_names=("AwaitingRetry",)))
@@ -42,7 +42,7 @@ def tick(
         if patient_until is not None and now < patient_until and not _is_our_own(run, host):
             continue
         if _is_our_own(run, host) and is_alive(run.pid, run.created_at):
-            store.heartbeat([Beat(run.id, run.attempt)], lease_s=RENEW_FOR_S, now=now)
+            store.heartbeat([Beat(run.id, run.attempt)], lease_s=LEASE_S, now=now)
             renewed += 1
         else:
             store.report_lost(run.id, run.attempt, _silence(run), now=now)

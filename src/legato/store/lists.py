@@ -54,13 +54,18 @@ def flow_runs_where(filter_: FlowRunFilter) -> Where:
     if filter_.start_before is not None:
         where.add("r.expected_start_at < :start_before", start_before=to_us(filter_.start_before))
     if filter_.text:
-        pattern = "%" + filter_.text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+        pattern = containing(filter_.text)
         where.add(
             "(lower(r.name) like :text escape '\\' or lower(r.flow_name) like :text escape '\\' or r.id like :id_text escape '\\')",
             text=pattern,
             id_text=pattern[1:],
         )
     return where
+
+
+def containing(text: str) -> str:
+    """The pattern of a `like` with a backslash as its escape, for lower-cased text that holds `text`: its own % and _ mean themselves."""
+    return "%" + text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
 
 
 def select_flow_runs(filter_: FlowRunFilter, *, cursor: str | None, limit: int, oldest_first: bool) -> tuple[str, dict[str, Any]]:

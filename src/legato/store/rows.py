@@ -193,18 +193,6 @@ def flow_run_of(row: Row) -> FlowRun:
     )
 
 
-def task_run_row(run: TaskRun) -> tuple[Any, ...]:
-    """The row of a task run as the record says it is, in the order of TASK_RUN."""
-    state = run.state
-    return (
-        *(run.id, run.flow_run_id, run.key, run.name, state.type, state.name, to_us(state.at), state.message, run.seq, run.attempt),
-        *(run.flow_attempt, to_us(run.created_at), us(run.started_at), us(run.ended_at)),
-        *(text_of(run.tags) if run.tags else "[]", text_of(run.upstream) if run.upstream else "[]"),
-        *(run.cache_key, run.cache_expires_s, run.retries),
-        *(text_of(run.result) if run.result else None, text_of(run.error) if run.error else None),
-    )
-
-
 def task_run_of(row: Row) -> TaskRun:
     """The record of a row selected in the order of TASK_RUN."""
     return TaskRun(

@@ -268,8 +268,7 @@ class SqlStore:
         if task_run_id is not None:
             where.add("task_run_id = :task_run_id", task_run_id=task_run_id)
         if text:
-            pattern = "%" + text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-            where.add("lower(message) like :text escape '\\'", text=pattern)
+            where.add("lower(message) like :text escape '\\'", text=lists.containing(text))
         sql = f"select n, {', '.join(rows.LOG)} from log where {where.text} order by n limit :limit"  # noqa: S608 built from names of ours
         with self._database.read() as session:
             return [rows.log_line_of(row) for row in session.rows(sql, **where.parameters, limit=limit)]
