@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from legato.core.errors import RunCrashed
 from legato.core.records import Result, Verdict, VerdictKind
 from legato.core.retry import RetryPolicy
 from legato.core.states import COMPLETED, State
 from legato.engine import aio
 from legato.engine.drive import drive
-from legato.engine.script import Call, Draw, Instruction, Load, Policy, Propose, Save, Script, Settle, Sleep, Stop, run_flow, run_task
+from legato.engine.script import Call, Draw, Instruction, Load, Lost, Policy, Propose, Save, Script, Settle, Sleep, Stop, run_flow, run_task
 
 ACCEPTED = Verdict(VerdictKind.ACCEPTED)
 STORED = Result(type="int", preview="7")
@@ -72,6 +73,18 @@ CASES: dict[str, tuple[Callable[[], Script], Callable[[], Recorder], list[str], 
         lambda: run_task(Policy(retry=RetryPolicy(1, 3.0))),
         lambda: Recorder(ValueError(), 2),
         ["Running", "call", "AwaitingRetry", "sleep 3", "Retrying (gate)", "call", "Completed"],
+        2,
+    ),
+    "a task whose process was lost": (
+        lambda: run_task(Policy()),
+        lambda: Recorder(Lost("it was killed")),
+        ["Running", "call", "Crashed"],
+        RunCrashed,
+    ),
+    "a lost task tried again": (
+        lambda: run_task(Policy(retry=RetryPolicy(1))),
+        lambda: Recorder(Lost("it was killed"), 2),
+        ["Running", "call", "AwaitingRetry", "sleep 0", "Retrying (gate)", "call", "Completed"],
         2,
     ),
     "a task that never works": (

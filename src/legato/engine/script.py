@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from legato.core.errors import RunCancelled, TaskTimeout, UpstreamFailed
+from legato.core.errors import RunCancelled, RunCrashed, TaskTimeout, UpstreamFailed
 from legato.core.records import Result, Verdict, VerdictKind
 from legato.core.retry import RetryPolicy, delay_before_retry
 from legato.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, RUNNING, SCHEDULED, StateType
@@ -23,6 +23,10 @@ class Stop(BaseException):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class Lost(Exception):
+    """The process that performed a call elsewhere went away before it answered. Never leaves the script: users see `RunCrashed`."""
 
 
 CANCEL = "cancelled"
@@ -85,6 +89,8 @@ DRAW = Draw()
 _RUN = Propose(RUNNING, "Running")
 _RUN_GATED = Propose(RUNNING, "Running", gate=True)
 _DONE = Propose(COMPLETED, "Completed")
+_FAILED_END, _CRASHED_END = (FAILED, "Failed"), (CRASHED, "Crashed")
+_LOST_HINT = "out of memory, os._exit or a crash in native code are the usual reasons; with retries the task is tried again"
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -172,10 +178,14 @@ def _answered(verdict: Verdict) -> Generator[Instruction, Any, Any]:
 
 def _failed(exc: Exception, policy: Policy, attempt: int, *, gate: bool) -> Generator[Instruction, Any, int]:
     """Wait for the next attempt and return its number, or record the failure and raise it."""
+    end = _FAILED_END
+    if isinstance(exc, Lost):
+        exc, end = RunCrashed(str(exc), hint=_LOST_HINT), _CRASHED_END
+        exc.__suppress_context__ = True
     worth_it = not isinstance(exc, UpstreamFailed) and (policy.retry_if is None or policy.retry_if(exc))
     delay = delay_before_retry(policy.retry, attempt, (yield DRAW)) if worth_it and attempt <= policy.retry.retries else None
     if delay is None:
-        yield Propose(FAILED, "Failed", _sentence(exc), gate=gate, error=exc)
+        yield Propose(*end, _sentence(exc), gate=gate, error=exc)
         raise exc
     message = f"attempt {attempt} failed: {_sentence(exc)}; attempt {attempt + 1} of {policy.retry.retries + 1} follows in {delay:g} s"
     verdict = yield Propose(SCHEDULED, "AwaitingRetry", message, gate=gate, error=exc, delay_s=delay)

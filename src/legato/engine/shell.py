@@ -245,6 +245,8 @@ class TaskShell(Shell):
         self.upstream = upstream
         self.cache_key = cache_key
         self.cache_expires_s = cache_expires_s
+        self.elsewhere: Callable[[TaskShell], Any] | None = None
+        """Performs the call in place of this process: another process's, a cluster's. All the rest of a task's life stays here."""
 
     def record(self, state: State) -> tuple[FlowRun | None, TaskRun | None]:
         return None, TaskRun(
@@ -263,7 +265,7 @@ class TaskShell(Shell):
         )
 
     def call(self) -> Any:
-        value = super().call()
+        value = super().call() if self.elsewhere is None else self.elsewhere(self)
         if type(value) not in _UNTRACKED:
             self.flow.made(value, self.run_id)
         return value

@@ -11,7 +11,19 @@ from legato.engine.futures import Future, ended
 from legato.engine.script import Stop, run_flow, run_task
 from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell
 from legato.engine.tracebacks import relink
-from legato.sdk.calls import Arguments, RunState, begin, end, fenced, make_ready, new_flow_shell, submit_with, taken_out, task_shell
+from legato.sdk.calls import (
+    Arguments,
+    RunState,
+    begin,
+    end,
+    fenced,
+    make_ready,
+    new_flow_shell,
+    submit_to_runner,
+    submit_with,
+    taken_out,
+    task_shell,
+)
 from legato.sdk.definitions import Definition
 
 
@@ -44,7 +56,9 @@ def submit_task(task: Definition[Any, Any], args: Sequence[Any], kwargs: dict[st
 
 
 def _submit(shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) -> Future[Any]:
-    """Start an async task on the loop that runs here, or on the flow's own."""
+    """Start an async task on the loop that runs here, or on the flow's own; where tasks run elsewhere, there."""
+    if hasattr(shell.flow.runner, "call"):
+        return submit_to_runner(shell, task, arguments)
     future: Future[Any] = Future(shell.run_id, shell.name, lambda: None)
     future.claim()
     shell.flow.opened(future, shell)

@@ -316,7 +316,7 @@ def state_of(shell: Shell, run: Callable[[], Any]) -> RunState:
 
 def submit_task(task: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Hand a sync task to the flow's task runner."""
-    return submit_with(_submit, task, args, kwargs)
+    return submit_with(submit_to_runner, task, args, kwargs)
 
 
 def submit_with(submit: Submit, task: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -339,8 +339,10 @@ def submit_with(submit: Submit, task: Definition[Any, Any], args: Sequence[Any],
     return state_of(shell, future.result) if return_state else future
 
 
-def _submit(shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) -> Future[Any]:
+def submit_to_runner(shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) -> Future[Any]:
+    """Queue a task run at the flow's runner; one with a `call` of its own has the function run elsewhere."""
     flow = shell.flow
+    shell.elsewhere = getattr(flow.runner, "call", None)
     future: Future[Any] = Future(shell.run_id, shell.name, lambda: _run_submitted(shell, task, arguments))
     future.context = contextvars.copy_context()
     flow.opened(future, shell)
