@@ -81,7 +81,9 @@ class FlowRun(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     `seq` counts the run's transitions; `attempt` its tries, and is the fencing token of whoever holds it.
     `expected_start_at` is set once, at creation: lists are sorted by it. `due_at` moves when the run is rescheduled.
-    `host` and `pid` name the process under a run that nobody else supervises (embedded mode).
+    `host` and `pid` name the process under a run that nobody else supervises (embedded mode); `entrypoint` ("/path/file.py:function") says
+    how to run it again. `call` says which call inside its parent it is (see `core.resume`), `code` which functions its flow is made of, with
+    a hash each. `forked_from` is the run whose results it may reuse, up to the task run named `fork_task`.
     """
 
     id: str
@@ -113,20 +115,29 @@ class FlowRun(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     retries: int = 0
     on_lost: OnLost = OnLost.FAIL
     lost: int = 0
+    entrypoint: str = ""
+    call: str = ""
+    code: dict[str, str] | None = None
+    forked_from: str | None = None
+    fork_task: str | None = None
+    pause_requested_at: datetime | None = None
     result: Result | None = None
     error: ErrorDetail | None = None
 
     @property
     def display_state(self) -> str:
-        """The state's name, or "Cancelling" while a wish to cancel is being carried out."""
-        return "Cancelling" if self.cancel_requested_at and not self.state.is_final else self.state.name
+        """The state's name, or "Cancelling" or "Pausing" while such a wish is being carried out."""
+        if self.cancel_requested_at and not self.state.is_final:
+            return "Cancelling"
+        return "Pausing" if self.pause_requested_at and self.state.type is StateType.RUNNING else self.state.name
 
 
 class TaskRun(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One execution of a task inside a flow run.
 
     `key` names the task's function (module and qualified name); `upstream` the runs whose results it was given or waited for.
-    `flow_attempt` is the flow run's attempt that started it: the fencing token of its transitions.
+    `flow_attempt` is the flow run's attempt that started it: the fencing token of its transitions. `call` says which call of the flow it is
+    and `code` which functions it is made of, with a hash each (see `core.resume`). `parent_task_id` is the task run that called it, if one did.
     """
 
     id: str
@@ -145,8 +156,26 @@ class TaskRun(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     cache_key: str | None = None
     cache_expires_s: float | None = None
     retries: int = 0
+    call: str = ""
+    code: dict[str, str] | None = None
+    parent_task_id: str | None = None
     result: Result | None = None
     error: ErrorDetail | None = None
+
+
+class RunInput(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What a paused or suspended flow run asked a person for. `schema` is the JSON Schema of the answer, {} for a plain "go on".
+
+    `key` tells several pauses of one run apart. `answer` counts once `answered_at` is set; it may be null.
+    """
+
+    flow_run_id: str
+    key: str
+    asked_at: datetime
+    prompt: str = ""
+    schema: dict[str, Any] = {}
+    answered_at: datetime | None = None
+    answer: Any = None
 
 
 class Transition(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -155,6 +184,7 @@ class Transition(msgspec.Struct, frozen=True, omit_defaults=True):
     `seq` is the number this change would take: one more than the run's present one, so a repeat is recognised and a loser learns it lost.
     `fence` is the flow run's attempt on whose behalf it is made (None: an operator or service, which holds no attempt).
     `attempt` is the attempt the new state belongs to. The first transition of a run carries its record in `flow_run` or `task_run`.
+    `release`: the holder lets go of the run (suspended: nobody holds it while it waits for a person).
     """
 
     kind: RunKind
@@ -168,6 +198,7 @@ class Transition(msgspec.Struct, frozen=True, omit_defaults=True):
     result: Result | None = None
     error: ErrorDetail | None = None
     reopen: bool = False
+    release: bool = False
 
 
 class VerdictKind(StrEnum):
@@ -345,11 +376,12 @@ class Beat(msgspec.Struct, frozen=True):
 
 
 class BeatReply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Whether the attempt is still the run's own (`alive`), and whether somebody wants it to stop."""
+    """Whether the attempt is still the run's own (`alive`), and whether somebody wants it to stop or to pause."""
 
     run_id: str
     alive: bool
     cancel_requested: bool = False
+    pause_requested: bool = False
     reason: str = ""
 
 

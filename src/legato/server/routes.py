@@ -25,6 +25,7 @@ from legato.core.records import (
     JournalEntry,
     LogLine,
     QueueStatus,
+    RunInput,
     TaskRun,
     TaskRunPage,
     WorkQueue,
@@ -33,7 +34,7 @@ from legato.core.states import StateType
 from legato.server.desk import Desk
 from legato.server.problems import BadRequest
 from legato.services.planning import run_of
-from legato.store.wire import Ids, Instant, LossReport, Number, PlannedRuns
+from legato.store.wire import Answered, Ids, Instant, LossReport, Number, PlannedRuns, Reason, Taking
 from legato.system import new_id
 
 AtDesk: TypeAlias = NamedDependency[Desk]
@@ -162,6 +163,45 @@ async def delete_flow_run(desk: AtDesk, run_id: Name) -> None:
 async def cancel_flow_run(desk: AtDesk, run_id: Name) -> FlowRun:
     """Ask for a run to stop."""
     return await desk.write(lambda: desk.store.request_cancel(run_id, now=desk.now()), changed="run")
+
+
+@post("/api/flow-runs/{run_id:str}/pause", status_code=OK)
+async def pause_flow_run(desk: AtDesk, run_id: Name) -> FlowRun:
+    """Ask a running run to pause before its next task."""
+    return await desk.write(lambda: desk.store.request_pause(run_id, now=desk.now()), changed="run")
+
+
+@post("/api/flow-runs/{run_id:str}/schedule", status_code=OK)
+async def schedule_again(desk: AtDesk, run_id: Name, data: JSONBody[Reason]) -> FlowRun:
+    """Have agents run an ended or suspended run again."""
+    return await desk.write(lambda: desk.store.schedule_again(run_id, why=data.why, now=desk.now()), changed="run")
+
+
+@post("/api/flow-runs/{run_id:str}/take", status_code=OK)
+async def take_flow_run(desk: AtDesk, run_id: Name, data: JSONBody[Taking]) -> FlowRun:
+    """Hand an ended, suspended or waiting run to the calling process."""
+    return await desk.write(
+        lambda: desk.store.take_flow_run(run_id, host=data.host, pid=data.pid, lease_s=data.lease_s, why=data.why, now=desk.now()),
+        changed="run",
+    )
+
+
+@get("/api/flow-runs/{run_id:str}/inputs")
+async def list_inputs(desk: AtDesk, run_id: Name) -> list[RunInput]:
+    """What a run asked people for, with the answers."""
+    return await desk.read(lambda: desk.store.list_inputs(run_id))
+
+
+@put("/api/flow-runs/{run_id:str}/inputs")
+async def ask_input(desk: AtDesk, run_id: Name, data: JSONBody[RunInput]) -> RunInput:
+    """Record what a run asks a person for."""
+    return await desk.write(lambda: desk.store.ask_input(msgspec.structs.replace(data, flow_run_id=run_id)), changed="run")
+
+
+@post("/api/flow-runs/{run_id:str}/inputs", status_code=OK)
+async def answer_input(desk: AtDesk, run_id: Name, data: JSONBody[Answered]) -> RunInput:
+    """Answer what a run asked for."""
+    return await desk.write(lambda: desk.store.answer_input(run_id, data.key, data.answer, now=desk.now()), changed="run")
 
 
 @post("/api/flow-runs/{run_id:str}/lost", status_code=OK)
@@ -403,6 +443,7 @@ ROUTES: list[HTTPRouteHandler | Router] = [
     _one_deployment("/api/deployments/{name:str}", by_id),
     _one_deployment("/api/deployments/{flow:str}/{name:str}", by_full_name),
     *(create_flow_run, list_flow_runs, count_flow_runs, find_flow_runs, next_due, expired_leases, get_flow_run, delete_flow_run),
+    *(pause_flow_run, schedule_again, take_flow_run, list_inputs, ask_input, answer_input),
     *(cancel_flow_run, report_lost, list_transitions, list_task_runs, count_task_runs, get_task_run, read_journal, journal_position),
     *(read_logs, count_logs, list_flows, list_deployments, save_deployment),
     *(list_schedules, schedule_runs, list_queues, get_queue, save_queue, delete_queue, pause_queue),

@@ -28,6 +28,7 @@ from legato.core.records import (
     JournalEntry,
     LogLine,
     QueueStatus,
+    RunInput,
     TaskRun,
     TaskRunPage,
     Transition,
@@ -55,6 +56,24 @@ class RunStore(Protocol):
 
     def get_task_run(self, run_id: str) -> TaskRun: ...
 
+    def list_task_runs(self, flow_run_id: str, *, cursor: str | None = None, limit: int = 1000) -> TaskRunPage:
+        """Task runs of one flow run, of all its attempts, in the order they were begun."""
+        ...
+
+    def list_flow_runs(
+        self, filter: FlowRunFilter = ..., *, cursor: str | None = None, limit: int = 100, oldest_first: bool = False
+    ) -> FlowRunPage:
+        """Runs by expected start, newest first."""
+        ...
+
+    def ask_input(self, wanted: RunInput) -> RunInput:
+        """Record what a run asks a person for. Asked again under the same key, it answers with what is known by now."""
+        ...
+
+    def list_inputs(self, run_id: str) -> list[RunInput]:
+        """What a run asked people for, in order, with the answers."""
+        ...
+
     def close(self) -> None:
         """Let go of connections and files. Safe to call twice."""
         ...
@@ -71,12 +90,6 @@ class Store(RunStore, Protocol):
         """Add a run in a SCHEDULED state; the same id again returns the run that is there."""
         ...
 
-    def list_flow_runs(
-        self, filter: FlowRunFilter = ..., *, cursor: str | None = None, limit: int = 100, oldest_first: bool = False
-    ) -> FlowRunPage:
-        """Runs by expected start, newest first."""
-        ...
-
     def count_flow_runs(self, filter: FlowRunFilter = ...) -> dict[StateType, int]:
         """How many runs of each state type, each capped at COUNT_CAP + 1. Types with none are left out."""
         ...
@@ -89,13 +102,30 @@ class Store(RunStore, Protocol):
         """Ask for the run to stop. One that nobody holds is CANCELLED at once; otherwise its holder is told at its next heartbeat."""
         ...
 
+    def request_pause(self, run_id: str, *, now: datetime | None = None) -> FlowRun:
+        """Ask a running run to pause before its next task. `Conflict` when it is not running."""
+        ...
+
+    def schedule_again(self, run_id: str, *, why: str, now: datetime | None = None) -> FlowRun:
+        """Have agents run it again, as a new attempt: an ended run, or one that is suspended. `Conflict` while somebody holds it."""
+        ...
+
+    def take_flow_run(self, run_id: str, *, host: str, pid: int, lease_s: float, why: str, now: datetime | None = None) -> FlowRun:
+        """Hand an ended, suspended or waiting run to the calling process: PENDING, as a new attempt, leased for `lease_s` seconds.
+
+        `Conflict` while somebody holds it.
+        """
+        ...
+
+    def answer_input(self, run_id: str, key: str, answer: object, *, now: datetime | None = None) -> RunInput:
+        """Answer what a run asked for. `NotFound` when it asked for no such thing, `Conflict` when it was answered already."""
+        ...
+
     def delete_flow_run(self, run_id: str) -> None:
         """Remove an ended run with its tasks, logs and transitions. `Conflict` while it has not ended."""
         ...
 
     # task runs, history, logs
-    def list_task_runs(self, flow_run_id: str, *, cursor: str | None = None, limit: int = 1000) -> TaskRunPage: ...
-
     def count_task_runs(self, flow_run_ids: Sequence[str]) -> dict[str, dict[StateType, int]]:
         """By flow run, how many task runs of each state type."""
         ...

@@ -36,6 +36,7 @@ from legato.core.records import (
     JournalEntry,
     LogLine,
     QueueStatus,
+    RunInput,
     TaskRun,
     TaskRunPage,
     Transition,
@@ -45,6 +46,7 @@ from legato.core.records import (
 from legato.core.states import StateType
 from legato.store.rows import storable
 from legato.store.wire import (
+    Answered,
     HeartbeatBatch,
     Ids,
     Instant,
@@ -52,6 +54,8 @@ from legato.store.wire import (
     Number,
     PlannedRuns,
     Problem,
+    Reason,
+    Taking,
     TransitionBatch,
     error_of,
     filter_query,
@@ -162,6 +166,24 @@ class RemoteStore:
 
     def request_cancel(self, run_id: str, *, now: datetime | None = None) -> FlowRun:
         return self._call("POST", f"flow-runs/{_part(run_id)}/cancel", FlowRun)
+
+    def request_pause(self, run_id: str, *, now: datetime | None = None) -> FlowRun:
+        return self._call("POST", f"flow-runs/{_part(run_id)}/pause", FlowRun)
+
+    def schedule_again(self, run_id: str, *, why: str, now: datetime | None = None) -> FlowRun:
+        return self._call("POST", f"flow-runs/{_part(run_id)}/schedule", FlowRun, body=Reason(why))
+
+    def take_flow_run(self, run_id: str, *, host: str, pid: int, lease_s: float, why: str, now: datetime | None = None) -> FlowRun:
+        return self._call("POST", f"flow-runs/{_part(run_id)}/take", FlowRun, body=Taking(host, pid, lease_s, why))
+
+    def ask_input(self, wanted: RunInput) -> RunInput:
+        return self._call("PUT", f"flow-runs/{_part(wanted.flow_run_id)}/inputs", RunInput, body=wanted)
+
+    def answer_input(self, run_id: str, key: str, answer: object, *, now: datetime | None = None) -> RunInput:
+        return self._call("POST", f"flow-runs/{_part(run_id)}/inputs", RunInput, body=Answered(key, answer))
+
+    def list_inputs(self, run_id: str) -> list[RunInput]:
+        return self._call("GET", f"flow-runs/{_part(run_id)}/inputs", list[RunInput])
 
     def delete_flow_run(self, run_id: str) -> None:
         self._call("DELETE", f"flow-runs/{_part(run_id)}", type(None))

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from legato.core.clock import from_us, to_us
-from legato.core.records import ErrorDetail, FlowRun, JournalEntry, LogLine, OnLost, Result, RunKind, TaskRun
+from legato.core.records import ErrorDetail, FlowRun, JournalEntry, LogLine, OnLost, Result, RunInput, RunKind, TaskRun
 from legato.core.states import SCHEDULED, State, StateType
 
 Row: TypeAlias = Sequence[Any]
@@ -51,6 +51,12 @@ FLOW_RUN: Mapping[str, str] = {
     "retries": "bigint",
     "on_lost": "text",
     "lost": "bigint",
+    "entrypoint": "text",
+    "call": "text",
+    "code": "text",
+    "forked_from": "text",
+    "fork_task": "text",
+    "pause_requested_at": "bigint",
     "result": "text",
     "error": "text",
 }
@@ -76,8 +82,21 @@ TASK_RUN: Mapping[str, str] = {
     "cache_key": "text",
     "cache_expires_s": "double precision",
     "retries": "bigint",
+    "call": "text",
+    "code": "text",
+    "parent_task_id": "text",
     "result": "text",
     "error": "text",
+}
+
+RUN_INPUT: Mapping[str, str] = {
+    "flow_run_id": "text",
+    "key": "text",
+    "asked_at": "bigint",
+    "prompt": "text",
+    "input_schema": "text",
+    "answered_at": "bigint",
+    "answer": "text",
 }
 
 JOURNAL: Mapping[str, str] = {
@@ -113,6 +132,7 @@ CHANGING: Mapping[RunKind, tuple[str, ...]] = {
 
 _json = msgspec.json.Encoder().encode
 _tags = msgspec.json.Decoder(tuple[str, ...]).decode
+_code = msgspec.json.Decoder(dict[str, str]).decode
 _object = msgspec.json.Decoder(dict[str, Any]).decode
 _result = msgspec.json.Decoder(Result).decode
 _error = msgspec.json.Decoder(ErrorDetail).decode
@@ -150,6 +170,8 @@ def flow_run_row(run: FlowRun) -> tuple[Any, ...]:
         *(text_of(run.parameters), text_of(run.tags), run.deployment_id, run.deployment_name, run.schedule_id, run.trigger),
         *(run.parent_run_id, text_of(run.upstream), run.flow_runner, run.work_queue, run.agent_id),
         *(us(run.lease_expires_at), us(run.cancel_requested_at), run.host, run.pid, run.retries, run.on_lost, run.lost),
+        *(storable(run.entrypoint), run.call, text_of(run.code) if run.code else None, run.forked_from, run.fork_task),
+        us(run.pause_requested_at),
         *(text_of(run.result) if run.result else None, text_of(run.error) if run.error else None),
     )
 
@@ -188,8 +210,14 @@ def flow_run_of(row: Row) -> FlowRun:
         retries=row[29],
         on_lost=OnLost(row[30]),
         lost=row[31],
-        result=_result(row[32]) if row[32] else None,
-        error=_error(row[33]) if row[33] else None,
+        entrypoint=row[32],
+        call=row[33],
+        code=_code(row[34]) if row[34] else None,
+        forked_from=row[35],
+        fork_task=row[36],
+        pause_requested_at=instant(row[37]),
+        result=_result(row[38]) if row[38] else None,
+        error=_error(row[39]) if row[39] else None,
     )
 
 
@@ -212,8 +240,24 @@ def task_run_of(row: Row) -> TaskRun:
         cache_key=row[16],
         cache_expires_s=row[17],
         retries=row[18],
-        result=_result(row[19]) if row[19] else None,
-        error=_error(row[20]) if row[20] else None,
+        call=row[19],
+        code=_code(row[20]) if row[20] else None,
+        parent_task_id=row[21],
+        result=_result(row[22]) if row[22] else None,
+        error=_error(row[23]) if row[23] else None,
+    )
+
+
+def run_input_of(row: Row) -> RunInput:
+    """The record of a row selected in the order of RUN_INPUT."""
+    return RunInput(
+        flow_run_id=row[0],
+        key=row[1],
+        asked_at=from_us(row[2]),
+        prompt=row[3],
+        schema=_object(row[4]),
+        answered_at=instant(row[5]),
+        answer=msgspec.json.decode(row[6]) if row[6] else None,
     )
 
 

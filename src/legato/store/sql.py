@@ -30,6 +30,7 @@ from legato.core.records import (
     LogLine,
     QueueFilter,
     QueueStatus,
+    RunInput,
     RunKind,
     TaskRun,
     TaskRunPage,
@@ -39,7 +40,7 @@ from legato.core.records import (
     WorkQueue,
 )
 from legato.core.rules import state_after_crash, state_after_loss
-from legato.core.states import CANCELLED, CRASHED, FINAL, PENDING, RUNNING, SCHEDULED, State, StateType
+from legato.core.states import CANCELLED, CRASHED, FINAL, PAUSED, PENDING, RUNNING, SCHEDULED, State, StateType
 from legato.store import lists, rows
 from legato.store.database import Database, Session, load_statements
 from legato.store.migrate import LATEST
@@ -65,6 +66,7 @@ def statements() -> Mapping[str, str]:
         "{flow_run}": ", ".join(rows.FLOW_RUN),
         "{task_run}": ", ".join(rows.TASK_RUN),
         "{journal}": ", ".join(rows.JOURNAL),
+        "{run_input}": ", ".join(rows.RUN_INPUT),
     }
     return {
         name: functools.reduce(lambda text, word: text.replace(word, columns[word]), columns, sql)
@@ -192,6 +194,83 @@ class SqlStore:
                     batch.write()
             return self._flow_runs(session, [run_id])[0]
 
+    def request_pause(self, run_id: str, *, now: datetime | None = None) -> FlowRun:
+        now = now or self._clock.now()
+        with self._database.write() as session:
+            _, run = self._hold(session, run_id, now)
+            if run.state_type is not RUNNING:
+                raise Conflict(
+                    f"run '{run.name}' is {run.state_name}, so it cannot be paused", hint="only a run that is running can be paused"
+                )
+            session.run(self._sql["wish_pause"], id=run_id, now=to_us(now))
+            return self._flow_runs(session, [run_id])[0]
+
+    def schedule_again(self, run_id: str, *, why: str, now: datetime | None = None) -> FlowRun:
+        now = now or self._clock.now()
+        with self._database.write() as session:
+            batch, run = self._hold(session, run_id, now)
+            self._let_go_on(session, batch, run, why, now)
+            batch.write()
+            return self._flow_runs(session, [run_id])[0]
+
+    def take_flow_run(self, run_id: str, *, host: str, pid: int, lease_s: float, why: str, now: datetime | None = None) -> FlowRun:
+        now = now or self._clock.now()
+        with self._database.write() as session:
+            batch, run = self._hold(session, run_id, now)
+            if run.state_type is PENDING and session.row(self._sql["is_held_by"], id=run_id, host=host, pid=pid):
+                return self._flow_runs(session, [run_id])[0]  # asked again, because the first answer was lost
+            if run.state_type is not SCHEDULED:
+                self._let_go_on(session, batch, run, why, now)
+            elif run.lease_expires_at is not None:
+                raise _still_held(run)
+            pending = State(PENDING, "Pending", now, why)
+            verdict = batch.decide(Transition(RunKind.FLOW, run_id, run.seq + 1, pending, run.attempt + 1))
+            if verdict.kind is not VerdictKind.ACCEPTED:
+                raise Conflict(f"run '{run.name}' cannot be taken up: {verdict.reason or verdict.kind}")
+            batch.lease(run_id, queue=None, agent_id=None, until=now + timedelta(seconds=lease_s))
+            batch.write()
+            session.run(self._sql["held_by"], id=run_id, host=host, pid=pid)
+            return self._flow_runs(session, [run_id])[0]
+
+    def _let_go_on(self, session: Session, batch: Batch, run: Working, why: str, now: datetime) -> None:
+        """Move a run that has ended, or that nobody holds while it is paused, back to SCHEDULED, with earlier wishes forgotten."""
+        is_over = run.state_type in FINAL
+        if not is_over and (run.state_type is not PAUSED or run.lease_expires_at is not None):
+            raise _still_held(run)
+        session.run(self._sql["forget_wishes"], id=run.id)
+        run.cancel_requested = False
+        again = State(SCHEDULED, "AwaitingRetry" if is_over else "Scheduled", now, why, due_at=now)
+        batch.decide(Transition(RunKind.FLOW, run.id, run.seq + 1, again, run.attempt, reopen=is_over))
+
+    def ask_input(self, wanted: RunInput) -> RunInput:
+        with self._database.write() as session:
+            session.run(
+                self._sql["ask_input"],
+                id=wanted.flow_run_id,
+                key=wanted.key,
+                now=to_us(wanted.asked_at),
+                prompt=rows.storable(wanted.prompt),
+                schema=rows.text_of(wanted.schema),
+            )
+            return next(i for i in self._inputs(session, wanted.flow_run_id) if i.key == wanted.key)
+
+    def answer_input(self, run_id: str, key: str, answer: object, *, now: datetime | None = None) -> RunInput:
+        with self._database.write() as session:
+            found = next((i for i in self._inputs(session, run_id) if i.key == key), None)
+            if found is None:
+                raise NotFound("input", key, hint=f"legato run show {run_id} tells what the run asked for")
+            at = to_us(now or self._clock.now())
+            if not session.run(self._sql["answer_input"], id=run_id, key=key, now=at, answer=rows.storable(rows.text_of(answer))):
+                raise Conflict(f"'{key}' was answered already", hint="the first answer counts")
+            return next(i for i in self._inputs(session, run_id) if i.key == key)
+
+    def list_inputs(self, run_id: str) -> list[RunInput]:
+        with self._database.read() as session:
+            return self._inputs(session, run_id)
+
+    def _inputs(self, session: Session, run_id: str) -> list[RunInput]:
+        return [rows.run_input_of(row) for row in session.rows(self._sql["inputs_of"], id=run_id)]
+
     def delete_flow_run(self, run_id: str) -> None:
         with self._database.write() as session:
             _, run = self._hold(session, run_id, self._clock.now())
@@ -202,7 +281,7 @@ class SqlStore:
             self._delete(session, run_id)
 
     def _delete(self, session: Session, run_id: str) -> None:
-        for statement in ("delete_run_tags", "delete_task_runs", "delete_logs", "delete_run"):
+        for statement in ("delete_run_tags", "delete_task_runs", "delete_logs", "delete_inputs", "delete_run"):
             session.run(self._sql[statement], id=run_id)
 
     def _flow_runs(self, session: Session, ids: Sequence[str]) -> list[FlowRun]:
@@ -348,7 +427,7 @@ class SqlStore:
                 if row is None:
                     replies.append(BeatReply(beat.run_id, alive=False, reason=f"attempt {beat.attempt} is over"))
                 else:
-                    replies.append(BeatReply(beat.run_id, alive=True, cancel_requested=row[0] is not None))
+                    replies.append(BeatReply(beat.run_id, True, row[0] is not None, row[1] is not None))
         return replies
 
     def expired_leases(self, *, limit: int = 100, now: datetime | None = None) -> list[FlowRun]:
@@ -631,6 +710,12 @@ class SqlStore:
 
 def _creation(run: FlowRun) -> Transition:
     return Transition(RunKind.FLOW, run.id, 1, run.state, run.attempt, flow_run=run)
+
+
+def _still_held(run: Working) -> Conflict:
+    return Conflict(
+        f"run '{run.name}' is {run.state_name}: somebody holds it", hint="cancel it, or wait until it has ended or its lease has run out"
+    )
 
 
 def _schedule_of(row: Sequence[Any]) -> DeploymentSchedule:

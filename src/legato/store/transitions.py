@@ -159,7 +159,7 @@ class Batch:
 
     def _after_flow_run(self, t: Transition, run: Working, state: State, came_from: StateType) -> None:
         """What a flow run's transition brings with it: leases and slots let go, what ran inside swept up."""
-        if state.type in FINAL or (state.type is SCHEDULED and t.fence is None):
+        if state.type in FINAL or t.release or (state.type is SCHEDULED and t.fence is None):
             if run.lease_expires_at is not None or run.work_queue is not None:
                 self._freed.append(run.id)
             run.lease_expires_at = None
@@ -169,7 +169,7 @@ class Batch:
             if state.type is CRASHED and came_from is not SCHEDULED:
                 run.lost += 1
 
-    def lease(self, run_id: str, *, queue: str, agent_id: str, until: datetime) -> None:
+    def lease(self, run_id: str, *, queue: str | None, agent_id: str | None, until: datetime) -> None:
         """Put a claim's particulars on a run that was just moved to PENDING."""
         run = self._runs[run_id]
         run.work_queue, run.agent_id, run.lease_expires_at = queue, agent_id, to_us(until)
@@ -349,7 +349,8 @@ def _new_row(run: Working) -> tuple[Any, ...]:
             *(task.id, task.flow_run_id, task.key, task.name, run.state_type, run.state_name, run.state_at, run.state_message),
             *(run.seq, run.attempt, task.flow_attempt, to_us(task.created_at), run.started_at, run.ended_at),
             *(text_of(task.tags) if task.tags else "[]", text_of(task.upstream) if task.upstream else "[]"),
-            *(task.cache_key, task.cache_expires_s, task.retries, run.result, run.error),
+            *(task.cache_key, task.cache_expires_s, task.retries),
+            *(task.call, text_of(task.code) if task.code else None, task.parent_task_id, run.result, run.error),
         )
     assert run.record is not None
     values = dict(zip(rows.FLOW_RUN, rows.flow_run_row(run.record), strict=True))

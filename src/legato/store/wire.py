@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -29,6 +30,28 @@ class LossReport(msgspec.Struct, frozen=True):
 
     attempt: int
     why: str
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """The body of `POST /api/flow-runs/{id}/schedule`."""
+
+    why: str
+
+
+class Taking(msgspec.Struct, frozen=True):
+    """The body of `POST /api/flow-runs/{id}/take`."""
+
+    host: str
+    pid: int
+    lease_s: float
+    why: str
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """The body of `POST /api/flow-runs/{id}/inputs`."""
+
+    key: str
+    answer: Any
 
 
 class PlannedRuns(msgspec.Struct, frozen=True):

@@ -72,10 +72,35 @@ from log where flow_run_id in :ids* group by flow_run_id;
 -- wish_cancel: the wish is a field, not a state; the first one counts.
 update flow_run set cancel_requested_at = coalesce(cancel_requested_at, :now) where id = :id;
 
+-- wish_pause: the first wish counts; it is taken back when the run goes on.
+update flow_run set pause_requested_at = coalesce(pause_requested_at, :now) where id = :id;
+
+-- forget_wishes: what was wished of an earlier attempt does not hold for the next.
+update flow_run set cancel_requested_at = null, pause_requested_at = null where id = :id;
+
+-- held_by: the process under a run that was taken up again by hand.
+update flow_run set host = :host, pid = :pid where id = :id;
+
+-- is_held_by:
+select 1 from flow_run where id = :id and host = :host and pid = :pid and agent_id is null;
+
+-- inputs_of: what a run asked people for, in order.
+select {run_input} from run_input where flow_run_id = :id order by asked_at, key;
+
+-- ask_input: asked once; asking again (a resumed run) finds the answer, if there is one.
+insert into run_input (flow_run_id, key, asked_at, prompt, input_schema) values (:id, :key, :now, :prompt, :schema)
+on conflict (flow_run_id, key) do update set prompt = excluded.prompt, input_schema = excluded.input_schema;
+
+-- answer_input: the first answer counts.
+update run_input set answered_at = :now, answer = :answer where flow_run_id = :id and key = :key and answered_at is null;
+
+-- delete_inputs:
+delete from run_input where flow_run_id = :id;
+
 -- beat: renew an attempt's lease while the run is still its own, and has not been taken back to wait again.
 update flow_run set lease_expires_at = :lease where id = :id and attempt = :attempt
 and state_type in ('scheduled', 'pending', 'running', 'paused')
-and (state_type <> 'scheduled' or lease_expires_at is not null or agent_id is null) returning cancel_requested_at;
+and (state_type <> 'scheduled' or lease_expires_at is not null or agent_id is null) returning cancel_requested_at, pause_requested_at;
 
 -- expired_leases: index: flow_run_lease
 select {flow_run} from flow_run where lease_expires_at < :now order by lease_expires_at limit :limit;
