@@ -18,13 +18,21 @@ NAMES = [
     "SubprocessFlowRunner",
     "Task",
     "ThreadTaskRunner",
+    "Variable",
     "allow_failure",
+    "create_image_artifact",
+    "create_link_artifact",
+    "create_markdown_artifact",
+    "create_progress_artifact",
+    "create_table_artifact",
     "exponential_backoff",
     "flow",
     "get_run_logger",
     "task",
     "task_input_hash",
+    "track",
     "unmapped",
+    "update_progress_artifact",
 ]
 
 

@@ -21,13 +21,21 @@ _HOMES = {
     "SubprocessFlowRunner": "legato.flow_runners.options",
     "Task": "legato.sdk.tasks",
     "ThreadTaskRunner": "legato.task_runners.threads",
+    "Variable": "legato.sdk.variables",
     "allow_failure": "legato.sdk.definitions",
+    "create_image_artifact": "legato.sdk.artifacts",
+    "create_link_artifact": "legato.sdk.artifacts",
+    "create_markdown_artifact": "legato.sdk.artifacts",
+    "create_progress_artifact": "legato.sdk.artifacts",
+    "create_table_artifact": "legato.sdk.artifacts",
     "exponential_backoff": "legato.core.retry",
     "flow": "legato.sdk.flows",
     "get_run_logger": "legato.sdk.logging",
     "task": "legato.sdk.tasks",
     "task_input_hash": "legato.sdk.calls",
+    "track": "legato.sdk.artifacts",
     "unmapped": "legato.sdk.definitions",
+    "update_progress_artifact": "legato.sdk.artifacts",
 }
 """Public name -> module. The list is compared by a test, and each name has its page in the reference."""
 
@@ -38,6 +46,13 @@ if TYPE_CHECKING:
     from legato.core.schedules import RRuleSchedule as RRuleSchedule
     from legato.engine.futures import Future as Future
     from legato.flow_runners.options import SubprocessFlowRunner as SubprocessFlowRunner
+    from legato.sdk.artifacts import create_image_artifact as create_image_artifact
+    from legato.sdk.artifacts import create_link_artifact as create_link_artifact
+    from legato.sdk.artifacts import create_markdown_artifact as create_markdown_artifact
+    from legato.sdk.artifacts import create_progress_artifact as create_progress_artifact
+    from legato.sdk.artifacts import create_table_artifact as create_table_artifact
+    from legato.sdk.artifacts import track as track
+    from legato.sdk.artifacts import update_progress_artifact as update_progress_artifact
     from legato.sdk.calls import task_input_hash as task_input_hash
     from legato.sdk.definitions import allow_failure as allow_failure
     from legato.sdk.definitions import unmapped as unmapped
@@ -47,6 +62,7 @@ if TYPE_CHECKING:
     from legato.sdk.logging import get_run_logger as get_run_logger
     from legato.sdk.tasks import Task as Task
     from legato.sdk.tasks import task as task
+    from legato.sdk.variables import Variable as Variable
     from legato.task_runners.sequential import SequentialTaskRunner as SequentialTaskRunner
     from legato.task_runners.threads import ConcurrentTaskRunner as ConcurrentTaskRunner
     from legato.task_runners.threads import ThreadTaskRunner as ThreadTaskRunner

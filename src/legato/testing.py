@@ -14,7 +14,7 @@ from pathlib import Path
 
 from legato import settings as settings_module
 from legato.core.clock import ManualClock
-from legato.core.records import FlowRun, JournalEntry, LogLine, TaskRun
+from legato.core.records import Artifact, FlowRun, JournalEntry, LogLine, TaskRun
 from legato.engine.process import Engine
 from legato.sdk import process
 from legato.storage.local import LocalStorage
@@ -57,6 +57,11 @@ class Harness:
         """The log lines of a flow run (default: the first)."""
         self.engine.outbox.flush()
         return self.store.read_logs((run or self.flow_runs()[0]).id)
+
+    def artifacts(self) -> list[Artifact]:
+        """All artifacts, in the order they arrived."""
+        self.engine.outbox.flush()
+        return self.store.list_artifacts(oldest_first=True, limit=1000).items
 
 
 @contextlib.contextmanager

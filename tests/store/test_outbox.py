@@ -12,7 +12,19 @@ from pathlib import Path
 import pytest
 
 from legato.core.errors import Conflict, Unavailable
-from legato.core.records import Beat, BeatReply, FlowRun, LogLine, RunKind, TaskRun, Transition, Verdict, VerdictKind
+from legato.core.records import (
+    Artifact,
+    ArtifactKind,
+    Beat,
+    BeatReply,
+    FlowRun,
+    LogLine,
+    RunKind,
+    TaskRun,
+    Transition,
+    Verdict,
+    VerdictKind,
+)
 from legato.core.states import COMPLETED, RUNNING
 from legato.store.open import open_sql_store
 from legato.store.outbox import MAX_ITEMS, Outbox, drain_spools
@@ -25,16 +37,25 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.batches: list[tuple[list[Transition], list[LogLine]]] = []
+        self.shown: list[list[Artifact]] = []
         self.away = False
         self.poison = ""
         self.arrived = threading.Event()
 
-    def apply(self, transitions: Sequence[Transition], logs: Sequence[LogLine] = (), *, now: datetime | None = None) -> list[Verdict]:
+    def apply(
+        self,
+        transitions: Sequence[Transition],
+        logs: Sequence[LogLine] = (),
+        artifacts: Sequence[Artifact] = (),
+        *,
+        now: datetime | None = None,
+    ) -> list[Verdict]:
         if self.away:
             raise Unavailable("away")
         if any(t.run_id == self.poison for t in transitions):
             raise Conflict("no")
         self.batches.append((list(transitions), list(logs)))
+        self.shown.append(list(artifacts))
         self.arrived.set()
         kind = {"refused": VerdictKind.REFUSED}
         return [Verdict(kind.get(t.run_id, VerdictKind.ACCEPTED), seq=t.seq) for t in transitions]
@@ -266,3 +287,82 @@ def test_reports_of_many_threads_all_arrive_in_a_real_store(tmp_path: Path) -> N
 
     assert store.count_task_runs([run.id])[run.id] == {COMPLETED: 400}
     store.close()
+
+
+def progress(id_: str, percent: float, seconds: float = 0) -> Artifact:
+    return Artifact(id=id_, kind=ArtifactKind.PROGRESS, created_at=at(0), updated_at=at(seconds), data={"percent": percent})
+
+
+def test_of_progress_told_ten_thousand_times_only_what_stood_at_each_flush_is_sent() -> None:
+    store = FakeStore()
+    outbox = Outbox(store)
+
+    for n in range(10_000):
+        outbox.show(progress("a", n / 100))
+    outbox.show(progress("b", 1))
+    outbox.flush()
+
+    told = [one.data["percent"] for shown in store.shown for one in shown if one.id == "a"]
+    assert told[-1] == 99.99
+    assert told == sorted(set(told))
+    assert len(told) < 100
+    assert all(len({one.id for one in shown}) == len(shown) for shown in store.shown)
+    outbox.close()
+
+
+def test_an_artifact_nobody_flushes_goes_by_itself() -> None:
+    store = FakeStore()
+    outbox = Outbox(store)
+
+    outbox.show(progress("a", 1))
+
+    assert store.arrived.wait(5)
+    assert [one.id for shown in store.shown for one in shown] == ["a"]
+    outbox.close()
+
+
+def test_artifacts_that_are_large_together_do_not_wait_for_each_other() -> None:
+    store = FakeStore()
+    outbox = Outbox(store)
+
+    for n in range(20):
+        outbox.show(Artifact(id=str(n), kind=ArtifactKind.MARKDOWN, created_at=at(0), updated_at=at(0), data="x" * 500_000))
+    outbox.flush()
+
+    assert max(len(shown) for shown in store.shown) <= 5  # 2.5 MB; a request may have 8
+    assert [one.id for shown in store.shown for one in shown] == [str(n) for n in range(20)]
+    outbox.close()
+
+
+def test_artifacts_outlive_an_absent_store_on_disk_and_in_memory(tmp_path: Path) -> None:
+    for spool in (tmp_path, None):
+        store = FakeStore()
+        store.away = True
+        outbox = Outbox(store, spool=spool)
+        for n in range(3):
+            outbox.show(progress("a", n))
+            try:
+                outbox.flush()
+            except Unavailable:
+                assert spool is None
+        assert not store.shown
+
+        store.away = False
+        assert outbox.close(wait_s=10)
+
+        assert [one.data["percent"] for shown in store.shown for one in shown][-1] == 2
+
+
+def test_a_spool_of_an_older_legato_is_still_read(tmp_path: Path) -> None:
+    stored = open_sql_store(f"sqlite:///{tmp_path}/legato.db")
+    run = begin(stored)
+    old = {
+        "transitions": [],
+        "logs": [{"flow_run_id": run.id, "at": "2026-01-01T12:00:00Z", "level": 20, "logger": "l", "message": "kept"}],
+    }
+    (tmp_path / "999999999-x.jsonl").write_text(json.dumps(old) + "\n")
+
+    assert drain_spools(tmp_path, stored) == 1
+
+    assert [each.message for each in stored.read_logs(run.id)] == ["kept"]
+    stored.close()

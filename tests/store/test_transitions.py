@@ -300,7 +300,7 @@ def test_one_bad_batch_sinks_no_neighbour(sql_store: SqlStore) -> None:
     run = begin(sql_store)
     good, bad, also_good = task_of(run), task_of(run, tags=(object(),)), task_of(run)
 
-    answers = sql_store.apply_groups([([good], []), ([bad], []), ([also_good], [])], now=at(0))
+    answers = sql_store.apply_groups([([good], [], []), ([bad], [], []), ([also_good], [], [])], now=at(0))
 
     assert isinstance(answers[1], Exception)
     assert [v.kind for answer in (answers[0], answers[2]) if not isinstance(answer, Exception) for v in answer] == [ACCEPTED, ACCEPTED]
@@ -311,7 +311,7 @@ def test_a_group_decides_later_batches_on_what_earlier_ones_did(sql_store: SqlSt
     run = begin(sql_store)
     first = task_of(run)
 
-    answers = sql_store.apply_groups([([first], []), ([step(first, RUNNING)], []), ([first], [])], now=at(0))
+    answers = sql_store.apply_groups([([first], [], []), ([step(first, RUNNING)], [], []), ([first], [], [])], now=at(0))
 
     assert [v.kind for answer in answers if not isinstance(answer, Exception) for v in answer] == [ACCEPTED, ACCEPTED, ALREADY]
 

@@ -42,3 +42,15 @@ def deployment_names(ctx: click.Context, param: click.Parameter, incomplete: str
 def queue_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001 click's signature
     """Names of work queues."""
     return _names(lambda store: [one.queue.name for one in store.list_queues()], incomplete)
+
+
+def artifact_keys(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001 click's signature
+    """Keys of artifacts, the latest first."""
+    from legato.core.records import ArtifactFilter
+
+    return _names(lambda store: [one.key or "" for one in store.list_artifacts(ArtifactFilter(latest=True), brief=True).items], incomplete)
+
+
+def variable_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001 click's signature
+    """Names of variables."""
+    return _names(lambda store: [one.name for one in store.list_variables()], incomplete)

@@ -15,7 +15,7 @@ from legato.core.ids import is_id
 
 if TYPE_CHECKING:
     from legato.cli.session import Session
-    from legato.core.records import Deployment, FlowRun, QueueStatus, TaskRun
+    from legato.core.records import Artifact, Deployment, FlowRun, QueueStatus, TaskRun, Variable
 
 SHORTEST_PREFIX = 4
 """Characters of an id that may stand for it."""
@@ -114,3 +114,30 @@ def find_queue(session: Session, text: str) -> QueueStatus:
     if len(found) > 1:
         raise _ambiguous("work queue", text, [f"{one.queue.id}  {one.queue.name}" for one in found])
     return found[0]
+
+
+def find_artifact(session: Session, text: str, *, version: int = 0) -> Artifact:
+    """The artifact of this id, id prefix (of the latest thousand), or key: its last version, or the one named."""
+    try:
+        return session.store.get_artifact(text, version=version)
+    except NotFound:
+        if version or is_id(text):
+            raise
+    from legato.core.records import ArtifactFilter
+
+    found = [one for one in session.store.list_artifacts(brief=True, limit=1000).items if _is_prefix(text) and one.id.startswith(text)]
+    if not found:
+        keys = {one.key or "" for one in session.store.list_artifacts(ArtifactFilter(latest=True), brief=True, limit=1000).items}
+        raise NotFound("artifact", text, hint=did_you_mean(text, keys) or "list them: legato artifact ls")
+    if len(found) > 1:
+        raise _ambiguous("artifact", text, [f"{one.id}  {one.kind}  {one.key or one.title}" for one in found])
+    return session.store.get_artifact(found[0].id)
+
+
+def find_variable(session: Session, name: str) -> Variable:
+    """The variable of this name."""
+    try:
+        return session.store.get_variable(name)
+    except NotFound:
+        hint = did_you_mean(name, [one.name for one in session.store.list_variables()])
+        raise NotFound("variable", name, hint=hint or "list them: legato variable ls") from None

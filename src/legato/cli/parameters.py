@@ -17,11 +17,12 @@ def parse_parameters(given: Sequence[str], *, as_text: frozenset[str] = frozense
         name, equals, text = one.partition("=")
         if not equals or not name.isidentifier():
             raise UsageError(f"'{one}' is no parameter", hint="write -p name=value, such as -p month=3 or -p 'years=[2024, 2025]'")
-        values[name] = text if name in as_text else _value(text)
+        values[name] = text if name in as_text else as_json_or_text(text)
     return values
 
 
-def _value(text: str) -> Any:
+def as_json_or_text(text: str) -> Any:
+    """The value that the text is as JSON; the text itself where it is none."""
     try:
         return json.loads(text)
     except ValueError:

@@ -38,6 +38,16 @@ class Catchup(StrEnum):
     NONE = "none"
 
 
+class ArtifactKind(StrEnum):
+    """What an artifact shows; see `core.artifacts` for what its data holds."""
+
+    MARKDOWN = "markdown"
+    TABLE = "table"
+    LINK = "link"
+    IMAGE = "image"
+    PROGRESS = "progress"
+
+
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a return value is and how to read it; or, in `unavailable`, why it cannot be had.
 
@@ -242,6 +252,52 @@ class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str
     task_run_id: str | None = None
     n: int = 0
+
+
+class Artifact(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Something a run has made for people to look at. Those of one `key` are versions of one thing, counted from 1 as they arrive.
+
+    Saved again under its `id`, it is the same artifact with other content, as progress is; the content of the later `updated_at` stays.
+    `data` is JSON in the shape of its kind. The store gives `version` (0: it has no key).
+    """
+
+    id: str
+    kind: ArtifactKind
+    created_at: datetime
+    updated_at: datetime
+    key: str | None = None
+    version: int = 0
+    title: str = ""
+    description: str = ""
+    data: Any = None
+    flow_run_id: str | None = None
+    task_run_id: str | None = None
+
+
+class ArtifactFilter(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Which artifacts a list holds: those that match all that is given. `latest`: of each key the last version only, and none without a key."""
+
+    flow_run_id: str | None = None
+    task_run_id: str | None = None
+    key: str | None = None
+    kind: ArtifactKind | None = None
+    latest: bool = False
+
+
+class ArtifactPage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Artifacts, last arrived first. `cursor` continues the list; None at its end."""
+
+    items: list[Artifact]
+    cursor: str | None = None
+
+
+class Variable(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A named JSON value that flows read when they run, and people change without touching code. The store sets `updated_at`."""
+
+    name: str
+    value: Any = None
+    tags: tuple[str, ...] = ()
+    updated_at: datetime
 
 
 class JournalEntry(msgspec.Struct, frozen=True, omit_defaults=True):

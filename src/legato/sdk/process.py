@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+from typing import cast
 
 from legato import settings as settings_module
 from legato.engine.process import Engine
@@ -12,6 +13,7 @@ from legato.logs import console
 from legato.settings import Settings
 from legato.storage.local import LocalStorage
 from legato.store.open import open_store
+from legato.store.port import Store
 
 
 class _Process:
@@ -45,6 +47,11 @@ def current_engine() -> Engine:
             engine.log_level = console.LEVELS[chosen.log_level]
             engine.drain_old_spools(lambda n: console.line("INFO", "legato", f"sent what {n} earlier process(es) could not"))
         return engine
+
+
+def current_store() -> Store:
+    """The store of this process's engine, with all verbs. Raises `Unavailable` when its database or server cannot be reached."""
+    return cast("Store", current_engine().store)  # what `open_store` and the harness put into an engine has them all
 
 
 def use_engine(engine: Engine | None, chosen: Settings | None = None) -> None:

@@ -17,6 +17,7 @@ from litestar.openapi import OpenAPIConfig
 
 from legato.core.clock import Clock
 from legato.core.records import BeatReply, Claim, ClaimRequest, Verdict
+from legato.engine.results import BlobStore
 from legato.server.assets import make_ui
 from legato.server.desk import Desk
 from legato.server.docs import docs_page
@@ -42,6 +43,7 @@ class Server:
         *,
         clock: Clock,
         services: ServiceLoop | None = None,
+        blobs: BlobStore | None = None,
         policy: Policy | None = None,
         root_path: str = "",
         on_ready: Callable[[], None] = lambda: None,
@@ -49,6 +51,7 @@ class Server:
         self._store = store
         self._clock = clock
         self._services = services
+        self._blobs = blobs
         self._on_ready = on_ready
         self.desk: Desk | None = None
         self.insecure = False
@@ -76,7 +79,7 @@ class Server:
 
     @asynccontextmanager
     async def _lifespan(self, app: Litestar) -> AsyncIterator[None]:
-        self.desk = Desk(self._store, self._clock, self._services)
+        self.desk = Desk(self._store, self._clock, self._services, self._blobs)
         for handler in hot_routes(self.desk):
             app.register(handler)
         self.desk.start()
@@ -95,7 +98,12 @@ class Server:
         )
         schema["components"]["schemas"] = {**components, **schema["components"]["schemas"]}
         for path, words, taken, given in (
-            ("/api/transitions", "Decide and record transitions, and log lines with them; one verdict each, in order.", refs[0], refs[1]),
+            (
+                "/api/transitions",
+                "Decide and record transitions, and log lines and artifacts with them; one verdict a transition, in order.",
+                refs[0],
+                refs[1],
+            ),
             ("/api/heartbeats", "Renew leases; a reply that is not alive means stop.", refs[2], refs[3]),
             ("/api/claims", "Take due runs; waits up to `wait` seconds for the first.", refs[4], refs[5]),
         ):

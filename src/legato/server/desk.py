@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from legato.core.clock import Clock
+from legato.engine.results import BlobStore
 from legato.server.feed import Feed
 from legato.server.hub import Hub
 from legato.server.writer import Writer, Written
@@ -24,8 +25,9 @@ _T = TypeVar("_T")
 class Desk:
     """One server's store with its writer, readers, hub and feed. Made on the event loop; `start` before use, `stop` after."""
 
-    def __init__(self, store: SqlStore, clock: Clock, services: ServiceLoop | None = None) -> None:
+    def __init__(self, store: SqlStore, clock: Clock, services: ServiceLoop | None = None, blobs: BlobStore | None = None) -> None:
         self.store = store
+        self.blobs = blobs
         self.clock = clock
         self.services = services
         self.started_at = clock.now()
@@ -67,8 +69,8 @@ class Desk:
         if written.stirs:
             self.hub.stir()
             self._set_alarm()
-        if written.journal or written.logged:
-            self.feed.written(written.logged)
+        if written.journal or written.logged or written.shown:
+            self.feed.written(written.logged, written.shown)
 
     def _on_tick(self) -> None:
         """A service has ticked, on its own thread."""

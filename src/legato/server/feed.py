@@ -63,6 +63,7 @@ class Feed:
         self._watchers: set[Watcher] = set()
         self._stirred = asyncio.Event()
         self._logged: set[str] = set()
+        self._shown: set[str | None] = set()
         self._position = -1
         self._task: asyncio.Task[None] | None = None
         self._closed = False
@@ -71,14 +72,15 @@ class Feed:
     def is_watched(self) -> bool:
         return bool(self._watchers)
 
-    def written(self, logged: frozenset[str]) -> None:
-        """Something was recorded; `logged` are runs with new log lines."""
+    def written(self, logged: frozenset[str], shown: frozenset[str | None] = frozenset()) -> None:
+        """Something was recorded; `logged` are runs with new log lines, `shown` runs with new artifacts (None: outside a run)."""
         if self._watchers:
             self._logged |= logged
+            self._shown |= shown
             self._stirred.set()
 
     def changed(self, what: str) -> None:
-        """A deployment, queue or agent was changed, which the journal does not tell."""
+        """A deployment, queue, agent or variable was changed, which the journal does not tell."""
         if self._watchers:
             self._send(frame("changed", {"what": what}))
 
@@ -140,6 +142,7 @@ class Feed:
 
     async def _flush(self) -> None:
         logged, self._logged = self._logged, set()
+        shown, self._shown = self._shown, set()
         if not self._watchers:
             return
         while entries := await self._ask(lambda: self._store.read_journal(self._position, limit=PAGE)):
@@ -152,6 +155,8 @@ class Feed:
             counts = await self._ask(lambda: self._store.count_logs(sorted(logged)))
             for run_id, (total, _, _) in counts.items():
                 self._send(frame("logs", {"flow_run_id": run_id, "total": total}), run_id=run_id)
+        for shown_by in shown:
+            self._send(frame("artifacts", {"flow_run_id": shown_by}), run_id=shown_by)
 
     def _send_entries(self, entries: Sequence[JournalEntry]) -> None:
         whole = frame("journal", entries, id_=entries[-1].pos)

@@ -45,7 +45,7 @@ def hot_routes(desk: Desk) -> list[ASGIRouteHandler]:
     async def transitions(scope: Scope, receive: Receive, send: Send) -> None:
         async def answer() -> bytes:
             batch = _batch(await read_body(receive))  # type: ignore[arg-type]
-            return _encode(await desk.writer.apply(batch.transitions, batch.logs))
+            return _encode(await desk.writer.apply(batch.transitions, batch.logs, batch.artifacts))
 
         await _answered(scope, send, answer)
 

@@ -11,10 +11,16 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
-from legato.core.errors import Conflict, LegatoError, NotFound, Unavailable, UsageError
+from legato.core.errors import Conflict, LegatoError, NotFound, ResultMissing, Unavailable, UsageError
 from legato.store.wire import Problem
 
-_STATUS: tuple[tuple[type[LegatoError], int], ...] = ((NotFound, 404), (Conflict, 409), (UsageError, 422), (Unavailable, 503))
+_STATUS: tuple[tuple[type[LegatoError], int], ...] = (
+    (NotFound, 404),
+    (ResultMissing, 404),
+    (Conflict, 409),
+    (UsageError, 422),
+    (Unavailable, 503),
+)
 _log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
-from litestar import Router, delete, get, post, put
+from litestar import Response, Router, delete, get, post, put
 from litestar.di import NamedDependency, Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
@@ -16,6 +16,10 @@ from legato.core.errors import UsageError
 from legato.core.ids import is_id
 from legato.core.records import (
     Agent,
+    Artifact,
+    ArtifactFilter,
+    ArtifactKind,
+    ArtifactPage,
     Deployment,
     DeploymentSchedule,
     Flow,
@@ -28,13 +32,15 @@ from legato.core.records import (
     RunInput,
     TaskRun,
     TaskRunPage,
+    Variable,
     WorkQueue,
 )
 from legato.core.states import StateType
+from legato.engine.images import image_bytes, image_type
 from legato.server.desk import Desk
 from legato.server.problems import BadRequest
 from legato.services.planning import run_of
-from legato.store.wire import Answered, Ids, Instant, LossReport, Number, PlannedRuns, Reason, Taking
+from legato.store.wire import Answered, Ids, Instant, LossReport, NewVariable, Number, PlannedRuns, Reason, Taking
 from legato.system import new_id
 
 AtDesk: TypeAlias = NamedDependency[Desk]
@@ -271,6 +277,68 @@ async def count_logs(desk: AtDesk, data: JSONBody[Ids]) -> dict[str, tuple[int, 
     return await desk.read(lambda: desk.store.count_logs(data.flow_runs))
 
 
+# ---------------------------------------------------------------------- artifacts, variables
+
+
+@get("/api/artifacts")
+async def list_artifacts(
+    desk: AtDesk,
+    flow_run: MaybeText = None,
+    task_run: MaybeText = None,
+    key: MaybeText = None,
+    kind: FromQuery[ArtifactKind | None] = None,
+    latest: FromQuery[int] = 0,
+    brief: FromQuery[int] = 0,
+    cursor: MaybeText = None,
+    limit: Limit = 100,
+    order: Text = "newest",
+) -> ArtifactPage:
+    """Artifacts as they arrived, the last first (`order=oldest`: the first). `latest`: of each key the last version. `brief`: without much data."""
+    wanted = ArtifactFilter(flow_run_id=flow_run, task_run_id=task_run, key=key, kind=kind, latest=bool(latest))
+    oldest = order == "oldest"
+    return await desk.read(lambda: desk.store.list_artifacts(wanted, cursor=cursor, limit=limit, oldest_first=oldest, brief=bool(brief)))
+
+
+@get("/api/artifacts/{wanted:str}")
+async def get_artifact(desk: AtDesk, wanted: Name, version: Position = 0) -> Artifact:
+    """One artifact, by id or key: the last version, or the one named."""
+    return await desk.read(lambda: desk.store.get_artifact(wanted, version=version))
+
+
+@get("/api/artifacts/{artifact_id:str}/image")
+async def artifact_image(desk: AtDesk, artifact_id: Name) -> Response[bytes]:
+    """The image of an artifact whose bytes this server can reach."""
+    artifact = await desk.read(lambda: desk.store.get_artifact(artifact_id))
+    data = await desk.read(lambda: image_bytes(artifact, desk.blobs))
+    headers = {"content-security-policy": "sandbox; default-src 'none'", "content-disposition": "attachment"}
+    return Response(data, media_type=image_type(data), headers=headers)
+
+
+@get("/api/variables")
+async def list_variables(desk: AtDesk) -> list[Variable]:
+    """All variables, by name."""
+    return await desk.read(desk.store.list_variables)
+
+
+@get("/api/variables/{name:str}")
+async def get_variable(desk: AtDesk, name: Name) -> Variable:
+    """One variable."""
+    return await desk.read(lambda: desk.store.get_variable(name))
+
+
+@put("/api/variables/{name:str}")
+async def set_variable(desk: AtDesk, name: Name, data: JSONBody[NewVariable]) -> Variable:
+    """Add a variable, or replace its value."""
+    _same_id(name, data.variable.name)
+    return await desk.write(lambda: desk.store.set_variable(data.variable, overwrite=data.overwrite, now=desk.now()), changed="variable")
+
+
+@delete("/api/variables/{name:str}")
+async def delete_variable(desk: AtDesk, name: Name) -> None:
+    """Remove a variable."""
+    await desk.write(lambda: desk.store.delete_variable(name), changed="variable")
+
+
 # ---------------------------------------------------------------------- flows, deployments, schedules
 
 
@@ -445,6 +513,7 @@ ROUTES: list[HTTPRouteHandler | Router] = [
     *(create_flow_run, list_flow_runs, count_flow_runs, find_flow_runs, next_due, expired_leases, get_flow_run, delete_flow_run),
     *(pause_flow_run, schedule_again, take_flow_run, list_inputs, ask_input, answer_input),
     *(cancel_flow_run, report_lost, list_transitions, list_task_runs, count_task_runs, get_task_run, read_journal, journal_position),
+    *(list_artifacts, get_artifact, artifact_image, list_variables, get_variable, set_variable, delete_variable),
     *(read_logs, count_logs, list_flows, list_deployments, save_deployment),
     *(list_schedules, schedule_runs, list_queues, get_queue, save_queue, delete_queue, pause_queue),
     *(resume_queue, preview_queue, list_agents, save_agent),

@@ -26,6 +26,7 @@ from legato.server.app import VERSION, Server
 from legato.server.gate import LOOPBACK_NAMES, Policy
 from legato.services import reaper, scheduler
 from legato.services.loop import Service, ServiceLoop
+from legato.storage.local import LocalStorage
 from legato.store.open import open_sql_store
 from legato.store.sql import SqlStore
 from legato.system import SystemClock, process_is_alive
@@ -79,7 +80,15 @@ def serve(
 
         hosts = frozenset({*allowed_hosts, *([] if host in LOOPBACK_NAMES else [host.lower()])})
         policy = Policy(VERSION, api_key, hosts, any_host=_is_any(host) and not allowed_hosts)
-        server = Server(store, clock=clock, services=_services(store, clock), policy=policy, root_path=root_path, on_ready=announce)
+        server = Server(
+            store,
+            clock=clock,
+            services=_services(store, clock),
+            blobs=LocalStorage(home / "storage"),
+            policy=policy,
+            root_path=root_path,
+            on_ready=announce,
+        )
         server.insecure = not api_key and not _is_loopback(host)
         _raise_file_limit()
         _Uvicorn(server, root_path).run(sockets=[listener])

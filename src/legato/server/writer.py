@@ -18,7 +18,7 @@ import msgspec
 
 from legato.core.clock import Clock
 from legato.core.errors import Unavailable
-from legato.core.records import LogLine, RunKind, Transition, Verdict
+from legato.core.records import Artifact, LogLine, RunKind, Transition, Verdict
 from legato.store.sql import SqlStore
 
 GROUP_CAP = 500
@@ -35,7 +35,7 @@ _T = TypeVar("_T")
 
 
 class Job(msgspec.Struct):
-    """One request's work: a batch of transitions and log lines, or a call, which `stirs` when it may make runs due or free slots.
+    """One request's work: a batch of transitions, log lines and artifacts, or a call, which `stirs` when it may make runs due or free slots.
 
     `answer` is set by the thread, and settled on the loop.
     """
@@ -43,17 +43,21 @@ class Job(msgspec.Struct):
     future: asyncio.Future[Any]
     transitions: Sequence[Transition] = ()
     logs: Sequence[LogLine] = ()
+    artifacts: Sequence[Artifact] = ()
     call: Callable[[], object] | None = None
     stirs: bool = True
     answer: object = None
 
 
 class Written(msgspec.Struct, frozen=True):
-    """What a group has changed, for those who wait: `stirs` when runs may have become due or slots free, `logged` runs with new log lines."""
+    """What a group has changed, for those who wait: `stirs` when runs may have become due or slots free, `logged` runs with new log lines,
+    `shown` runs with new or changed artifacts (None: those made outside a run).
+    """
 
     journal: bool
     stirs: bool
     logged: frozenset[str] = frozenset()
+    shown: frozenset[str | None] = frozenset()
 
 
 class Writer:
@@ -82,10 +86,10 @@ class Writer:
         if self._thread.is_alive():
             self._thread.join()
 
-    async def apply(self, transitions: Sequence[Transition], logs: Sequence[LogLine]) -> list[Verdict]:
+    async def apply(self, transitions: Sequence[Transition], logs: Sequence[LogLine], artifacts: Sequence[Artifact] = ()) -> list[Verdict]:
         """The verdicts, once they are committed."""
-        job = Job(self._loop.create_future(), transitions, logs)
-        self._put(job, self._gates if len(transitions) + len(logs) <= GATE_SIZE else self._bulk)
+        job = Job(self._loop.create_future(), transitions, logs, artifacts)
+        self._put(job, self._gates if len(transitions) + len(logs) + len(artifacts) <= GATE_SIZE else self._bulk)
         verdicts: list[Verdict] = await job.future
         return verdicts
 
@@ -122,7 +126,7 @@ class Writer:
             while lane and size < GROUP_CAP:
                 job = lane.popleft()
                 group.append(job)
-                size += max(1, len(job.transitions) + len(job.logs))
+                size += max(1, len(job.transitions) + len(job.logs) + len(job.artifacts))
         return group
 
     def _perform(self, group: list[Job]) -> None:
@@ -141,7 +145,7 @@ class Writer:
 
     def _apply(self, batches: list[Job]) -> None:
         if batches:
-            answers = self._store.apply_groups([(job.transitions, job.logs) for job in batches], now=self._clock.now())
+            answers = self._store.apply_groups([(job.transitions, job.logs, job.artifacts) for job in batches], now=self._clock.now())
             for job, answer in zip(batches, answers, strict=True):
                 job.answer = answer
 
@@ -169,7 +173,9 @@ def _written(group: Sequence[Job]) -> Written:
     called = any(job.call is not None for job in group)
     journal = called or any(job.transitions for job in group)
     stirs = flow or any(job.call is not None and job.stirs for job in group)
-    return Written(journal, stirs=stirs, logged=frozenset(line.flow_run_id for job in group for line in job.logs))
+    logged = frozenset(line.flow_run_id for job in group for line in job.logs)
+    shown = frozenset(artifact.flow_run_id for job in group for artifact in job.artifacts)
+    return Written(journal, stirs=stirs, logged=logged, shown=shown)
 
 
 def settle(group: Sequence[Job]) -> None:

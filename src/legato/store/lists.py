@@ -13,7 +13,7 @@ import msgspec
 
 from legato.core.clock import to_us
 from legato.core.errors import UsageError
-from legato.core.records import FlowRunFilter, QueueFilter
+from legato.core.records import ArtifactFilter, FlowRunFilter, QueueFilter
 from legato.store import rows
 from legato.store.port import COUNT_CAP
 
@@ -120,6 +120,22 @@ def _require_tag(where: Where, i: int, tag: str, run: str) -> None:
         f"exists (select 1 from run_tag y{i} join tag g{i} on g{i}.n = y{i}.tag where y{i}.run = {run} and g{i}.name = :tag{i})",  # noqa: S608 names of ours
         **{f"tag{i}": tag},
     )
+
+
+def select_artifacts(filter_: ArtifactFilter, *, after: int, oldest_first: bool, longest: int | None) -> tuple[str, dict[str, Any]]:
+    """The query of one page: n, then the columns of ARTIFACT; `data` longer than `longest` is null. The order is that of arrival."""
+    where = Where()
+    source, n = ("artifact_key k join artifact a on a.n = k.latest", "k.latest") if filter_.latest else ("artifact a", "a.n")
+    for column in ("flow_run_id", "task_run_id", "key", "kind"):
+        value = getattr(filter_, column)
+        if value is not None:
+            where.add(f"a.{column} = :{column}", **{column: str(value)})
+    if after:
+        where.add(f"{n} {'>' if oldest_first else '<'} :after", after=after)
+    data = "a.data" if longest is None else f"case when length(a.data) > {longest} then 'null' else a.data end"
+    columns = ", ".join(data if name == "data" else f"a.{name}" for name in rows.ARTIFACT)
+    order = "" if oldest_first else " desc"
+    return f"select a.n, {columns} from {source} where {where.text} order by {n}{order} limit :limit", where.parameters  # noqa: S608 names of ours
 
 
 def make_cursor(at: int, n: int) -> str:

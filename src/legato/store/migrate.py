@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-LATEST = 2
+LATEST = 3
 """The schema version this code works with: the number of the last file in `migrations/`."""
 
 _WORDS = {

@@ -2,7 +2,8 @@
 
 Whoever adds an item flushes when 500 wait or the oldest has waited 50 ms; a timer thread flushes only what nobody else would (a flusher
 thread of its own gains nothing under the GIL). When the store cannot be reached, batches are written to a spool file in order and sent
-when it is back, by this process or the next (`drain_spools`). A repeat is answered "already", so sending twice is safe.
+when it is back, by this process or the next (`drain_spools`). A repeat is answered "already", so sending twice is safe. Of an artifact only the latest
+content waits: progress may be told a million times, and is written once a flush.
 """
 
 from __future__ import annotations
@@ -14,18 +15,24 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
 from legato.core.errors import LegatoError, Unavailable
-from legato.core.records import LogLine, Transition, Verdict, VerdictKind
+from legato.core.records import Artifact, LogLine, Transition, Verdict, VerdictKind
 from legato.store.port import RunStore
 from legato.system import new_id, process_is_alive
 
 MAX_ITEMS = 500
 MAX_AGE_S = 0.05
+MAX_BYTES = 2_000_000
+"""Bytes of artifacts that may wait: with one more of the largest kind they still fit into one request."""
 RETRY_EVERY_S = 1.0
 """How often an unreachable store is tried again."""
+
+
+Item: TypeAlias = Transition | LogLine | Artifact
 
 
 class Spooled(msgspec.Struct, frozen=True):
@@ -33,6 +40,7 @@ class Spooled(msgspec.Struct, frozen=True):
 
     transitions: list[Transition]
     logs: list[LogLine]
+    artifacts: list[Artifact] = []
 
 
 _encode = msgspec.json.Encoder().encode
@@ -56,6 +64,9 @@ class Outbox:
         self._retry_at = 0.0
         self._on_verdict = on_verdict
         self._items: deque[Transition | LogLine] = deque()
+        self._artifacts: dict[str, Artifact] = {}
+        self._artifact_bytes = 0
+        self._artifacts_lock = threading.Lock()
         self._oldest = 0.0
         self._lock = threading.RLock()
         self._armed = threading.Event()
@@ -83,6 +94,20 @@ class Outbox:
         if not self._armed.is_set():
             self._arm()
 
+    def show(self, artifact: Artifact) -> None:
+        """Add an artifact, in place of earlier content of the same that still waits."""
+        size = len(_encode(artifact))
+        now = time.monotonic()
+        with self._artifacts_lock:
+            if not self._items and not self._artifacts:
+                self._oldest = now
+            self._artifacts[artifact.id] = artifact
+            self._artifact_bytes += size
+        if not self._armed.is_set():
+            self._arm()
+        if self._artifact_bytes >= MAX_BYTES or now - self._oldest > MAX_AGE_S:
+            self.flush()
+
     def gate(self, transition: Transition) -> Verdict:
         """Send a transition now, after everything that waits, and return its verdict. Raises `Unavailable` when the store cannot be reached."""
         with self._lock:
@@ -93,7 +118,7 @@ class Outbox:
                 return self._send([*waiting, transition])[-1]
             except Unavailable:  # the caller decides about the gate; what went before it is kept
                 if self._spool_dir is None:
-                    self._items.extendleft(reversed(waiting))
+                    self._put_back(waiting)
                 else:
                     self._append_to_spool(waiting)
                 raise
@@ -101,7 +126,7 @@ class Outbox:
     def flush(self) -> None:
         """Send everything that waits."""
         with self._lock:
-            while self._items:
+            while self._items or self._artifacts:
                 self._send_some()
 
     def spool(self, transition: Transition) -> None:
@@ -134,17 +159,31 @@ class Outbox:
                 return False
         return True
 
-    def _take(self) -> list[Transition | LogLine]:
-        taken: list[Transition | LogLine] = []
+    def _take(self) -> list[Item]:
+        taken: list[Item] = []
         items = self._items
         while items:
             taken.append(items.popleft())
-        return taken
+        return [*taken, *self._take_artifacts()]
+
+    def _take_artifacts(self) -> list[Artifact]:
+        if not self._artifacts:
+            return []
+        with self._artifacts_lock:
+            taken, self._artifacts, self._artifact_bytes = self._artifacts, {}, 0
+        return list(taken.values())
+
+    def _put_back(self, taken: Sequence[Item]) -> None:
+        """Have them wait again, before what came meanwhile."""
+        self._items.extendleft(item for item in reversed(taken) if not isinstance(item, Artifact))
+        with self._artifacts_lock:
+            self._artifacts = {**{item.id: item for item in taken if isinstance(item, Artifact)}, **self._artifacts}
 
     def _send_some(self) -> None:
-        taken: list[Transition | LogLine] = []
+        taken: list[Item] = []
         while self._items and len(taken) < 2 * MAX_ITEMS:
             taken.append(self._items.popleft())
+        taken += self._take_artifacts()
         self._oldest = time.monotonic()
         if self._spool is not None and time.monotonic() < self._retry_at:
             self._append_to_spool(taken)
@@ -153,16 +192,15 @@ class Outbox:
             self._send(taken)
         except Unavailable:
             if self._spool_dir is None:
-                self._items.extendleft(reversed(taken))
+                self._put_back(taken)
                 raise
             self._append_to_spool(taken)
 
-    def _send(self, items: list[Transition | LogLine]) -> list[Verdict]:
+    def _send(self, items: Sequence[Item]) -> list[Verdict]:
         self._drain_own()
-        transitions = [item for item in items if type(item) is Transition]
-        logs = [item for item in items if type(item) is LogLine]
-        verdicts = self._store.apply(transitions, logs)
-        self._tell(transitions, verdicts)
+        batch = _batch_of(items)
+        verdicts = self._store.apply(batch.transitions, batch.logs, batch.artifacts)
+        self._tell(batch.transitions, verdicts)
         return verdicts
 
     def _tell(self, transitions: Sequence[Transition], verdicts: Sequence[Verdict]) -> None:
@@ -171,7 +209,7 @@ class Outbox:
                 if verdict.kind is not VerdictKind.ACCEPTED:
                     self._on_verdict(transition, verdict)
 
-    def _append_to_spool(self, items: list[Transition | LogLine]) -> None:
+    def _append_to_spool(self, items: Sequence[Item]) -> None:
         if not items:
             return
         if self._spool is None:
@@ -179,9 +217,8 @@ class Outbox:
                 raise Unavailable("the store cannot be reached, and there is no spool to keep reports in")
             self._spool_dir.mkdir(parents=True, exist_ok=True)
             self._spool = self._spool_dir / f"{os.getpid()}-{new_id()}.jsonl"
-        batch = Spooled([i for i in items if type(i) is Transition], [i for i in items if type(i) is LogLine])
         with self._spool.open("ab") as file:
-            file.write(_encode(batch) + b"\n")
+            file.write(_encode(_batch_of(items)) + b"\n")
             file.flush()
             os.fsync(file.fileno())
         self._retry_at = time.monotonic() + RETRY_EVERY_S
@@ -214,22 +251,31 @@ class Outbox:
                     self._flush_aged()
                 except Unavailable:
                     time.sleep(RETRY_EVERY_S)  # no spool: the items are still here; whoever needs them sent is told by `flush`
-                if not self._items and self._spool is None:
+                if not (self._items or self._artifacts) and self._spool is None:
                     self._armed.clear()
-                    if self._items:  # one that came between these lines, and saw it armed
+                    if self._items or self._artifacts:  # one that came between these lines, and saw it armed
                         self._armed.set()
 
     def _flush_aged(self) -> None:
         if self._spool is not None:
             with self._lock:
                 self._drain_own()
-        if self._items and time.monotonic() - self._oldest >= MAX_AGE_S * 0.9:
+        if (self._items or self._artifacts) and time.monotonic() - self._oldest >= MAX_AGE_S * 0.9:
             self.flush()
 
     def after_fork(self) -> None:
         """In a forked child: what waits here is the parent's to send, and its timer thread does not exist."""
         self._items.clear()
+        self._artifacts, self._artifact_bytes, self._artifacts_lock = {}, 0, threading.Lock()
         self._lock, self._armed, self._timer, self._spool = threading.RLock(), threading.Event(), None, None
+
+
+def _batch_of(items: Sequence[Item]) -> Spooled:
+    return Spooled(
+        [item for item in items if type(item) is Transition],
+        [item for item in items if type(item) is LogLine],
+        [item for item in items if type(item) is Artifact],
+    )
 
 
 def _forget_in_child() -> None:
@@ -250,7 +296,7 @@ def _drain(spool: Path, store: RunStore, tell: Callable[[Sequence[Transition], S
         return  # somebody tidied up the folder; what was in it is gone
     for batch in _batches(spool):
         try:
-            tell(batch.transitions, store.apply(batch.transitions, batch.logs))
+            tell(batch.transitions, store.apply(batch.transitions, batch.logs, batch.artifacts))
         except Unavailable:
             raise
         except LegatoError:

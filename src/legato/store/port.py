@@ -15,6 +15,9 @@ from typing import Protocol
 
 from legato.core.records import (
     Agent,
+    Artifact,
+    ArtifactFilter,
+    ArtifactPage,
     Beat,
     BeatReply,
     Claim,
@@ -32,6 +35,7 @@ from legato.core.records import (
     TaskRun,
     TaskRunPage,
     Transition,
+    Variable,
     Verdict,
     WorkQueue,
 )
@@ -44,8 +48,18 @@ COUNT_CAP = 10_000
 class RunStore(Protocol):
     """What an engine needs: to report, to ask, and to say that it lives. Small enough to fake; the fake passes the same suite."""
 
-    def apply(self, transitions: Sequence[Transition], logs: Sequence[LogLine] = (), *, now: datetime | None = None) -> list[Verdict]:
-        """Decide and record transitions in order, and the log lines with them, in one transaction. One verdict each, in the same order."""
+    def apply(
+        self,
+        transitions: Sequence[Transition],
+        logs: Sequence[LogLine] = (),
+        artifacts: Sequence[Artifact] = (),
+        *,
+        now: datetime | None = None,
+    ) -> list[Verdict]:
+        """Decide and record transitions in order, and log lines and artifacts with them, in one transaction. One verdict for each transition.
+
+        An artifact whose id is here already gets the content of the later `updated_at`.
+        """
         ...
 
     def heartbeat(self, beats: Sequence[Beat], *, lease_s: float, now: datetime | None = None) -> list[BeatReply]:
@@ -158,6 +172,35 @@ class Store(RunStore, Protocol):
     def count_logs(self, flow_run_ids: Sequence[str]) -> dict[str, tuple[int, int, int]]:
         """By flow run: all lines, warnings, errors."""
         ...
+
+    # artifacts, variables
+    def get_artifact(self, wanted: str, *, version: int = 0) -> Artifact:
+        """By id, or by key: the last version, or the one named."""
+        ...
+
+    def list_artifacts(
+        self,
+        filter: ArtifactFilter = ...,
+        *,
+        cursor: str | None = None,
+        limit: int = 100,
+        oldest_first: bool = False,
+        brief: bool = False,
+    ) -> ArtifactPage:
+        """Artifacts as they arrived, the last first. `brief`: those with much data come without it (their `data` is None)."""
+        ...
+
+    def get_variable(self, name: str) -> Variable: ...
+
+    def set_variable(self, variable: Variable, *, overwrite: bool = True, now: datetime | None = None) -> Variable:
+        """Add, or replace the one of that name; without `overwrite`, `Conflict` when there is one."""
+        ...
+
+    def list_variables(self) -> list[Variable]:
+        """All of them, by name."""
+        ...
+
+    def delete_variable(self, name: str) -> None: ...
 
     # claims and leases
     def claim_runs(self, request: ClaimRequest, *, now: datetime | None = None) -> list[Claim]:

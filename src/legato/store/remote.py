@@ -23,6 +23,9 @@ from urllib3.exceptions import HTTPError
 from legato.core.errors import Corrupt, Unavailable
 from legato.core.records import (
     Agent,
+    Artifact,
+    ArtifactFilter,
+    ArtifactPage,
     Beat,
     BeatReply,
     Claim,
@@ -40,6 +43,7 @@ from legato.core.records import (
     TaskRun,
     TaskRunPage,
     Transition,
+    Variable,
     Verdict,
     WorkQueue,
 )
@@ -51,12 +55,14 @@ from legato.store.wire import (
     Ids,
     Instant,
     LossReport,
+    NewVariable,
     Number,
     PlannedRuns,
     Problem,
     Reason,
     Taking,
     TransitionBatch,
+    artifact_query,
     error_of,
     filter_query,
 )
@@ -69,6 +75,7 @@ READ_TIMEOUT_S = 60.0
 
 _T = TypeVar("_T")
 _EVERYTHING = FlowRunFilter()
+_ALL_ARTIFACTS = ArtifactFilter()
 _encode = msgspec.json.Encoder().encode
 
 
@@ -138,8 +145,15 @@ class RemoteStore:
 
     # ------------------------------------------------------------------ reporting
 
-    def apply(self, transitions: Sequence[Transition], logs: Sequence[LogLine] = (), *, now: datetime | None = None) -> list[Verdict]:
-        return self._call("POST", "transitions", list[Verdict], body=TransitionBatch(list(transitions), list(logs)))
+    def apply(
+        self,
+        transitions: Sequence[Transition],
+        logs: Sequence[LogLine] = (),
+        artifacts: Sequence[Artifact] = (),
+        *,
+        now: datetime | None = None,
+    ) -> list[Verdict]:
+        return self._call("POST", "transitions", list[Verdict], body=TransitionBatch(list(transitions), list(logs), list(artifacts)))
 
     def heartbeat(self, beats: Sequence[Beat], *, lease_s: float, now: datetime | None = None) -> list[BeatReply]:
         return self._call("POST", "heartbeats", list[BeatReply], body=HeartbeatBatch(list(beats), lease_s), timeout_s=10.0)
@@ -223,6 +237,35 @@ class RemoteStore:
 
     def count_logs(self, flow_run_ids: Sequence[str]) -> dict[str, tuple[int, int, int]]:
         return self._call("POST", "logs/counts", dict[str, tuple[int, int, int]], body=Ids(list(flow_run_ids)))
+
+    # ------------------------------------------------------------------ artifacts, variables
+
+    def get_artifact(self, wanted: str, *, version: int = 0) -> Artifact:
+        return self._call("GET", f"artifacts/{_part(wanted)}", Artifact, query={"version": version or None})
+
+    def list_artifacts(
+        self,
+        filter: ArtifactFilter = _ALL_ARTIFACTS,
+        *,
+        cursor: str | None = None,
+        limit: int = 100,
+        oldest_first: bool = False,
+        brief: bool = False,
+    ) -> ArtifactPage:
+        form = {"cursor": cursor, "limit": limit, "order": "oldest" if oldest_first else None, "brief": 1 if brief else None}
+        return self._call("GET", "artifacts", ArtifactPage, query={**form, **artifact_query(filter)})
+
+    def get_variable(self, name: str) -> Variable:
+        return self._call("GET", f"variables/{_part(name)}", Variable)
+
+    def set_variable(self, variable: Variable, *, overwrite: bool = True, now: datetime | None = None) -> Variable:
+        return self._call("PUT", f"variables/{_part(variable.name)}", Variable, body=NewVariable(variable, overwrite))
+
+    def list_variables(self) -> list[Variable]:
+        return self._call("GET", "variables", list[Variable])
+
+    def delete_variable(self, name: str) -> None:
+        self._call("DELETE", f"variables/{_part(name)}", type(None))
 
     # ------------------------------------------------------------------ claims and leases
 

@@ -13,7 +13,20 @@ from typing import Any, TypeAlias
 import msgspec
 
 from legato.core.clock import from_us, to_us
-from legato.core.records import ErrorDetail, FlowRun, JournalEntry, LogLine, OnLost, Result, RunInput, RunKind, TaskRun
+from legato.core.records import (
+    Artifact,
+    ArtifactKind,
+    ErrorDetail,
+    FlowRun,
+    JournalEntry,
+    LogLine,
+    OnLost,
+    Result,
+    RunInput,
+    RunKind,
+    TaskRun,
+    Variable,
+)
 from legato.core.states import SCHEDULED, State, StateType
 
 Row: TypeAlias = Sequence[Any]
@@ -121,6 +134,8 @@ LOG: Mapping[str, str] = {
     "message": "text",
 }
 
+ARTIFACT = ("id", "kind", "key", "version", "title", "description", "data", "flow_run_id", "task_run_id", "created_at", "updated_at")
+
 CHANGING: Mapping[RunKind, tuple[str, ...]] = {
     RunKind.FLOW: (
         *("state_type", "state_name", "state_at", "state_message", "seq", "attempt", "due_at", "started_at", "ended_at"),
@@ -134,6 +149,7 @@ _json = msgspec.json.Encoder().encode
 _tags = msgspec.json.Decoder(tuple[str, ...]).decode
 _code = msgspec.json.Decoder(dict[str, str]).decode
 _object = msgspec.json.Decoder(dict[str, Any]).decode
+_value = msgspec.json.Decoder().decode
 _result = msgspec.json.Decoder(Result).decode
 _error = msgspec.json.Decoder(ErrorDetail).decode
 
@@ -275,3 +291,25 @@ def log_row(line: LogLine) -> tuple[Any, ...]:
 def log_line_of(row: Row) -> LogLine:
     """The line of a row selected as n, then the order of LOG."""
     return LogLine(n=row[0], flow_run_id=row[1], task_run_id=row[2], at=from_us(row[3]), level=row[4], logger=row[5], message=row[6])
+
+
+def artifact_of(row: Row) -> Artifact:
+    """The artifact of a row selected as n, then the order of ARTIFACT."""
+    return Artifact(
+        id=row[1],
+        kind=ArtifactKind(row[2]),
+        key=row[3],
+        version=row[4],
+        title=row[5],
+        description=row[6],
+        data=_value(row[7]),
+        flow_run_id=row[8],
+        task_run_id=row[9],
+        created_at=from_us(row[10]),
+        updated_at=from_us(row[11]),
+    )
+
+
+def variable_of(row: Row) -> Variable:
+    """The variable of a row of name, value, tags, updated_at."""
+    return Variable(name=row[0], value=_value(row[1]), tags=_tags(row[2]), updated_at=from_us(row[3]))

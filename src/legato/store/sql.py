@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -11,11 +12,15 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from legato.core.artifacts import BRIEF_DATA, check_key, check_variable_name
 from legato.core.clock import Clock, from_us, to_us
 from legato.core.errors import Conflict, NotFound, UsageError
 from legato.core.ids import is_id
 from legato.core.records import (
     Agent,
+    Artifact,
+    ArtifactFilter,
+    ArtifactPage,
     Beat,
     BeatReply,
     Claim,
@@ -35,6 +40,7 @@ from legato.core.records import (
     TaskRun,
     TaskRunPage,
     Transition,
+    Variable,
     Verdict,
     VerdictKind,
     WorkQueue,
@@ -56,7 +62,9 @@ LATE_AFTER = timedelta(seconds=15)
 
 _EVERYTHING = FlowRunFilter()
 
-Batched: TypeAlias = tuple[Sequence[Transition], Sequence[LogLine]]
+_ALL_ARTIFACTS = ArtifactFilter()
+
+Batched: TypeAlias = tuple[Sequence[Transition], Sequence[LogLine], Sequence[Artifact]]
 
 
 @functools.cache
@@ -67,6 +75,7 @@ def statements() -> Mapping[str, str]:
         "{task_run}": ", ".join(rows.TASK_RUN),
         "{journal}": ", ".join(rows.JOURNAL),
         "{run_input}": ", ".join(rows.RUN_INPUT),
+        "{artifact}": ", ".join(rows.ARTIFACT),
     }
     return {
         name: functools.reduce(lambda text, word: text.replace(word, columns[word]), columns, sql)
@@ -86,23 +95,31 @@ class SqlStore:
 
     # ------------------------------------------------------------------ transitions
 
-    def apply(self, transitions: Sequence[Transition], logs: Sequence[LogLine] = (), *, now: datetime | None = None) -> list[Verdict]:
+    def apply(
+        self,
+        transitions: Sequence[Transition],
+        logs: Sequence[LogLine] = (),
+        artifacts: Sequence[Artifact] = (),
+        *,
+        now: datetime | None = None,
+    ) -> list[Verdict]:
         now = now or self._clock.now()
         try:
             with self._database.write() as session:
-                return self._apply(session, transitions, logs, now, trusting=True)
+                return self._apply(session, transitions, logs, now, artifacts, trusting=True)
         except Conflict:  # a run that was said to be new is here already: this was sent before
             with self._database.write() as session:
-                return self._apply(session, transitions, logs, now)
+                return self._apply(session, transitions, logs, now, artifacts)
 
     def apply_groups(self, batches: Sequence[Batched], *, now: datetime | None = None) -> list[list[Verdict] | Exception]:
         """Several clients' batches in one transaction, so that they share its commit. One that fails is told so and sinks no other."""
         now = now or self._clock.now()
         try:
             with self._database.write() as session:
-                transitions, lines = [t for batch, _ in batches for t in batch], [line for _, logs in batches for line in logs]
-                verdicts = iter(self._apply(session, transitions, lines, now, trusting=True))
-            return [list(islice(verdicts, len(batch))) for batch, _ in batches]
+                transitions, lines = [t for batch, _, _ in batches for t in batch], [line for _, logs, _ in batches for line in logs]
+                artifacts = [artifact for _, _, some in batches for artifact in some]
+                verdicts = iter(self._apply(session, transitions, lines, now, artifacts, trusting=True))
+            return [list(islice(verdicts, len(batch))) for batch, _, _ in batches]
         except Exception:  # noqa: BLE001 whose batch it was is found by trying each alone; a repeat of a committed one is "already"
             return [self._alone(batch, now) for batch in batches]
 
@@ -122,7 +139,14 @@ class SqlStore:
             return error
 
     def _apply(
-        self, session: Session, transitions: Sequence[Transition], logs: Sequence[LogLine], now: datetime, *, trusting: bool = False
+        self,
+        session: Session,
+        transitions: Sequence[Transition],
+        logs: Sequence[LogLine],
+        now: datetime,
+        artifacts: Sequence[Artifact] = (),
+        *,
+        trusting: bool = False,
     ) -> list[Verdict]:
         verdicts: list[Verdict] = []
         if transitions:
@@ -132,6 +156,8 @@ class SqlStore:
             batch.write()
         if logs:
             session.insert("log", rows.LOG, [rows.log_row(line) for line in logs])
+        if artifacts:
+            self._save_artifacts(session, artifacts)
         return verdicts
 
     def _batch(self, session: Session, now: datetime) -> Batch:
@@ -281,8 +307,11 @@ class SqlStore:
             self._delete(session, run_id)
 
     def _delete(self, session: Session, run_id: str) -> None:
-        for statement in ("delete_run_tags", "delete_task_runs", "delete_logs", "delete_inputs", "delete_run"):
+        keys = [row[0] for row in session.rows(self._sql["keys_of_run"], id=run_id)]
+        for statement in ("delete_run_tags", "delete_task_runs", "delete_logs", "delete_inputs", "delete_artifacts", "delete_run"):
             session.run(self._sql[statement], id=run_id)
+        if keys:
+            session.run(self._sql["mark_latest"], keys=keys)
 
     def _flow_runs(self, session: Session, ids: Sequence[str]) -> list[FlowRun]:
         return [rows.flow_run_of(row) for row in session.rows(self._sql["flow_runs_by_id"], ids=list(ids))]
@@ -356,6 +385,107 @@ class SqlStore:
         with self._database.read() as session:
             found = session.rows(self._sql["count_logs"], ids=list(flow_run_ids))
         return {run_id: (int(total), int(warnings), int(errors)) for run_id, total, warnings, errors in found}
+
+    # ------------------------------------------------------------------ artifacts, variables
+
+    def _save_artifacts(self, session: Session, artifacts: Sequence[Artifact]) -> None:
+        for artifact in artifacts:
+            _check_artifact(artifact)
+        here = {row[0] for row in session.rows(self._sql["artifacts_here"], ids=[artifact.id for artifact in artifacts])}
+        new: list[Artifact] = []
+        for artifact in artifacts:
+            if artifact.id in here:
+                self._change_artifact(session, artifact)
+            elif artifact.id in {one.id for one in new}:  # told twice in one batch: the last content counts
+                new = [artifact if one.id == artifact.id and one.updated_at <= artifact.updated_at else one for one in new]
+            else:
+                new.append(artifact)
+        versions = self._take_versions(session, Counter(artifact.key for artifact in new if artifact.key))
+        for artifact in new:
+            self._add_artifact(session, artifact, next(versions[artifact.key]) if artifact.key else 0)
+        if versions:
+            session.run(self._sql["mark_latest"], keys=sorted(versions))
+
+    def _take_versions(self, session: Session, counts: Mapping[str, int]) -> dict[str, Iterator[int]]:
+        """By key, the numbers of its new versions. Keys are locked in one order, whoever writes."""
+        versions = {}
+        for key, count in sorted(counts.items()):
+            row = session.row(self._sql["take_versions"], key=key, count=count)
+            assert row is not None, "the statement returns the row it wrote"
+            versions[key] = iter(range(int(row[0]) - count + 1, int(row[0]) + 1))
+        return versions
+
+    def _add_artifact(self, session: Session, artifact: Artifact, version: int) -> None:
+        session.run(
+            self._sql["add_artifact"],
+            id=artifact.id,
+            kind=str(artifact.kind),
+            key=artifact.key,
+            version=version,
+            flow_run_id=artifact.flow_run_id,
+            task_run_id=artifact.task_run_id,
+            created_at=to_us(artifact.created_at),
+            **_content(artifact),
+        )
+
+    def _change_artifact(self, session: Session, artifact: Artifact) -> None:
+        session.run(self._sql["change_artifact"], id=artifact.id, **_content(artifact))
+
+    def get_artifact(self, wanted: str, *, version: int = 0) -> Artifact:
+        with self._database.read() as session:
+            if is_id(wanted):
+                row = session.row(self._sql["artifact_by_id"], id=wanted)
+            else:
+                row = session.row(self._sql["artifact_of_key"], key=wanted, version=version)
+        if row is None:
+            named = f"{wanted} version {version}" if version else wanted
+            raise NotFound("artifact", named, hint="legato artifact ls lists them")
+        return rows.artifact_of(row)
+
+    def list_artifacts(
+        self,
+        filter: ArtifactFilter = _ALL_ARTIFACTS,
+        *,
+        cursor: str | None = None,
+        limit: int = 100,
+        oldest_first: bool = False,
+        brief: bool = False,
+    ) -> ArtifactPage:
+        longest = BRIEF_DATA if brief else None
+        sql, parameters = lists.select_artifacts(filter, after=_number(cursor), oldest_first=oldest_first, longest=longest)
+        with self._database.read() as session:
+            found = session.rows(sql, **parameters, limit=limit + 1)
+        return ArtifactPage([rows.artifact_of(row) for row in found[:limit]], str(found[limit - 1][0]) if len(found) > limit else None)
+
+    def get_variable(self, name: str) -> Variable:
+        with self._database.read() as session:
+            return self._variable(session, name)
+
+    def _variable(self, session: Session, name: str) -> Variable:
+        row = session.row(self._sql["variable_by_name"], name=name)
+        if row is None:
+            raise NotFound("variable", name, hint=f"legato variable ls lists them; make it: legato variable set {name} VALUE")
+        return rows.variable_of(row)
+
+    def set_variable(self, variable: Variable, *, overwrite: bool = True, now: datetime | None = None) -> Variable:
+        check_variable_name(variable.name)
+        value = {"value": rows.text_of(variable.value), "tags": rows.text_of(variable.tags)}
+        statement = self._sql["save_variable" if overwrite else "add_variable"]
+        with self._database.write() as session:
+            if not session.run(statement, name=variable.name, now=to_us(now or self._clock.now()), **value):
+                raise Conflict(
+                    f"there is a variable '{variable.name}' already", hint="say overwrite=True (--overwrite) to replace its value"
+                )
+            return self._variable(session, variable.name)
+
+    def list_variables(self) -> list[Variable]:
+        with self._database.read() as session:
+            return [rows.variable_of(row) for row in session.rows(self._sql["list_variables"])]
+
+    def delete_variable(self, name: str) -> None:
+        with self._database.write() as session:
+            self._variable(session, name)
+            session.run(self._sql["delete_variable"], name=name)
 
     # ------------------------------------------------------------------ claims and leases
 
@@ -706,6 +836,20 @@ class SqlStore:
 
     def close(self) -> None:
         self._database.close()
+
+
+def _check_artifact(artifact: Artifact) -> None:
+    """Raises `UsageError` for what must not be stored; the sender's own checks come before."""
+    if not is_id(artifact.id):
+        raise UsageError(f"'{artifact.id}' is no artifact's id", hint="give a UUID in its canonical form")
+    if artifact.key is not None:
+        check_key(artifact.key)
+
+
+def _content(artifact: Artifact) -> dict[str, Any]:
+    """The columns that saving it again changes."""
+    title, description = rows.storable(artifact.title), rows.storable(artifact.description)
+    return {"title": title, "description": description, "data": rows.text_of(artifact.data), "updated_at": to_us(artifact.updated_at)}
 
 
 def _creation(run: FlowRun) -> Transition:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from legato.core.errors import LegatoError, NotFound, Unavailable
-from legato.core.records import Beat, DeploymentSchedule, FlowRun, FlowRunFilter, LogLine, Transition
+from legato.core.records import Artifact, ArtifactFilter, Beat, DeploymentSchedule, FlowRun, FlowRunFilter, LogLine, Transition, Variable
 
 
 class TransitionBatch(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -16,6 +16,7 @@ class TransitionBatch(msgspec.Struct, frozen=True, omit_defaults=True):
 
     transitions: list[Transition] = []
     logs: list[LogLine] = []
+    artifacts: list[Artifact] = []
 
 
 class HeartbeatBatch(msgspec.Struct, frozen=True):
@@ -60,6 +61,13 @@ class PlannedRuns(msgspec.Struct, frozen=True):
     schedule: DeploymentSchedule
     runs: list[FlowRun]
     cursor_at: datetime
+
+
+class NewVariable(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The body of `PUT /api/variables/{name}`. Without `overwrite`, a variable of that name that is there already is a conflict."""
+
+    variable: Variable
+    overwrite: bool = True
 
 
 class Number(msgspec.Struct, frozen=True):
@@ -130,4 +138,15 @@ def filter_query(filter_: FlowRunFilter) -> dict[str, object]:
         "from": filter_.start_after.isoformat() if filter_.start_after else None,
         "to": filter_.start_before.isoformat() if filter_.start_before else None,
         "top_level": 1 if filter_.top_level else None,
+    }
+
+
+def artifact_query(filter_: ArtifactFilter) -> dict[str, object]:
+    """The filter as query parameters."""
+    return {
+        "flow_run": filter_.flow_run_id,
+        "task_run": filter_.task_run_id,
+        "key": filter_.key,
+        "kind": filter_.kind,
+        "latest": 1 if filter_.latest else None,
     }
