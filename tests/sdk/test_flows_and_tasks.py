@@ -43,9 +43,12 @@ def test_a_task_called_directly_gives_its_value_and_is_recorded(h: Harness) -> N
     assert h.states(task_run) == ["Running", "Completed"]
 
 
-def test_a_task_called_outside_a_flow_is_just_the_function(h: Harness) -> None:
+def test_a_task_called_outside_a_flow_is_a_run_of_its_own(h: Harness) -> None:
     assert add(1) == 2
-    assert h.flow_runs() == []
+
+    (run,) = h.flow_runs()
+    assert (run.flow_name, run.state.name, run.trigger) == ("add", "Completed", "a task called outside a flow")
+    assert [task_run.name for task_run in h.task_runs()] == ["add-0"]
 
 
 def test_submit_gives_a_future_and_passing_it_on_makes_a_dependency(h: Harness) -> None:

@@ -21,7 +21,7 @@ from legato.core.errors import LegatoError, ParameterError, RunCancelled, RunCra
 from legato.engine.script import CANCEL
 from legato.engine.shell import FlowShell
 from legato.engine.tracebacks import relink
-from legato.sdk.calls import new_flow_shell, run_shell
+from legato.sdk.flow_calls import new_flow_shell, run_shell
 from legato.sdk.flows import Flow
 from legato.sdk.loading import load_flow
 from legato.sdk.process import close_engine, current_engine

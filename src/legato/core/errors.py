@@ -10,6 +10,8 @@
     ├── RunFailure          the run itself ended badly; nothing is wrong with Legato
     │   ├── UpstreamFailed      a task this one depends on did not complete
     │   ├── TaskTimeout         (also TimeoutError)
+    │   ├── PauseTimeout        nobody answered a paused run in time (also TimeoutError)
+    │   ├── RunSuspended        it waits for a person, and no process holds it
     │   ├── RunCrashed          the process or machine under it went away
     │   └── RunCancelled        somebody asked for it to stop
     ├── ResultMissing       a stored result is gone, damaged, or was never stored
@@ -95,6 +97,18 @@ class TaskTimeout(RunFailure, TimeoutError):
     """A flow or task took longer than its `timeout_seconds`."""
 
     code = "timed_out"
+
+
+class PauseTimeout(RunFailure, TimeoutError):
+    """A paused flow was not answered within its timeout."""
+
+    code = "pause_timed_out"
+
+
+class RunSuspended(RunFailure):
+    """A flow run was suspended: it waits for a person without a process, and goes on when it is resumed."""
+
+    code = "run_suspended"
 
 
 class RunCrashed(RunFailure):

@@ -52,7 +52,8 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a return value is and how to read it; or, in `unavailable`, why it cannot be had.
 
     Small values lie here in `inline` (serialised bytes), large ones in storage under `key`, which is their content address.
-    `hash` is the BLAKE2b-256 hex digest of the serialised bytes, `size` their length.
+    `hash` is the BLAKE2b-256 hex digest of the serialised bytes, `size` their length. `inputs` is a hash of what the futures among the call's
+    arguments came to, "" when there were none.
     """
 
     serializer: str = "json"
@@ -63,6 +64,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     key: str | None = None
     preview: str = ""
     unavailable: str = ""
+    inputs: str = ""
 
 
 class ErrorDetail(msgspec.Struct, frozen=True, omit_defaults=True):

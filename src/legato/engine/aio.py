@@ -9,22 +9,42 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import Any
 
 from legato.engine.futures import Future, ended
-from legato.engine.script import CANCEL, TIMEOUT, Call, Instruction, Propose, Save, Script, Settle, Sleep, Stop
+from legato.engine.script import (
+    CANCEL,
+    TIMEOUT,
+    Call,
+    CloseItems,
+    Exhausted,
+    Hand,
+    Instruction,
+    Item,
+    Next,
+    Propose,
+    RecallPast,
+    Save,
+    Script,
+    Settle,
+    Sleep,
+    Stop,
+)
 from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell
 
 
-async def adrive(script: Script, shell: Shell) -> Any:
-    """`drive` on an event loop. asyncio's cancellation is shown to the script as a `Stop`, and handed back to asyncio at the end."""
+async def adrive(script: Script, shell: Shell, perform: Callable[[Instruction], Awaitable[Any]] | None = None) -> Any:
+    """`drive` on an event loop. asyncio's cancellation is shown to the script as a `Stop`, and handed back to asyncio at the end.
+
+    `perform` does what the script asks, in place of `aperform`.
+    """
     cancelled: asyncio.CancelledError | None = None
     try:
         instruction = next(script)
         while True:
             try:
-                reply = await aperform(shell, instruction)
+                reply = await (aperform(shell, instruction) if perform is None else perform(instruction))
             except asyncio.CancelledError as exc:
                 cancelled = exc
                 instruction = script.throw(Stop(CANCEL))
@@ -42,21 +62,47 @@ async def adrive(script: Script, shell: Shell) -> Any:
         raise
 
 
+async def adrive_stream(script: Script, shell: Shell) -> AsyncGenerator[Any, Any]:
+    """`drive_stream` on an event loop: an async generator of a script's items. What the script returns is dropped, as async generators must."""
+    cancelled: asyncio.CancelledError | None = None
+    try:
+        instruction = next(script)
+        while True:
+            try:
+                reply = (yield instruction.item) if type(instruction) is Hand else await aperform(shell, instruction)
+            except asyncio.CancelledError as exc:
+                cancelled = exc
+                instruction = script.throw(Stop(CANCEL))
+            except BaseException as exc:  # noqa: BLE001 the script decides about every exception
+                instruction = script.throw(exc)
+            else:
+                instruction = script.send(reply)
+    except StopIteration:
+        if cancelled is not None:
+            raise cancelled from None
+    except BaseException:
+        if cancelled is not None:
+            raise cancelled from None
+        raise
+
+
 async def aperform(shell: Shell, i: Instruction) -> Any:
     """Do what a script asks, without holding up the loop: what waits for the store or a file does so in a thread."""
     if isinstance(i, Propose):
-        transition = shell.transition(i)
-        if not i.gate:
-            shell.engine.outbox.add(transition)
-            return None
-        return shell.taken(transition, await asyncio.shield(asyncio.to_thread(shell.engine.gate, transition)))
+        verdict = await _propose(shell, i)
+        if shell.hooks is not None:
+            shell.run_hooks(i.name)
+        return verdict
     if isinstance(i, Call):
         return await _call(shell)
     if isinstance(i, Sleep):
-        region = shell.region = AsyncRegion()
-        if shell.stop_reason is not None:
-            raise Stop(shell.stop_reason)
-        return await region.call(asyncio.sleep, (i.seconds,), {}, None)
+        return await _region_of(shell).call(asyncio.sleep, (i.seconds,), {}, None)
+    if isinstance(i, Next):
+        return await _next(shell, i.sent)
+    if isinstance(i, CloseItems):
+        return await shell.items.aclose() if shell.items is not None else None
+    if isinstance(i, RecallPast):
+        return await asyncio.to_thread(shell.recall)
     if isinstance(i, Settle) and isinstance(shell, FlowShell):
         shell.stop_tasks(i.stop)
         while (future := shell.an_open_future()) is not None:
@@ -67,18 +113,53 @@ async def aperform(shell: Shell, i: Instruction) -> Any:
     return shell.perform(i)
 
 
+async def _propose(shell: Shell, i: Propose) -> Any:
+    transition = shell.transition(i)
+    if not i.gate:
+        shell.engine.outbox.add(transition)
+        return None
+    return shell.taken(transition, await asyncio.shield(asyncio.to_thread(shell.engine.gate, transition)))
+
+
 async def _call(shell: Shell) -> Any:
-    region = shell.region = AsyncRegion()
-    if shell.stop_reason is not None:
-        raise Stop(shell.stop_reason)
+    region = _region_of(shell)
     token = CURRENT.set(shell)
     try:
         value = await region.call(shell.fn, shell.args, shell.kwargs, shell.policy.timeout_s)
+    except BaseException:
+        shell.check_suspended()  # also when user code has caught it, or wrapped it in a group
+        raise
     finally:
         CURRENT.reset(token)
+    shell.check_suspended()
     if isinstance(shell, TaskShell):
-        shell.flow.made(value, shell.run_id)
+        shell.gave(value)
     return value
+
+
+async def _next(shell: Shell, sent: Any) -> Item | Exhausted:
+    """Have an async generator go on. Its body sees itself as the current run, its reader does not."""
+    region = _region_of(shell)
+    if shell.items is None:
+        shell.items = shell.fn(*shell.args, **shell.kwargs)
+    token = CURRENT.set(shell)
+    try:
+        return Item(await region.call(shell.items.asend, (sent,), {}, shell.policy.timeout_s))
+    except StopAsyncIteration:
+        return Exhausted(None)
+    except Exception:
+        shell.items = None  # a retry begins with a new generator
+        raise
+    finally:
+        CURRENT.reset(token)
+
+
+def _region_of(shell: Shell) -> AsyncRegion:
+    region = AsyncRegion()
+    shell.region = region
+    if shell.stop_reason is not None:
+        raise Stop(shell.stop_reason)
+    return region
 
 
 class AsyncRegion:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any, Protocol
 
-from legato.engine.script import Instruction, Script
+from legato.engine.script import Hand, Instruction, Script
 
 
 class Performer(Protocol):
@@ -20,6 +21,21 @@ def drive(script: Script, shell: Performer) -> Any:
         while True:
             try:
                 reply = shell.perform(instruction)
+            except BaseException as exc:  # noqa: BLE001 the script decides about every exception
+                instruction = script.throw(exc)
+            else:
+                instruction = script.send(reply)
+    except StopIteration as end:
+        return end.value
+
+
+def drive_stream(script: Script, shell: Performer) -> Generator[Any, Any, Any]:
+    """`drive` for a script that hands items to a reader: a generator of them."""
+    try:
+        instruction = next(script)
+        while True:
+            try:
+                reply = (yield instruction.item) if type(instruction) is Hand else shell.perform(instruction)
             except BaseException as exc:  # noqa: BLE001 the script decides about every exception
                 instruction = script.throw(exc)
             else:

@@ -43,6 +43,8 @@ class Held(Protocol):
 
     def stop(self, reason: str) -> None: ...
 
+    def pause(self) -> None: ...
+
 
 class Engine:
     """What all runs of a process share. Safe to use from any thread; `close` it to send what waits."""
@@ -138,6 +140,8 @@ class Engine:
         for reply in replies:
             if reply.cancel_requested:
                 held[reply.run_id].stop(CANCEL)
+            elif reply.pause_requested:
+                held[reply.run_id].pause()
             elif not reply.alive and reply.run_id in self._held and not self.outbox.is_spooling:
                 held[reply.run_id].stop(reply.reason)
 

@@ -50,6 +50,16 @@ def save(value: Any, blobs: BlobStore) -> Result:
     return Result(serializer=serializer, type=kind, size=len(data), hash=digest, key=key, preview=preview_of(value))
 
 
+def snapshot(value: Any) -> Result:
+    """The value serialised, kept in memory whatever its size."""
+    kind = type(value).__qualname__
+    try:
+        serializer, data = _serialize(value)
+    except Exception as error:  # noqa: BLE001 a user's __reduce__ may raise anything
+        return Result(serializer="", type=kind, unavailable=f"a value of type {kind} cannot be serialised: {error}"[:500])
+    return Result(serializer=serializer, type=kind, size=len(data), hash=_digest(data), inline=data)
+
+
 def load(result: Result, blobs: BlobStore) -> Any:
     """The value of a stored result. Raises `ResultMissing`, never returns something else instead."""
     if result.unavailable:

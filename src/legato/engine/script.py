@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from legato.core.errors import RunCancelled, RunCrashed, TaskTimeout, UpstreamFailed
+from legato.core.errors import PauseTimeout, RunCancelled, RunCrashed, TaskTimeout, UpstreamFailed
 from legato.core.records import Result, Verdict, VerdictKind
 from legato.core.retry import RetryPolicy, delay_before_retry
-from legato.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, RUNNING, SCHEDULED, StateType
+from legato.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, PAUSED, RUNNING, SCHEDULED, StateType
 
 
 class Stop(BaseException):
@@ -23,6 +23,10 @@ class Stop(BaseException):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class Suspend(BaseException):
+    """Unwinds a flow that is to wait for a person without a process. A BaseException, so that `except Exception` does not swallow it."""
 
 
 class Lost(Exception):
@@ -43,6 +47,7 @@ class Propose(msgspec.Struct):
     result: Result | None = None
     error: BaseException | None = None
     delay_s: float = 0.0
+    release: bool = False
 
 
 class Call(msgspec.Struct):
@@ -80,10 +85,73 @@ class Draw(msgspec.Struct):
     """Draw a number from [0, 1), for jitter."""
 
 
-Instruction: TypeAlias = Propose | Call | Sleep | Save | Load | Settle | Draw
+class RecallPast(msgspec.Struct):
+    """Ask whether an earlier attempt has this call's value; the reply is a `Recalled`."""
+
+
+class Recalled(msgspec.Struct):
+    """The answer: the stored `result` and its `value`; or, without a result, why the call runs again ("": nothing is known)."""
+
+    why: str = ""
+    result: Result | None = None
+    value: Any = None
+
+
+class Next(msgspec.Struct):
+    """Have a generator go on to its next item, sending it `sent`; the reply is an `Item`, or an `Exhausted`."""
+
+    sent: Any = None
+
+
+class Item(msgspec.Struct):
+    """What a generator yielded."""
+
+    value: Any
+
+
+class Exhausted(msgspec.Struct):
+    """A generator has ended, and returned this."""
+
+    value: Any
+
+
+class Hand(msgspec.Struct):
+    """Hand an item to the reader; the reply is what the reader sends. `GeneratorExit` is thrown here when the reader stops."""
+
+    item: Any
+
+
+class CloseItems(msgspec.Struct):
+    """Have a generator end where it stands: its `finally` blocks run."""
+
+
+class Await(msgspec.Struct):
+    """Wait for a person's answer, at most so long; the reply is an `Answer`, or None when none came."""
+
+    seconds: float
+
+
+class Answer(msgspec.Struct):
+    """What a person answered."""
+
+    value: Any
+
+
+class AskPerson(msgspec.Struct):
+    """Record what a person is asked; the reply is an `Answer` when it was given already, None otherwise."""
+
+
+class Drain(msgspec.Struct):
+    """Wait until the run's other tracked tasks have ended, as long as that may take before a run is suspended."""
+
+
+Instruction: TypeAlias = (
+    Propose | Call | Sleep | Save | Load | Settle | Draw | RecallPast | Next | Hand | CloseItems | Await | AskPerson | Drain
+)
 Script: TypeAlias = Generator[Instruction, Any, Any]
 
 CALL = Call()
+RECALL = RecallPast()
 SETTLE = Settle()
 DRAW = Draw()
 _RUN = Propose(RUNNING, "Running")
@@ -107,17 +175,32 @@ class Policy(msgspec.Struct, frozen=True):
     timeout_s: float | None = None
 
 
-def run_task(policy: Policy) -> Script:
-    """One task run, from its start to its last state. Returns the value; raises what the user's function raised at its last attempt."""
-    attempt = 1
+_ONCE = Policy()
+
+
+def run_task(policy: Policy, *, recalls: bool = False) -> Script:
+    """One task run, from its start to its last state. Returns the value; raises what the user's function raised at its last attempt.
+
+    `recalls`: an earlier attempt of the flow may have the value.
+    """
+    attempt, why = 1, ""
+    if recalls:
+        recalled = yield RECALL
+        if recalled.result is not None:
+            yield Propose(COMPLETED, "Cached", recalled.why, result=recalled.result)
+            return recalled.value
+        why = recalled.why
     while True:
-        verdict = yield _start(policy.gated, attempt)
+        verdict = yield _start(policy.gated, attempt, why)
         if verdict is not None and verdict.kind is not VerdictKind.ACCEPTED:
             return (yield from _answered(verdict))
         try:
             value = yield CALL
         except Stop as stop:
             raise (yield from _stopped(stop, policy, "task")) from None
+        except Suspend:
+            yield Propose(CANCELLED, "Cancelled", "its flow was suspended")
+            raise
         except Exception as exc:  # noqa: BLE001 what user code raised; the policy decides what it means
             attempt = yield from _failed(exc, policy, attempt, gate=False)
         except (KeyboardInterrupt, SystemExit) as exc:
@@ -125,11 +208,54 @@ def run_task(policy: Policy) -> Script:
             raise
         else:
             if policy.persist:
-                result = yield Save(value)
-                yield Propose(COMPLETED, "Completed", gate=True, result=result, message=result.unavailable)
+                yield from _stored(value)
             else:
                 yield _DONE
             return value
+
+
+def run_stream(policy: Policy, kind: str) -> Script:
+    """One run of a generator: it ends when its reader has had all, or stops. A retry is possible until the first item was handed out.
+
+    Returns what the generator returns. With `policy.persist` the list of its items is stored when it is exhausted.
+    """
+    attempt = 1
+    items: list[Any] = []
+    is_flow = kind == "flow"
+    while True:
+        verdict = yield _start(policy.gated or is_flow, attempt)
+        if verdict is not None and verdict.kind is not VerdictKind.ACCEPTED:
+            return (yield from _answered(verdict))
+        n, sent = 0, None
+        try:
+            while isinstance(got := (yield Next(sent)), Item):
+                n += 1
+                if policy.persist:
+                    items.append(got.value)
+                sent = yield Hand(got.value)
+            if is_flow:
+                yield from _settled()
+        except GeneratorExit:
+            yield CloseItems()
+            if is_flow:
+                yield Settle(CANCEL)
+            yield Propose(COMPLETED, "Completed", f"the reader stopped after {n} items", gate=is_flow)
+            return None
+        except Stop as stop:
+            raise (yield from _stopped(stop, policy, kind)) from None
+        except Exception as exc:  # noqa: BLE001 what user code raised; the policy decides what it means
+            if is_flow:
+                yield SETTLE
+            attempt = yield from _failed(exc, policy if n == 0 else _ONCE, attempt, gate=is_flow)
+        except (KeyboardInterrupt, SystemExit) as exc:
+            yield _broken_off(exc, gate=is_flow)
+            raise
+        else:
+            if policy.persist:
+                yield from _stored(items)
+            else:
+                yield Propose(COMPLETED, "Completed", f"{n} items", gate=is_flow)
+            return got.value
 
 
 def run_flow(policy: Policy) -> Script:
@@ -141,14 +267,14 @@ def run_flow(policy: Policy) -> Script:
             return (yield from _answered(verdict))
         try:
             value = yield CALL
-            unseen = yield SETTLE
-            if unseen:
-                raise UpstreamFailed(
-                    _unseen(unseen), hint="ask for their results (future.result()), or submit with allow_failure to let them fail"
-                )
+            yield from _settled()
         except Stop as stop:
             yield Settle(stop.reason)
             raise (yield from _stopped(stop, policy, "flow")) from None
+        except Suspend:
+            yield SETTLE
+            yield Propose(PAUSED, "Suspended", "no process holds it; resume it with: legato run resume", gate=True, release=True)
+            raise
         except Exception as exc:  # noqa: BLE001 what user code raised; the policy decides what it means
             yield SETTLE
             attempt = yield from _failed(exc, policy, attempt, gate=True)
@@ -157,14 +283,49 @@ def run_flow(policy: Policy) -> Script:
             yield _broken_off(exc, gate=True)
             raise
         else:
-            result = yield Save(value)
-            yield Propose(COMPLETED, "Completed", gate=True, result=result, message=result.unavailable)
+            yield from _stored(value)
             return value
 
 
-def _start(gated: bool, attempt: int) -> Propose:
+def run_pause(suspends: bool, timeout_s: float, message: str) -> Script:
+    """A pause inside a flow: ask a person, wait for the answer, go on. `suspends`: wait without a process.
+
+    Returns the answer. Raises `Suspend` when the process is to end, and `PauseTimeout` when nobody answered within `timeout_s`.
+    """
+    answer = yield AskPerson()
+    if answer is not None:
+        return answer.value
+    if suspends:
+        yield Drain()
+        raise Suspend
+    yield Propose(PAUSED, "Paused", message, gate=True)
+    answer = yield Await(timeout_s)
+    yield Propose(RUNNING, "Running", "a person answered" if answer is not None else "nobody answered in time", gate=True)
+    if answer is None:
+        raise PauseTimeout(
+            f"nobody answered within {timeout_s:g} s: {message}", hint="give timeout= more seconds, or suspend_flow_run() to wait for days"
+        )
+    return answer.value
+
+
+def _stored(value: Any) -> Generator[Instruction, Any, None]:
+    """Completed, with the value stored before anybody is told."""
+    result = yield Save(value)
+    yield Propose(COMPLETED, "Completed", gate=True, result=result, message=result.unavailable)
+
+
+def _settled() -> Generator[Instruction, Any, None]:
+    """Wait for what the flow has submitted; what failed without anybody having asked fails the flow."""
+    unseen = yield SETTLE
+    if unseen:
+        raise UpstreamFailed(_unseen(unseen), hint="ask for their results (future.result()), or submit with allow_failure to let them fail")
+
+
+def _start(gated: bool, attempt: int, why: str = "") -> Propose:
     if attempt > 1:
         return Propose(RUNNING, "Retrying", gate=True)
+    if why:
+        return Propose(RUNNING, "Running", f"runs again: {why}", gate=gated)
     return _RUN_GATED if gated else _RUN
 
 

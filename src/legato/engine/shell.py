@@ -10,19 +10,41 @@ import itertools
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from legato.core.errors import UpstreamFailed
+from legato.core.errors import ResultMissing, UpstreamFailed
 from legato.core.records import ErrorDetail, FlowRun, LogLine, Result, RunKind, TaskRun, Transition, Verdict, VerdictKind
-from legato.core.states import FINAL, SCHEDULED, State
+from legato.core.resume import Again, CallId, Past, Reuse
+from legato.core.states import COMPLETED, FINAL, PENDING, SCHEDULED, State
 from legato.engine import results
+from legato.engine.hooks import Hooks, run_hooks
+from legato.engine.ledger import Ledger
 from legato.engine.process import Engine
-from legato.engine.script import Call, Draw, Instruction, Load, Policy, Propose, Save, Settle, Sleep, Stop
-from legato.engine.stops import Region, call_with_timeout
+from legato.engine.script import (
+    Call,
+    CloseItems,
+    Drain,
+    Draw,
+    Exhausted,
+    Instruction,
+    Item,
+    Load,
+    Next,
+    Policy,
+    Propose,
+    Recalled,
+    RecallPast,
+    Save,
+    Settle,
+    Sleep,
+    Stop,
+    Suspend,
+)
+from legato.engine.stops import Region, call_with_timeout, inner_region
 from legato.engine.tracebacks import error_detail
 from legato.logs import console
 from legato.system import now
@@ -32,6 +54,8 @@ if TYPE_CHECKING:
 
 _TRACKED_STRONGLY = 256
 """How many plain containers a flow remembers as some task's value. Others are remembered weakly, for as long as they live."""
+
+_PENDING = Propose(PENDING, "Pending")
 
 _UNTRACKED = (type(None), bool, int, float, str, bytes)
 
@@ -68,6 +92,8 @@ class Shell:
     kind: RunKind
     flow: FlowShell
     log_prints: bool
+    tags: tuple[str, ...] = ()
+    task_name = ""
 
     def __init__(self, engine: Engine, run_id: str, name: str, policy: Policy, fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
         self.engine = engine
@@ -84,12 +110,24 @@ class Shell:
         self.stop_reason: str | None = None
         self.on_start: Callable[[], None] | None = None
         self.outer: Region | None = None
+        self.hooks: Hooks | None = None
+        self.definition: Any = None
+        self.items: Any = None
+        self._context: contextvars.Context | None = None
 
     def perform(self, i: Instruction) -> Any:
         if isinstance(i, Propose):
-            return self.propose(i)
+            verdict = self.propose(i)
+            if self.hooks is not None:
+                self.run_hooks(i.name)
+            return verdict
         if isinstance(i, Call):
             return self.call()
+        return self._perform_rarer(i)
+
+    def _perform_rarer(self, i: Instruction) -> Any:
+        if isinstance(i, Next):
+            return self.next_item(i.sent)
         if isinstance(i, Sleep):
             return self.sleep(i.seconds)
         if isinstance(i, Draw):
@@ -98,7 +136,33 @@ class Shell:
             return self.save(i.value)
         if isinstance(i, Load):
             return results.load(i.result, self.engine.blobs)
+        if isinstance(i, RecallPast):
+            return self.recall()
+        if isinstance(i, CloseItems):
+            return self.close_items()
+        if isinstance(i, Drain):
+            return self.flow.drain()
+        assert isinstance(i, Settle), i
         return self.settle(i)
+
+    def run_hooks(self, proposed: str) -> None:
+        """Call the user's hooks for the state that was entered: the one proposed, unless the store put another in its place."""
+        assert self.hooks is not None
+        state = self.state
+        if state is not None and state.name in self.hooks and state.name in (proposed, "Cached", "Cancelled"):
+            token = CURRENT.set(self)
+            try:
+                run_hooks(self, state)
+            finally:
+                CURRENT.reset(token)
+
+    def recall(self) -> Recalled:
+        """What an earlier attempt knows of this call. Only tasks ask."""
+        raise NotImplementedError
+
+    def named_arguments(self) -> Mapping[str, Any]:
+        """The call's arguments by name."""
+        raise NotImplementedError
 
     def settle(self, i: Settle) -> list[str]:
         """Wait for what was submitted. A task has nothing to settle: its submissions are its flow's."""
@@ -126,7 +190,7 @@ class Shell:
         if i.error is not None:
             self._log_failure(state, error)
         flow_run, task_run = self.record(state) if seq == 1 else (None, None)
-        return Transition(self.kind, self.run_id, seq, state, self.attempt, fence, flow_run, task_run, i.result, error)
+        return Transition(self.kind, self.run_id, seq, state, self.attempt, fence, flow_run, task_run, i.result, error, release=i.release)
 
     def _log_failure(self, state: State, error: ErrorDetail | None) -> None:
         """A failure, or a failure that will be tried again, in the run's own log; a task's on the console too (a flow's end is said there)."""
@@ -166,6 +230,30 @@ class Shell:
         finally:
             CURRENT.reset(token)
 
+    def next_item(self, sent: Any) -> Item | Exhausted:
+        """Have the user's generator go on, in a context of its own: its body sees itself as the current run, its reader does not."""
+        region = self._stoppable()
+        if self._context is None:
+            self._context = contextvars.copy_context()
+            self._context.run(CURRENT.set, self)
+            self.items = self._context.run(self.fn, *self.args, **self.kwargs)
+        go_on = self.items.__next__ if sent is None else lambda: self.items.send(sent)
+        try:
+            return Item(call_with_timeout(region, self.policy.timeout_s, self._context.run, (go_on,), {}))
+        except StopIteration as end:
+            return Exhausted(end.value)
+        except Exception:
+            self._context = None  # a retry begins with a new generator
+            raise
+
+    def check_suspended(self) -> None:
+        """Raise `Suspend` when the flow is unwinding, whatever its code makes of that."""
+
+    def close_items(self) -> None:
+        """Have the user's generator run its `finally` blocks."""
+        if self._context is not None:
+            self._context.run(self.items.close)
+
     def stop(self, reason: str) -> None:
         """End the user's code from outside, or keep it from beginning."""
         self.stop_reason = reason
@@ -177,12 +265,9 @@ class Shell:
 
     def _stoppable(self) -> Region:
         """A new region, which a stop of this run, or of the one it was called from, ends. Raises `Stop` when that was asked for already."""
-        region = self.region = Region()
-        if self.outer is not None:
-            self.outer.inner = region
-        reason = self.stop_reason or (self.outer.reason if self.outer is not None else None)
-        if reason is not None:
-            raise Stop(reason)
+        region = self.region = inner_region(self.outer)
+        if self.stop_reason is not None:
+            raise Stop(self.stop_reason)
         return region
 
     def save(self, value: Any) -> Result:
@@ -247,6 +332,13 @@ class TaskShell(Shell):
         self.cache_expires_s = cache_expires_s
         self.elsewhere: Callable[[TaskShell], Any] | None = None
         """Performs the call in place of this process: another process's, a cluster's. All the rest of a task's life stays here."""
+        self.call_id: CallId | None = None
+        self.parent_task_id: str | None = None
+        self.code: Callable[[], Mapping[str, str]] | None = None
+        self.inputs = ""
+        self.below = ""
+        self.not_reusable = ""
+        self._again: Again | None = None
 
     def record(self, state: State) -> tuple[FlowRun | None, TaskRun | None]:
         return None, TaskRun(
@@ -262,13 +354,91 @@ class TaskShell(Shell):
             cache_key=self.cache_key,
             cache_expires_s=self.cache_expires_s,
             retries=self.policy.retry.retries,
+            call=str(self.call_id) if self.call_id is not None else "",
+            code=dict(self.code()) if self.code is not None and self.policy.persist else None,
+            parent_task_id=self.parent_task_id,
         )
+
+    @property
+    def recalls(self) -> bool:
+        """Whether an earlier attempt may know of this call."""
+        ledger = self.flow.ledger
+        return ledger is not None and ledger.memory is not None
+
+    @property
+    def task_name(self) -> str:  # type: ignore[override]  # a plain "" for flows
+        return str(self.definition.name)
+
+    def named_arguments(self) -> Mapping[str, Any]:
+        named: Mapping[str, Any] = self.definition.compiled.signature.bind(tuple(self.args), self.kwargs)
+        return named
+
+    def recall(self) -> Recalled:
+        ledger, call = self.flow.ledger, self.call_id
+        if ledger is None or call is None:
+            return Recalled(self.not_reusable)
+        code = self.code() if self.code is not None else None
+        found = ledger.recall(self.name, call, self.key, code=code, below=self.below, inputs=self.inputs)
+        if isinstance(found, Reuse):
+            result = found.past.result
+            assert result is not None, "only stored values are reused"
+            try:
+                value = results.load(result, self.engine.blobs)
+            except ResultMissing as error:
+                found = ledger.gone(self.name, found, f"its stored value is gone: {error.message}")
+            else:
+                if self.seq == 0:
+                    self.propose(_PENDING)
+                ledger.reuses(self.name)
+                self._remember(result)
+                return Recalled(f"reused from '{found.past.name}' of an earlier attempt", result, value)
+        if found is None:
+            return Recalled()
+        self._again = found
+        return Recalled(found.why)
+
+    def transition(self, i: Propose) -> Transition:
+        if i.result is not None and self.inputs:
+            i = Propose(i.type, i.name, i.message, i.gate, msgspec.structs.replace(i.result, inputs=self.inputs), i.error, i.delay_s)
+        transition = super().transition(i)
+        if self.call_id is not None and i.type in FINAL:
+            self._ended(i)
+        return transition
+
+    def _ended(self, i: Propose) -> None:
+        """Tell the ledger: what came of this call decides about later ones, and about a retry of the flow."""
+        ledger = self.flow.ledger
+        if ledger is None or self.call_id is None:
+            return
+        if self._again is not None:
+            ledger.ran(self.name, self.call_id, self._again)
+        if i.type is COMPLETED and i.result is not None and i.name != "Cached":
+            self._remember(i.result)
+
+    def _remember(self, result: Result) -> None:
+        ledger, call = self.flow.ledger, self.call_id
+        if ledger is not None and call is not None and ledger.keeps_values:
+            code = self.code() if self.code is not None else None
+            ledger.made(Past(self.name, self.key, call, COMPLETED, self.run_id, result, code))
 
     def call(self) -> Any:
         value = super().call() if self.elsewhere is None else self.elsewhere(self)
+        self.gave(value)
+        return value
+
+    def gave(self, value: Any) -> None:
+        """Note what the user's function returned."""
         if type(value) not in _UNTRACKED:
             self.flow.made(value, self.run_id)
-        return value
+        if self.call_id is not None and not self.policy.persist:
+            self._keep(value)
+
+    def _keep(self, value: Any) -> None:
+        """Keep an unstored value for a retry of the flow in this process, serialised: the object itself may be changed meanwhile."""
+        ledger = self.flow.ledger
+        if ledger is not None and ledger.keeps_values:
+            result = results.snapshot(value)
+            self._remember(msgspec.structs.replace(result, inputs=self.inputs))
 
 
 class FlowShell(Shell):
@@ -289,10 +459,23 @@ class FlowShell(Shell):
         make_runner: Callable[[], TaskRunner],
         new_run: FlowRun | None = None,
         log_prints: bool = False,
+        parent: FlowShell | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         super().__init__(engine, run_id, name, policy, fn, args, kwargs)
         self.flow = self
         self.log_prints = log_prints
+        self.parent = parent
+        self.ledger = ledger
+        self.parameters: Mapping[str, Any] = {}
+        self.suspending = False
+        self.interrupted = False
+        """Whether the next call from this flow's code must stop first: to pause, or to unwind."""
+        self.quiet = False
+        """Whether nothing is said on the console when it begins and ends."""
+        self.children: weakref.WeakSet[FlowShell] = weakref.WeakSet()
+        if parent is not None:
+            parent.children.add(self)
         self._new_run = new_run
         self._make_runner = make_runner
         self._runner: TaskRunner | None = None
@@ -306,6 +489,56 @@ class FlowShell(Shell):
 
     def record(self, state: State) -> tuple[FlowRun | None, TaskRun | None]:
         return (msgspec.structs.replace(self._new_run, state=state) if self._new_run else None), None
+
+    def call(self) -> Any:
+        try:
+            value = super().call()
+        except BaseException:
+            self.check_suspended()  # also when user code has caught it, or wrapped it in a group
+            raise
+        self.check_suspended()
+        return value
+
+    def check_suspended(self) -> None:
+        if self.suspending:
+            raise Suspend from None
+
+    def transition(self, i: Propose) -> Transition:
+        if i.name == "Retrying" and self.ledger is not None:
+            self.ledger.restart()
+        return super().transition(i)
+
+    @property
+    def flow_name(self) -> str:
+        """The flow's name."""
+        return str(self.definition.name)
+
+    def named_arguments(self) -> Mapping[str, Any]:
+        return self.parameters
+
+    def keep_ledger(self) -> Ledger:
+        """The flow's ledger, begun when something of the flow is first worth remembering."""
+        if self.ledger is None:
+            self.ledger = Ledger()
+        return self.ledger
+
+    def suspend(self) -> None:
+        """From now on this flow, and every flow around it, unwinds."""
+        flow: FlowShell | None = self
+        while flow is not None:
+            flow.suspending = flow.interrupted = True
+            flow = flow.parent
+
+    def pause(self) -> None:
+        """Have this flow, and the flows it is running, pause before their next call."""
+        self.interrupted = True
+        for child in list(self.children):
+            child.pause()
+
+    @property
+    def keeps_values(self) -> bool:
+        """Whether what tasks give is kept for a retry in this process."""
+        return self.ledger is not None and self.ledger.keeps_values
 
     # -- names and dependencies
 
@@ -356,10 +589,11 @@ class FlowShell(Shell):
             self._runner = self._make_runner()
         return self._runner
 
-    def opened(self, future: Future[Any], shell: TaskShell) -> None:
+    def opened(self, future: Future[Any], shell: TaskShell | None) -> None:
         """A task was submitted: the flow does not end before it."""
         self._open.add(future)
-        self._shells.add(shell)
+        if shell is not None:
+            self._shells.add(shell)
         future.add_done_callback(self._closed)
 
     def _closed(self, future: Future[Any]) -> None:
@@ -372,6 +606,11 @@ class FlowShell(Shell):
         while (future := self.an_open_future()) is not None:
             future.wait()
         return self.unseen_failures()
+
+    def drain(self) -> None:
+        """Wait until what is under way here has ended, so that a suspension loses no work. Called from the flow's own code."""
+        while (future := self.an_open_future()) is not None:
+            future.wait()
 
     def an_open_future(self) -> Future[Any] | None:
         """One of the submitted tasks that have not ended."""

@@ -106,6 +106,16 @@ class Region:
         _raise_in(self._thread, self)
 
 
+def inner_region(outer: Region | None) -> Region:
+    """A region for what the engine runs inside a call from `outer`, which a stop of that one ends. Raises `Stop` when it was stopped already."""
+    region = Region()
+    if outer is not None:
+        outer.inner = region
+        if outer.reason is not None:
+            raise Stop(outer.reason)
+    return region
+
+
 class _MainThread:
     """How regions of the main thread are reached: a signal handler, installed while a flow runs there."""
 

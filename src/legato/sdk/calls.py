@@ -1,85 +1,48 @@
-"""Calls of flows and tasks: from what the user wrote to a shell, a script and a driver. Loaded by the first call of a flow."""
+"""Calls of tasks: from what the user wrote to a shell, a script and a driver. Loaded by the first call of a flow or task."""
 
 from __future__ import annotations
 
 import contextvars
 import functools
-import operator
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import msgspec
 
 from legato.core.caching import cache_key, hash_inputs
-from legato.core.errors import LegatoError, ParameterError, RunCrashed, UpstreamFailed, UsageError
-from legato.core.names import readable_name
-from legato.core.records import FlowRun
+from legato.core.errors import UpstreamFailed, UsageError
 from legato.core.retry import RetryPolicy
-from legato.core.states import FAILED, FINAL, PENDING, RUNNING, State, StateType
-from legato.engine.drive import drive
-from legato.engine.futures import Future
-from legato.engine.process import Engine
-from legato.engine.script import Policy, Propose, Stop, run_flow, run_task
+from legato.core.states import COMPLETED, FAILED, PENDING
+from legato.core.triggers import TRIGGERS, all_succeeded
+from legato.engine.drive import drive, drive_stream
+from legato.engine.futures import DeferredList, Future, FutureList, when_all_ended
+from legato.engine.hooks import hooks_of
+from legato.engine.script import Policy, Propose, run_stream, run_task
 from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell, enter_user_code, leave_user_code
-from legato.engine.stops import main_thread_stops
 from legato.engine.tracebacks import relink
-from legato.logs import console
-from legato.sdk.definitions import AllowFailure, Definition, Unmapped
-from legato.sdk.process import current_engine, current_settings
-from legato.system import new_id, now
+from legato.sdk.arguments import Arguments, Skip, provenance, upstream_failed
+from legato.sdk.definitions import TAGS, AllowFailure, Definition, Kind, Quote, Unmapped
+from legato.sdk.run_states import RunState, state_of
+from legato.system import new_id
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
-    from legato.engine.shell import TaskRunner
     from legato.sdk.parameters import Signature
 
-__all__ = ["CURRENT", "call_flow", "call_task", "map_task", "relink", "submit_task"]
-
-_PLAIN = (type(None), bool, int, float, str, bytes)
-
-LARGEST_SEARCHED = 10_000
-"""Containers with more items are data: they are not searched for futures."""
+__all__ = ["CURRENT", "call_task", "map_task", "relink", "stream_task", "submit_task"]
 
 PENDING_STATE = Propose(PENDING, "Pending")
-_INFO, _ERROR = 20, 40
 
+_LARGE = 1000
+"""Arguments with more items than this are known by their type and length only, where no value is stored that depends on them."""
 
-class RunState:
-    """How a run ended, as `return_state=True` gives it."""
-
-    def __init__(self, shell: Shell, value: Any, exc: BaseException | None) -> None:
-        state = shell.state or State(FAILED, "Failed", now())
-        self.type: StateType = state.type
-        self.name = state.name
-        self.message = state.message
-        self.run_id = shell.run_id
-        self._value, self._exc = value, exc
-
-    def result(self, *, raise_on_failure: bool = True) -> Any:
-        """The value; raises what the run raised, or returns that with `raise_on_failure=False`."""
-        if self._exc is None:
-            return self._value
-        if not raise_on_failure:
-            return self._exc
-        try:
-            raise self._exc
-        except BaseException as exc:
-            relink(exc)
-            raise
-
-    def is_completed(self) -> bool:
-        return self.type is StateType.COMPLETED
-
-    def is_failed(self) -> bool:
-        return self.type is StateType.FAILED
-
-    def __repr__(self) -> str:
-        return f"{self.name}({self.message!r})"
+_provenance = msgspec.msgpack.Encoder(order="deterministic", enc_hook=provenance).encode
 
 
 # ---------------------------------------------------------------------- what a task's options mean
 
 
-def _signature(owner: str, fn: Callable[..., Any]) -> Signature:
+def signature_of(owner: str, fn: Callable[..., Any]) -> Signature:
+    """What is known of a function's parameters."""
     from legato.sdk.parameters import Signature  # noqa: PLC0415 start-up time: it needs `inspect`, which a flow without parameters does not
 
     return Signature(owner, fn)
@@ -93,25 +56,36 @@ class Compiled:
         self.task = task
         self.key = f"{task.fn.__module__}.{task.fn.__qualname__}"
         self.tags = tuple(options.get("tags") or ())
+        self.run_name = options.get("task_run_name")
+        self.explicit_key = options.get("key")
+        self.trigger = _trigger(options.get("trigger"), task.name)
+        self.hooks = hooks_of(options)
         self.cache_key_fn = options.get("cache_key_fn")
         expiration = options.get("cache_expiration")
         self.cache_expires_s: float | None = expiration.total_seconds() if expiration is not None else None
         self.log_prints = options.get("log_prints")
         self.persist = options.get("persist_result")
-        self.policy = _policy(options, persist=bool(self.persist) or self.cache_key_fn is not None, gated=self.cache_key_fn is not None)
+        self.policy = policy_of(options, persist=bool(self.persist) or self.cache_key_fn is not None, gated=self.cache_key_fn is not None)
+        self.must_settle = self.policy.gated or self.trigger is not all_succeeded
         self._persisting: Policy | None = None
 
     def policy_in(self, flow: FlowShell) -> Policy:
         """The policy within a flow, which may want all results stored."""
         if self.persist is None and flow.policy.persist and not self.policy.persist:
             if self._persisting is None:
-                self._persisting = _policy(self.task.options, persist=True, gated=self.policy.gated)
+                self._persisting = policy_of(self.task.options, persist=True, gated=self.policy.gated)
             return self._persisting
         return self.policy
 
     @functools.cached_property
     def signature(self) -> Signature:
-        return _signature(f"task '{self.task.name}'", self.task.fn)
+        return signature_of(f"task '{self.task.name}'", self.task.fn)
+
+    def code(self) -> Mapping[str, str]:
+        """The functions the task is made of, with a hash each."""
+        from legato.sdk.code import code_of  # noqa: PLC0415 start-up time: wanted by tasks whose values are stored
+
+        return code_of(self.task.fn)
 
     def cache_key(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
         """The key under which the result of this call is cached, None: not cached."""
@@ -120,8 +94,23 @@ class Compiled:
         key = self.cache_key_fn(self.task, self.signature.bind(tuple(args), kwargs))
         return None if key is None else str(key)
 
+    def name_of(self, flow: FlowShell, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        """The name of a new run: the task's with the next number, or from its template."""
+        if self.run_name is None:
+            return f"{self.task.name}-{flow.number_of(self.task.name)}"
+        if callable(self.run_name):
+            return str(self.run_name())
+        try:
+            return str(self.run_name.format(**{"task_name": self.task.name, **self.signature.bind(tuple(args), kwargs)}))
+        except (KeyError, IndexError, AttributeError) as error:
+            raise UsageError(
+                f"task_run_name {self.run_name!r} of task '{self.task.name}' cannot be filled: {error}",
+                hint="it may name the task's parameters, and task_name",
+            ) from None
 
-def _policy(options: Mapping[str, Any], *, persist: bool, gated: bool = False) -> Policy:
+
+def policy_of(options: Mapping[str, Any], *, persist: bool, gated: bool = False) -> Policy:
+    """What the scripts must know, from a flow's or task's options."""
     delay = options.get("retry_delay_seconds", 0)
     retry = RetryPolicy(
         options.get("retries", 0), tuple(delay) if isinstance(delay, list) else delay, options.get("retry_jitter_factor", 0)
@@ -130,130 +119,60 @@ def _policy(options: Mapping[str, Any], *, persist: bool, gated: bool = False) -
     return Policy(retry, options.get("retry_condition_fn"), persist, gated, None if timeout is None else float(timeout))
 
 
+def _trigger(given: Any, name: str) -> Callable[..., bool]:
+    if given is None or callable(given):
+        return given or all_succeeded
+    if given not in TRIGGERS:
+        raise UsageError(f"task '{name}' has trigger={given!r}", hint=f"give a function, or one of {', '.join(TRIGGERS)}")
+    return TRIGGERS[given]
+
+
 def task_input_hash(task: Definition[Any, Any], parameters: Mapping[str, Any]) -> str:
     """A `cache_key_fn`: the task and a stable hash of its arguments. Raises `UsageError` for arguments that have none."""
     return cache_key(f"{task.fn.__module__}.{task.fn.__qualname__}", hash_inputs(parameters))
 
 
-def _compiled(task: Definition[Any, Any]) -> Compiled:
+def compiled_task(task: Definition[Any, Any]) -> Compiled:
+    """The task's options, made ready."""
     compiled = task.compiled
     if compiled is None:
         compiled = task.compiled = Compiled(task)
     return cast("Compiled", compiled)
 
 
-# ---------------------------------------------------------------------- arguments and what they depend on
+Submit: TypeAlias = Callable[[TaskShell, Definition[Any, Any], Arguments], Future[Any]]
 
 
-class Arguments:
-    """A call's arguments, with the futures in them found."""
-
-    __slots__ = ("args", "futures", "kwargs", "tolerated", "upstream")
-
-    def __init__(self, flow: FlowShell, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
-        self.args = args
-        self.kwargs = kwargs
-        self.futures: list[Future[Any]] = []
-        self.tolerated: set[int] = set()
-        self.upstream: list[str] = []
-        for value in args:
-            if type(value) not in _PLAIN:
-                self._find(flow, value, 4)
-        for value in kwargs.values():
-            if type(value) not in _PLAIN:
-                self._find(flow, value, 4)
-
-    def wait_for(self, futures: Any) -> None:
-        """Futures that must have ended first, without being arguments."""
-        for future in futures or ():
-            self._note(future.value if isinstance(future, AllowFailure) else future, tolerated=isinstance(future, AllowFailure))
-
-    def _find(self, flow: FlowShell, value: Any, depth: int) -> None:
-        if isinstance(value, Future):
-            self._note(value)
-        elif isinstance(value, AllowFailure):
-            if isinstance(value.value, Future):
-                self._note(value.value, tolerated=True)
-        elif isinstance(value, (list, tuple, set, dict)) and depth and len(value) <= LARGEST_SEARCHED:
-            for item in value.values() if isinstance(value, dict) else value:
-                if type(item) not in _PLAIN:
-                    self._find(flow, item, depth - 1)
-        if flow.has_makers and (maker := flow.maker_of(value)) is not None:
-            self._depend(maker)
-
-    def _note(self, future: Any, *, tolerated: bool = False) -> None:
-        if not isinstance(future, Future):
-            raise UsageError(f"wait_for holds {future!r}, which is no future", hint="give it what task.submit() returned")
-        self.futures.append(future)
-        if tolerated:
-            self.tolerated.add(id(future))
-        self._depend(future.run_id)
-
-    def _depend(self, run_id: str) -> None:
-        if run_id not in self.upstream:
-            self.upstream.append(run_id)
-
-    def settled(self) -> tuple[Sequence[Any], dict[str, Any]]:
-        """The arguments with values in place of futures. Waits; raises `UpstreamFailed` naming the culprit."""
-        if not self.futures:
-            return self.args, self.kwargs
-        for future in self.futures:
-            future.wait()
-            if future.state is not StateType.COMPLETED:
-                if id(future) not in self.tolerated:
-                    raise _upstream_failed(future)
-                future.seen = True
-        return tuple(_valued(value) for value in self.args), {name: _valued(value) for name, value in self.kwargs.items()}
+# ---------------------------------------------------------------------- shells of task runs
 
 
-def _upstream_failed(future: Future[Any]) -> UpstreamFailed:
-    exc = future.failure  # not `exception()`: that the one below could not start does not mean that somebody has dealt with this failure
-    error = UpstreamFailed(f"task run '{future.name}' did not complete: {type(exc).__name__}: {exc}")
-    error.__cause__ = exc
-    return error
-
-
-def _valued(value: Any) -> Any:
-    """A value with every future in it replaced by its result; the very same object where it holds none."""
-    kind = type(value)
-    if kind in _PLAIN:
-        return value
-    if isinstance(value, Future):
-        return value.result()
-    if isinstance(value, AllowFailure):
-        inner = value.value
-        return inner.result(raise_on_failure=False) if isinstance(inner, Future) else inner
-    if kind in (list, tuple, set) and len(value) <= LARGEST_SEARCHED:
-        items = [_valued(item) for item in value]
-        return value if all(map(operator.is_, items, value)) else kind(items)
-    if kind is dict and len(value) <= LARGEST_SEARCHED:
-        changed = {key: _valued(item) for key, item in value.items()}
-        return value if all(map(operator.is_, changed.values(), value.values())) else changed
-    return value
-
-
-Submit = Callable[[TaskShell, Definition[Any, Any], Arguments], Future[Any]]
-
-
-# ---------------------------------------------------------------------- tasks
-
-
-def task_shell(task: Definition[Any, Any], flow: FlowShell, arguments: Arguments) -> TaskShell:
+def task_shell(task: Definition[Any, Any], parent: Shell, arguments: Arguments) -> TaskShell:
     """The shell of a new task run."""
-    compiled = _compiled(task)
+    compiled = compiled_task(task)
+    flow = parent.flow
+    policy = compiled.policy_in(flow)
+    tags = compiled.tags
+    if (more := TAGS.get()) is not None:
+        tags = (*tags, *(tag for tag in more if tag not in tags))
     shell = TaskShell(
         flow,
         new_id(),
-        f"{task.name}-{flow.number_of(task.name)}",
-        compiled.policy_in(flow),
+        compiled.name_of(flow, arguments.args, arguments.kwargs),
+        policy,
         task.fn,
         arguments.args,
         arguments.kwargs,
         key=compiled.key,
-        tags=compiled.tags,
+        tags=tags,
         upstream=tuple(arguments.upstream),
         cache_expires_s=compiled.cache_expires_s,
     )
+    shell.definition = task
+    shell.hooks = compiled.hooks
+    if parent is not flow:
+        shell.parent_task_id = parent.run_id
+    if policy.persist or flow.ledger is not None:
+        _identify(shell, parent, compiled, arguments)
     if compiled.log_prints is not None:
         shell.log_prints = compiled.log_prints
     if shell.log_prints:
@@ -263,17 +182,86 @@ def task_shell(task: Definition[Any, Any], flow: FlowShell, arguments: Arguments
     return shell
 
 
-def make_ready(shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) -> None:
-    """Put values in place of futures, and find the cache key. A failed upstream is recorded before it is raised."""
+def _identify(shell: TaskShell, parent: Shell, compiled: Compiled, arguments: Arguments) -> None:
+    """Say which call of the flow this is, so that another attempt knows it again."""
+    ledger = shell.flow.keep_ledger()
+    path = parent.call_id.path if isinstance(parent, TaskShell) and parent.call_id is not None else ""
+    is_kept = shell.policy.persist or ledger.keeps_values
+    if compiled.explicit_key is not None:
+        group = _group(f"{path}/{compiled.key}/key", str(compiled.explicit_key).encode())
+    else:
+        encoded, shell.not_reusable = _encoded(arguments, whole=is_kept)
+        group = _group(f"{path}/{compiled.key}", encoded)
+        if shell.not_reusable and is_kept:
+            return
+    shell.call_id = ledger.identify(group, parent.run_id)
+    shell.below = ledger.below(shell.call_id)
+    if is_kept:
+        shell.code = compiled.code
+
+
+def _group(prefix: str, encoded: bytes) -> str:
+    import hashlib  # noqa: PLC0415 start-up time: most flows remember nothing
+
+    return hashlib.blake2b(encoded, key=hashlib.blake2b(prefix.encode(), digest_size=32).digest(), digest_size=12).hexdigest()
+
+
+def _encoded(arguments: Arguments, *, whole: bool) -> tuple[bytes, str]:
+    """The inputs as canonical bytes, and why a stored value cannot be found again by them ("" when it can)."""
+    args, kwargs = arguments.args, arguments.kwargs
     try:
-        shell.args, shell.kwargs = arguments.settled()
-        shell.cache_key = _compiled(task).cache_key(shell.args, shell.kwargs)
+        if not whole:
+            return _provenance(([_sketch(value) for value in args], {name: _sketch(value) for name, value in kwargs.items()})), ""
+        return _provenance((args, kwargs)), ""
+    except (TypeError, ValueError, OverflowError):
+        named = [*((str(n), value) for n, value in enumerate(args)), *kwargs.items()]
+        marks = [(name, type(value).__qualname__) for name, value in named]
+        return _provenance(marks), "" if not whole else _unhashable(named)
+
+
+def _sketch(value: Any) -> Any:
+    """A large value by its type and length."""
+    if type(value) in (str, bytes, list, tuple, dict, set) and len(value) > _LARGE:
+        return (type(value).__name__, len(value))
+    return value
+
+
+def _unhashable(named: Sequence[tuple[str, Any]]) -> str:
+    for name, value in named:
+        try:
+            _provenance(value)
+        except (TypeError, ValueError, OverflowError):
+            return f"not reusable: argument {name} of type {type(value).__qualname__} has no stable hash; give the task a key"
+    return "not reusable: its arguments have no stable hash; give the task a key"
+
+
+def make_ready(shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) -> None:
+    """Put values in place of futures, and find the cache key. What keeps the task from running is recorded before it is raised."""
+    compiled = compiled_task(task)
+    try:
+        shell.args, shell.kwargs = arguments.settled(compiled.trigger)
+        if shell.call_id is not None and arguments.futures and (shell.policy.persist or shell.flow.keeps_values):
+            shell.inputs = _content(shell)
+        shell.cache_key = compiled.cache_key(shell.args, shell.kwargs)
+    except Skip as skip:
+        if shell.seq == 0:
+            shell.perform(PENDING_STATE)
+        shell.perform(Propose(COMPLETED, "Skipped", str(skip)))
+        raise
     except Exception as exc:
         if shell.seq == 0:
-            shell.propose(PENDING_STATE)
+            shell.perform(PENDING_STATE)
         name = "UpstreamFailed" if isinstance(exc, UpstreamFailed) else "Failed"
-        shell.propose(Propose(FAILED, name, str(exc).split("\n", 1)[0], error=exc))
+        shell.perform(Propose(FAILED, name, str(exc).split("\n", 1)[0], error=exc))
         raise
+
+
+def _content(shell: TaskShell) -> str:
+    """A hash of what the futures among the inputs have come to; a type's name where it has none, which then never equals."""
+    try:
+        return _group("", _provenance((shell.args, shell.kwargs)))
+    except (TypeError, ValueError, OverflowError):
+        return f"unhashable {shell.run_id}"
 
 
 def taken_out(kwargs: dict[str, Any]) -> tuple[Any, bool]:
@@ -281,37 +269,76 @@ def taken_out(kwargs: dict[str, Any]) -> tuple[Any, bool]:
     return kwargs.pop("wait_for", None), kwargs.pop("return_state", False)
 
 
-def call_task(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """Run a task here and now."""
+# ---------------------------------------------------------------------- calling
+
+
+def call_task(task: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Run a sync task here and now; outside a flow, in a flow run of its own."""
+    parent = CURRENT.get()
+    if parent is None:
+        return _alone().call(task, args, kwargs)
     region = leave_user_code(parent)
     try:
+        if parent.flow.interrupted:
+            hold(parent)
         wait_for, return_state = taken_out(kwargs) if kwargs else (None, False)
         arguments = Arguments(parent.flow, args, kwargs)
-        if wait_for:
+        if wait_for is not None:
             arguments.wait_for(wait_for)
-        shell = task_shell(task, parent.flow, arguments)
+        shell = task_shell(task, parent, arguments)
         shell.outer = region
         if return_state:
-            return state_of(shell, lambda: _run_task(shell, task, arguments))
-        return _run_task(shell, task, arguments)
+            return state_of(shell, lambda: run_here(shell, task, arguments))
+        return run_here(shell, task, arguments)
     finally:
         enter_user_code(region)
 
 
-def _run_task(shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) -> Any:
-    if arguments.futures or shell.policy.gated:
-        make_ready(shell, task, arguments)
-    return drive(run_task(shell.policy), shell)
+def _alone() -> Any:
+    from legato.sdk import alone  # noqa: PLC0415 start-up time: wanted by tasks outside flows
+
+    return alone
 
 
-def state_of(shell: Shell, run: Callable[[], Any]) -> RunState:
-    """How a run ended, with its failure as a value."""
+def hold(parent: Shell) -> None:
+    """The flow is to pause or to unwind: wait here, or raise."""
+    from legato.sdk import pauses  # noqa: PLC0415 start-up time: wanted by flows that pause
+
+    pauses.hold(parent)
+
+
+def run_here(shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) -> Any:
+    """Drive a task run to its end on this thread."""
     try:
-        value = run()
-    except Exception as exc:  # noqa: BLE001 it is what the caller asked to have as a value
-        relink(exc)
-        return RunState(shell, None, exc)
-    return RunState(shell, value, None)
+        if arguments.futures or arguments.wrapped or compiled_task(task).must_settle:
+            make_ready(shell, task, arguments)
+        return drive(run_task(shell.policy, recalls=shell.recalls), shell)
+    except Skip:
+        return None
+
+
+def stream_task(task: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
+    """Run a generator task: a generator that hands on its items. Like the undecorated one it begins with its first item."""
+    parent = CURRENT.get()
+    if parent is None:
+        return cast("Generator[Any, Any, Any]", _alone().stream(task, args, kwargs))
+    return _stream(task, parent, args, kwargs)
+
+
+def _stream(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
+    wait_for, _ = taken_out(kwargs)
+    arguments = Arguments(parent.flow, args, kwargs)
+    arguments.wait_for(wait_for)
+    shell = task_shell(task, parent, arguments)
+    if arguments.futures or arguments.wrapped or compiled_task(task).must_settle:
+        try:
+            make_ready(shell, task, arguments)
+        except Skip:
+            return None
+    return (yield from drive_stream(run_stream(shell.policy, "task"), shell))
+
+
+# ---------------------------------------------------------------------- submitting
 
 
 def submit_task(task: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -323,272 +350,138 @@ def submit_with(submit: Submit, task: Definition[Any, Any], args: Sequence[Any],
     """Make a task run's shell, and have `submit` start it; returns the future, or the state if the caller wants that."""
     parent = CURRENT.get()
     if parent is None:
-        raise UsageError(
-            f"task '{task.name}' was submitted outside a flow", hint="call it inside a function with @flow, or call it directly"
-        )
+        return _alone().submit(task, args, kwargs)
     region = leave_user_code(parent)
     try:
+        if parent.flow.interrupted:
+            hold(parent)
         wait_for, return_state = taken_out(kwargs) if kwargs else (None, False)
         arguments = Arguments(parent.flow, args, kwargs)
-        arguments.wait_for(wait_for)
-        shell = task_shell(task, parent.flow, arguments)
-        shell.propose(PENDING_STATE)
+        if wait_for is not None:
+            arguments.wait_for(wait_for)
+        shell = task_shell(task, parent, arguments)
+        if task.makes is not Kind.VALUE:
+            shell.fn = collected(task)
+        shell.perform(PENDING_STATE)
         future = submit(shell, task, arguments)
     finally:
         enter_user_code(region)
     return state_of(shell, future.result) if return_state else future
 
 
+def collected(task: Definition[Any, Any]) -> Callable[..., Any]:
+    """A generator task's function, as one that gives the list of its items: what submitting it comes to."""
+    if task.makes is Kind.ITEMS:
+        return _Listed(task.fn)
+
+    from legato.sdk.acalls import AsyncListed  # noqa: PLC0415 start-up time: asyncio is loaded by flows that use it
+
+    return AsyncListed(task.fn)
+
+
+class _Listed:
+    """Calls a generator function and gives the list of its items. A class, so that it can be sent to another process."""
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self.fn = fn
+
+    def __call__(self, *args: Any, **kwargs: Any) -> list[Any]:
+        return list(self.fn(*args, **kwargs))
+
+
 def submit_to_runner(shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) -> Future[Any]:
     """Queue a task run at the flow's runner; one with a `call` of its own has the function run elsewhere."""
     flow = shell.flow
     shell.elsewhere = getattr(flow.runner, "call", None)
-    future: Future[Any] = Future(shell.run_id, shell.name, lambda: _run_submitted(shell, task, arguments))
+    future: Future[Any] = Future(shell.run_id, shell.name, lambda: _run_submitted(future, shell, task, arguments))
+    future.call = shell.call_id.path if shell.call_id is not None else ""
     future.context = contextvars.copy_context()
     flow.opened(future, shell)
-    _when_ended(arguments.futures, lambda: flow.runner.submit(future))
+    when_all_ended(arguments.futures, lambda: flow.runner.submit(future))
     return future
 
 
-def _run_submitted(shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) -> Any:
-    if arguments.futures or shell.policy.gated:
-        make_ready(shell, task, arguments)
+def _run_submitted(future: Future[Any], shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) -> Any:
     try:
-        return drive(run_task(shell.policy), shell)
+        return run_here(shell, task, arguments)
     except Exception as exc:
         relink(exc)
         raise
+    finally:
+        future.ended_as = shell.state
 
 
-def _when_ended(futures: Sequence[Future[Any]], start: Callable[[], None]) -> None:
-    """Start when all futures have ended; meanwhile no thread is taken."""
-    waiting = [future for future in futures if not future.done()]
-    if not waiting:
-        start()
-        return
-    left = [None] * len(waiting)
-
-    def one_less(_: Future[Any]) -> None:
-        left.pop()  # a list's pop is atomic: exactly one caller sees it empty
-        if not left and not started:
-            started.append(None)
-            start()
-
-    started: list[None] = []
-    for future in waiting:
-        future.add_done_callback(one_less)
-
-
-def map_task(task: Definition[Any, Any], submit: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> list[Future[Any]]:
-    """Submit a task once for each element of its iterable arguments."""
-    wait_for = list(taken_out(kwargs)[0] or ())
+def map_task(task: Definition[Any, Any], submit: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Submit a task once for each element of its iterable arguments. Over a future: once it has told what its elements are."""
+    if CURRENT.get() is None:
+        return _alone().map(task, args, kwargs)
+    wait_for, return_state = taken_out(kwargs)
     named: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
-    mapped = {name: list(value.result() if isinstance(value, Future) else value) for name, value in named.items() if _is_mapped(value)}
-    wait_for += [value for value in named.values() if isinstance(value, Future)]  # it is over by now; each call depends on it all the same
-    if not mapped:
+    sources = [value for value in named.values() if isinstance(value, Future)]
+    if not any(_is_mapped(value) for value in named.values()):
         raise UsageError(f"task '{task.name}'.map(...) was given nothing to map over", hint="give at least one list, or use submit")
+    before = [*([wait_for] if isinstance(wait_for, (Future, AllowFailure)) else wait_for or ()), *sources]
+
+    def submit_each() -> FutureList[Any]:
+        return FutureList(_each(task, submit, named, len(args), before))
+
+    if not sources or all(source.done() and source.failure is None for source in sources):
+        futures: Any = submit_each()
+    else:
+        futures = _later(task, sources, submit_each)
+    return [_state_of_future(future) for future in futures] if return_state else futures
+
+
+def _state_of_future(future: Future[Any]) -> RunState:
+    exc = future.exception()
+    return RunState(future.ended_as, future.run_id, None if exc is not None else future.result(), exc)
+
+
+def _later(task: Definition[Any, Any], sources: Sequence[Future[Any]], submit_each: Callable[[], FutureList[Any]]) -> DeferredList[Any]:
+    parent = CURRENT.get()
+    assert parent is not None, "outside a flow, map has a flow run of its own"
+    later: DeferredList[Any] = DeferredList(sources[0].run_id, f"{task.name}.map({sources[0].name})")
+    later.call = f"{task.name}({','.join(source.call for source in sources)})"
+    parent.flow.opened(later, None)
+    context = contextvars.copy_context()
+
+    def expand() -> None:
+        failed = next((source for source in sources if source.failure is not None), None)
+        if failed is not None:
+            later.give_up(upstream_failed(failed))
+            return
+        try:
+            later.expand(context.run(submit_each))
+        except BaseException as exc:  # noqa: BLE001 handed to whoever asks for the list
+            later.give_up(exc)
+
+    when_all_ended(sources, expand)
+    return later
+
+
+def _each(
+    task: Definition[Any, Any], submit: Callable[..., Any], named: Mapping[Any, Any], positional: int, wait_for: Sequence[Any]
+) -> Generator[Future[Any], None, None]:
+    mapped = {name: list(value.result() if isinstance(value, Future) else value) for name, value in named.items() if _is_mapped(value)}
     lengths = {len(values) for values in mapped.values()}
     if len(lengths) > 1:
         given = ", ".join(f"{name}: {len(values)}" for name, values in mapped.items())
         raise UsageError(
             f"task '{task.name}'.map(...) was given lists of different lengths ({given})", hint="wrap constants in unmapped(...)"
         )
-    futures = []
+    whole = {name: _whole(value) for name, value in named.items() if name not in mapped}
+    extra = {"wait_for": wait_for} if wait_for else {}
     for i in range(lengths.pop()):
-        one = {name: mapped[name][i] if name in mapped else _whole(value) for name, value in named.items()}
-        positional = [one[n] for n in range(len(args))]
+        one = {name: mapped[name][i] if name in mapped else whole[name] for name in named}
         keyword = {name: value for name, value in one.items() if not isinstance(name, int)}
-        futures.append(submit(*positional, **keyword, **({"wait_for": wait_for} if wait_for else {})))
-    return futures
+        yield submit(*[one[n] for n in range(positional)], **keyword, **extra)
 
 
 def _is_mapped(value: Any) -> bool:
-    return isinstance(value, Future) or (hasattr(value, "__iter__") and not isinstance(value, (str, bytes, dict, Unmapped, AllowFailure)))
+    return isinstance(value, Future) or (
+        hasattr(value, "__iter__") and not isinstance(value, (str, bytes, dict, Unmapped, AllowFailure, Quote))
+    )
 
 
 def _whole(value: Any) -> Any:
     return value.value if isinstance(value, Unmapped) else value
-
-
-# ---------------------------------------------------------------------- flows
-
-
-class CompiledFlow:
-    """A flow's options, made ready once for many calls."""
-
-    def __init__(self, flow: Definition[Any, Any]) -> None:
-        self.flow = flow
-        self.tags = tuple(flow.options.get("tags") or ())
-        self.log_prints = bool(flow.options.get("log_prints"))
-
-    @functools.cached_property
-    def signature(self) -> Signature:
-        return _signature(f"flow '{self.flow.name}'", self.flow.fn)
-
-    def policy(self) -> Policy:
-        persist = self.flow.options.get("persist_result")
-        return _policy(self.flow.options, persist=current_settings().persist_results if persist is None else bool(persist))
-
-    def make_runner(self) -> TaskRunner:
-        """The flow's task runner, started."""
-        chosen = self.flow.options.get("task_runner")
-        if chosen is None:
-            from legato.task_runners.threads import ThreadTaskRunner  # noqa: PLC0415 start-up time: flows that submit nothing need no runner
-
-            chosen = ThreadTaskRunner()
-        started: TaskRunner = (chosen() if isinstance(chosen, type) else chosen).start()
-        return started
-
-    def parameters(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Arguments by name, checked. Raises `ParameterError`."""
-        if not args and not kwargs and _takes_nothing(self.flow.fn):
-            return {}
-        bound = self.signature.bind(tuple(args), kwargs)
-        return self.signature.validate(bound) if self.flow.options.get("validate_parameters", True) else bound
-
-    def run_name(self, parameters: Mapping[str, Any], run_id: str) -> str:
-        """The run's name: from the flow's template or function, else a readable one, chosen by the random end of its id."""
-        template = self.flow.options.get("flow_run_name")
-        if template is None:
-            return readable_name(int(run_id[-8:], 16))
-        try:
-            return str(template() if callable(template) else template.format(**{"flow_name": self.flow.name, **parameters}))
-        except (KeyError, IndexError, AttributeError) as error:
-            raise ParameterError(
-                f"flow_run_name {template!r} cannot be filled: {error}", hint=f"it may name {', '.join(parameters)}"
-            ) from None
-
-
-def _takes_nothing(fn: Callable[..., Any]) -> bool:
-    """Whether a function has no parameters at all, as far as its code says."""
-    code = getattr(fn, "__code__", None)
-    takes_any = 0x04 | 0x08  # inspect.CO_VARARGS, CO_VARKEYWORDS
-    return code is not None and code.co_argcount + code.co_kwonlyargcount == 0 and not code.co_flags & takes_any
-
-
-def compiled_flow(flow: Definition[Any, Any]) -> CompiledFlow:
-    """The flow's options, made ready."""
-    compiled = flow.compiled
-    if compiled is None:
-        compiled = flow.compiled = CompiledFlow(flow)
-    return cast("CompiledFlow", compiled)
-
-
-def call_flow(flow: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """Run a sync flow here and now."""
-    parent = CURRENT.get()
-    region = leave_user_code(parent)
-    try:
-        wait_for, return_state = taken_out(kwargs) if kwargs else (None, False)
-        shell = new_flow_shell(flow, parent, args, kwargs, wait_for)
-        shell.outer = region
-        if return_state:
-            return state_of(shell, lambda: run_shell(shell))
-        return run_shell(shell)
-    finally:
-        enter_user_code(region)
-
-
-def new_flow_shell(
-    flow: Definition[Any, Any], parent: Shell | None, args: Sequence[Any], kwargs: dict[str, Any], wait_for: Any
-) -> FlowShell:
-    compiled = compiled_flow(flow)
-    engine = parent.engine if parent is not None else current_engine()
-    upstream: tuple[str, ...] = ()
-    if parent is not None:
-        arguments = Arguments(parent.flow, args, kwargs)
-        arguments.wait_for(wait_for)
-        args, kwargs = arguments.settled()
-        upstream = tuple(arguments.upstream)
-    parameters = compiled.parameters(args, kwargs)
-    at = now()
-    run_id = new_id()
-    run = FlowRun(
-        id=run_id,
-        flow_name=flow.name,
-        name=compiled.run_name(parameters, run_id),
-        state=State(RUNNING, "Running", at),
-        attempt=1,
-        created_at=at,
-        expected_start_at=at,
-        parameters=compiled.signature.plain(parameters) if parameters else {},
-        tags=compiled.tags,
-        trigger="script" if parent is None else f"called by {parent.name}",
-        parent_run_id=parent.flow.run_id if parent is not None else None,
-        upstream=upstream,
-        lease_expires_at=engine.lease_until() if parent is None else None,
-        host=engine.host if parent is None else "",
-        pid=engine.pid if parent is None else 0,
-        retries=flow.options.get("retries", 0),
-    )
-    return flow_shell(flow, engine, run, parameters, new=True)
-
-
-def flow_shell(flow: Definition[Any, Any], engine: Engine, run: FlowRun, parameters: Mapping[str, Any], *, new: bool) -> FlowShell:
-    """The shell of a flow run: a new one, or one that was claimed and goes on from the sequence and attempt it is at."""
-    compiled = compiled_flow(flow)
-    args, kwargs = compiled.signature.unbind(parameters) if parameters else ((), {})
-    shell = FlowShell(
-        engine,
-        run.id,
-        run.name,
-        compiled.policy(),
-        flow.fn,
-        args,
-        kwargs,
-        make_runner=compiled.make_runner,
-        new_run=run if new else None,
-        log_prints=compiled.log_prints,
-    )
-    if not new:
-        shell.seq, shell.attempt = run.seq, run.attempt
-    return shell
-
-
-def run_shell(shell: FlowShell) -> Any:
-    """Drive a flow run to its end, saying on the console when it begins and how it ended."""
-    began = begin(shell)
-    try:
-        with main_thread_stops():
-            return drive(run_flow(shell.policy), shell)
-    except Stop as stop:
-        raise fenced(shell, stop) from None
-    finally:
-        end(shell, began)
-
-
-def begin(shell: FlowShell) -> datetime:
-    """Take up a flow run: its signs of life begin. Returns the time."""
-    if shell.log_prints:
-        from legato.sdk.logging import patch_print  # noqa: PLC0415 start-up time: the logging module is wanted only by runs that log
-
-        patch_print()
-    shell.on_start = lambda: _say(shell, _INFO, "began")
-    shell.engine.hold(shell)
-    return now()
-
-
-def end(shell: FlowShell, began: datetime) -> None:
-    """Let a flow run go, and say how it ended."""
-    shell.engine.release(shell.run_id)
-    shell.close()
-    state = shell.state
-    if state is not None and state.type in FINAL:
-        level = _INFO if state.type is StateType.COMPLETED else _ERROR
-        took = f"after {(state.at - began).total_seconds():.3g} s"
-        _say(shell, level, f"{state.name.lower()} {took}" + (f": {state.message}" if state.message else ""))
-    shell.engine.outbox.flush()
-
-
-def _say(shell: FlowShell, level: int, message: str) -> None:
-    """A line about the run itself. It is not in the stored log: the journal says the same, and more exactly."""
-    if level >= console.LEVELS[current_settings().log_level]:
-        console.line("INFO" if level == _INFO else "ERROR", f"flow run '{shell.name}'", message)
-
-
-def fenced(shell: FlowShell, stop: Stop) -> LegatoError:
-    """What to raise when the store has taken the run away from this process."""
-    return RunCrashed(
-        f"flow run '{shell.name}' was stopped: {stop.reason}",
-        hint="another process or a person has taken over; what this one did since is not recorded",
-    )

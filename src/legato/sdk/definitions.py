@@ -5,15 +5,28 @@ Importing this costs next to nothing; `calls` works with it, `tasks` and `flows`
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
-_COROUTINE = 0x80
-"""inspect.CO_COROUTINE; the module costs more to import than all of this one."""
+_COROUTINE, _GENERATOR, _ASYNC_GENERATOR = 0x80, 0x20, 0x200
+"""inspect.CO_COROUTINE, CO_GENERATOR, CO_ASYNC_GENERATOR; the module costs more to import than all of this one."""
+
+
+HOOK_OPTIONS = ("on_running", "on_completion", "on_failure", "on_retry", "on_crashed", "on_cancellation")
+
+if TYPE_CHECKING:
+    from legato.core.states import State
+    from legato.engine.runtime import RunView
+
+    Hook: TypeAlias = Callable[[Any, RunView, State], Any]
+    Hooked: TypeAlias = Hook | Sequence[Hook] | None
 
 
 class Definition(Generic[P, R]):
@@ -24,8 +37,8 @@ class Definition(Generic[P, R]):
     def __init__(self, fn: Callable[P, R], **options: Any) -> None:
         self.fn = fn
         self.options = options
-        self.name: str = options.get("name") or self.default_name(fn.__name__)
-        self.is_async = _is_async(fn)
+        self.name: str = options.get("name") or self.default_name(getattr(fn, "__name__", type(fn).__name__))
+        self.is_async, self.makes = _kind_of(fn)
         self.compiled: Any = None
         self.__name__ = fn.__name__
         self.__qualname__ = fn.__qualname__
@@ -70,9 +83,49 @@ def allow_failure(value: T) -> Any:
     return AllowFailure(value)
 
 
-def _is_async(fn: Callable[..., Any]) -> bool:
+class Quote(Generic[T]):
+    """An argument that is not searched for futures."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: T) -> None:
+        self.value = value
+
+
+def quote(value: T) -> Any:
+    """As an argument: hand this value over as it is. It is not searched for futures, nor followed to the tasks that made it."""
+    return Quote(value)
+
+
+class Kind(Enum):
+    """What calling a function gives."""
+
+    VALUE = "value"
+    ITEMS = "items"
+    ASYNC_ITEMS = "async items"
+
+
+def _kind_of(fn: Callable[..., Any]) -> tuple[bool, Kind]:
+    """Whether a function must be awaited, and what calling it gives."""
     code = getattr(getattr(fn, "__func__", fn), "__code__", None)
-    return code is not None and bool(code.co_flags & _COROUTINE)
+    flags = code.co_flags if code is not None else 0
+    if flags & _ASYNC_GENERATOR:
+        return True, Kind.ASYNC_ITEMS
+    return bool(flags & _COROUTINE), Kind.ITEMS if flags & _GENERATOR else Kind.VALUE
+
+
+TAGS: ContextVar[tuple[str, ...] | None] = ContextVar("legato_tags", default=None)
+"""Tags that runs begun here are given besides their own."""
+
+
+@contextmanager
+def tags(*names: str) -> Iterator[None]:
+    """Give these tags to every flow run and task run that begins inside the `with`, in this thread or asyncio task and those it starts."""
+    token = TAGS.set((*(TAGS.get() or ()), *names))
+    try:
+        yield
+    finally:
+        TAGS.reset(token)
 
 
 def check_options(kind: str, options: dict[str, Any], known: frozenset[str]) -> None:

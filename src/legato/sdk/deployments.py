@@ -18,7 +18,7 @@ from legato.core.errors import UsageError
 from legato.core.records import Catchup, DeploymentSchedule, OnLost
 from legato.core.schedules import CronSchedule, IntervalSchedule, RRuleSchedule, Schedule
 from legato.flow_runners.options import FlowRunner, to_record
-from legato.sdk.calls import compiled_flow
+from legato.sdk.flow_calls import compiled_flow
 from legato.sdk.flows import Flow
 from legato.sdk.loading import entrypoint_of, load_flow, run_file
 from legato.storage import bundles

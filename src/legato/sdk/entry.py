@@ -24,7 +24,7 @@ from legato.engine.script import CANCEL
 from legato.engine.shell import FlowShell
 from legato.engine.tracebacks import error_detail
 from legato.logs import console
-from legato.sdk.calls import compiled_flow, flow_shell, run_shell
+from legato.sdk.flow_calls import compiled_flow, flow_shell, run_shell
 from legato.sdk.flows import Flow
 from legato.sdk.loading import load_flow
 from legato.sdk.process import close_engine, current_engine, current_settings

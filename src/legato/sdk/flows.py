@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
-from legato.sdk.definitions import Definition, P, R, check_options
+from legato.sdk.definitions import HOOK_OPTIONS, Definition, Kind, P, R, check_options
+
+if TYPE_CHECKING:
+    from legato.sdk.definitions import Hooked
 
 
 class Flow(Definition[P, R]):
@@ -22,24 +25,43 @@ class Flow(Definition[P, R]):
         """A flow defined in a class is a method: bind it, keeping its options."""
         if instance is None:
             return self
-        return type(self)(self.fn.__get__(instance, owner), **{**self.options, "name": self.name})
+        fn: Any = self.fn
+        return type(self)(fn.__get__(instance, owner), **{**self.options, "name": self.name})
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it, and return its value. Inside another flow it is a run of its own, a child of that one.
 
         Raises `ParameterError` before anything is recorded when the arguments do not fit its annotations.
         """
-        from legato.sdk import calls  # noqa: PLC0415 start-up time: decorating must cost nothing
+        if self.makes is not Kind.VALUE or self.is_async:
+            return cast("R", self._call_other(args, kwargs))
+        from legato.sdk import flow_calls  # noqa: PLC0415 start-up time: decorating must cost nothing
 
-        if self.is_async:
-            from legato.sdk import acalls  # noqa: PLC0415 start-up time: asyncio is loaded by flows that use it
-
-            return cast("R", acalls.acall_flow(self, args, kwargs))
         try:
-            return cast("R", calls.call_flow(self, args, kwargs))
+            return cast("R", flow_calls.call_flow(self, args, kwargs))
         except BaseException as exc:
-            calls.relink(exc)
+            flow_calls.relink(exc)
             raise
+
+    def _call_other(self, args: Any, kwargs: Any) -> Any:
+        """What is no plain function: a coroutine, or a generator of either kind."""
+        if self.makes is Kind.ITEMS:
+            from legato.sdk import flow_calls  # noqa: PLC0415 start-up time
+
+            return flow_calls.stream_flow(self, args, kwargs)
+        from legato.sdk import acalls  # noqa: PLC0415 start-up time: asyncio is loaded by flows that use it
+
+        return acalls.stream_flow(self, args, kwargs) if self.makes is Kind.ASYNC_ITEMS else acalls.acall_flow(self, args, kwargs)
+
+    def resume(self, run_id: str) -> R:
+        """Run a run of this flow again, in this process, as a new attempt: finished tasks whose values are stored are not run again.
+
+        `run_id`: a run's id or name. The plan of what is reused, and why the rest is not, is printed before. Raises `Conflict` while somebody
+        holds the run, and `NotFound`.
+        """
+        from legato.sdk import resuming  # noqa: PLC0415 start-up time
+
+        return cast("R", resuming.resume(self, run_id))
 
     def with_options(self, **options: Any) -> Flow[P, R]:
         """The same flow with some options changed."""
@@ -65,6 +87,12 @@ def flow(
     persist_result: bool | None = None,
     log_prints: bool = False,
     flow_run_name: str | Callable[[], str] | None = None,
+    on_running: Hooked = None,
+    on_completion: Hooked = None,
+    on_failure: Hooked = None,
+    on_retry: Hooked = None,
+    on_crashed: Hooked = None,
+    on_cancellation: Hooked = None,
 ) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
 @overload
 def flow(fn: Callable[P, R], /, **options: Any) -> Flow[P, R]: ...
@@ -73,7 +101,7 @@ def flow(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
     `task_runner`: how submitted tasks are executed (default `ThreadTaskRunner()`). `persist_result`: store its tasks' values too.
     `validate_parameters`: check and coerce arguments by their annotations. `flow_run_name`: a template such as "train-{month}", or a function.
-    Retries, timeout and log_prints are as for `task`.
+    Retries, timeout, log_prints and hooks are as for `task`.
     Raises `UsageError` for an option that does not exist, or a value that makes no sense.
     """
     check_options("flow", options, _FLOW_OPTIONS)
@@ -86,5 +114,6 @@ _FLOW_OPTIONS = frozenset(
     (
         *("name", "description", "version", "tags", "task_runner", "retries", "retry_delay_seconds", "retry_jitter_factor"),
         *("retry_condition_fn", "timeout_seconds", "validate_parameters", "persist_result", "log_prints", "flow_run_name"),
+        *HOOK_OPTIONS,
     )
 )

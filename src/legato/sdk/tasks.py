@@ -8,21 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
-from legato.sdk.definitions import Definition, P, R, check_options
+from legato.sdk.definitions import HOOK_OPTIONS, Definition, Kind, P, R, check_options
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from legato.engine.futures import Future
+    from legato.core.triggers import Trigger
+    from legato.engine.futures import Future, FutureList
+    from legato.sdk.definitions import Hooked
 
 T = TypeVar("T")
 
 
 class Task(Definition[P, R]):
-    """A decorated function. Call it for its value, `submit` it for a future, `map` it over many arguments.
-
-    Outside a flow a call is just the function's.
-    """
+    """A decorated function. Call it for its value, `submit` it for a future, `map` it over many arguments. `fn` is the function itself."""
 
     kind = "task"
 
@@ -30,24 +29,30 @@ class Task(Definition[P, R]):
         """A task defined in a class is a method: bind it, keeping its options."""
         if instance is None:
             return self
-        return type(self)(self.fn.__get__(instance, owner), **{**self.options, "name": self.name})
+        fn: Any = self.fn
+        return type(self)(fn.__get__(instance, owner), **{**self.options, "name": self.name})
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run it here and now, tracked, and return its value."""
+        """Run it here and now, tracked, and return its value. Outside a flow it is tracked too, as a flow run of that one task."""
+        if self.makes is not Kind.VALUE or self.is_async:
+            return cast("R", self._call_other(args, kwargs))
         from legato.sdk import calls  # noqa: PLC0415 start-up time: decorating must cost nothing
 
-        parent = calls.CURRENT.get()
-        if parent is None:
-            return self.fn(*args, **kwargs)
-        if self.is_async:
-            from legato.sdk import acalls  # noqa: PLC0415 start-up time: asyncio is loaded by flows that use it
-
-            return cast("R", acalls.acall_task(self, parent, args, kwargs))
         try:
-            return cast("R", calls.call_task(self, parent, args, kwargs))
+            return cast("R", calls.call_task(self, args, kwargs))
         except BaseException as exc:
             calls.relink(exc)
             raise
+
+    def _call_other(self, args: Any, kwargs: Any) -> Any:
+        """What is no plain function: a coroutine, or a generator of either kind."""
+        if self.makes is Kind.ITEMS:
+            from legato.sdk import calls  # noqa: PLC0415 start-up time
+
+            return calls.stream_task(self, args, kwargs)
+        from legato.sdk import acalls  # noqa: PLC0415 start-up time: asyncio is loaded by flows that use it
+
+        return acalls.stream_task(self, args, kwargs) if self.makes is Kind.ASYNC_ITEMS else acalls.acall_task(self, args, kwargs)
 
     @overload
     def submit(self: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> Future[T]: ...
@@ -66,10 +71,15 @@ class Task(Definition[P, R]):
 
         return calls.submit_task(self, args, kwargs)
 
-    def map(self, *args: Any, **kwargs: Any) -> list[Future[Any]]:
+    @overload
+    def map(self: Task[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any) -> FutureList[T]: ...
+    @overload
+    def map(self, *args: Any, **kwargs: Any) -> FutureList[R]: ...
+    def map(self, *args: Any, **kwargs: Any) -> Any:
         """Submit it once for each element of the iterable arguments, which must be equally long; returns the futures in order.
 
-        Strings, dicts and `unmapped(…)` values are handed whole to every call.
+        Strings, dicts and `unmapped(…)` values are handed whole to every call. A future among the arguments is mapped over when it has told
+        its elements; nothing waits for it (then what is returned is a future as well, of the list of values).
         """
         from legato.sdk import calls  # noqa: PLC0415 start-up time
 
@@ -97,6 +107,15 @@ def task(
     cache_expiration: timedelta | None = None,
     persist_result: bool | None = None,
     log_prints: bool | None = None,
+    task_run_name: str | Callable[[], str] | None = None,
+    trigger: str | Trigger | None = None,
+    key: str | None = None,
+    on_running: Hooked = None,
+    on_completion: Hooked = None,
+    on_failure: Hooked = None,
+    on_retry: Hooked = None,
+    on_crashed: Hooked = None,
+    on_cancellation: Hooked = None,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 @overload
 def task(fn: Callable[P, R], /, **options: Any) -> Task[P, R]: ...
@@ -107,7 +126,11 @@ def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     `retry_jitter_factor` f spreads delays over ±f; `retry_condition_fn(exception)` says which failures are worth a retry.
     `timeout_seconds`: for each attempt. `cache_key_fn(task, parameters)`: calls with an equal key reuse a stored result, for
     `cache_expiration` at the most; `task_input_hash` is one. `persist_result`: store the value, so that a resumed run need not make it again.
-    `log_prints`: `print` goes to the run's log. Raises `UsageError` for an option that does not exist, or a value that makes no sense.
+    `log_prints`: `print` goes to the run's log. `task_run_name`: a template of its parameters such as "load-{month}", or a function.
+    `trigger`: when it runs, given how those before it ended: `all_succeeded` (the default), `all_failed`, `any_failed`, `any_succeeded`,
+    `all_done`, `none_failed`, by name or as a function of a list of `Upstream`. `key`: tells apart calls that cannot be told apart by their
+    inputs, when a run goes on after a crash. `on_…`: a function, or several, called as fn(task, run, state) when a run enters such a state.
+    Raises `UsageError` for an option that does not exist, or a value that makes no sense.
     """
     check_options("task", options, _TASK_OPTIONS)
     if fn is None:
@@ -118,6 +141,7 @@ def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 _TASK_OPTIONS = frozenset(
     (
         *("name", "description", "tags", "retries", "retry_delay_seconds", "retry_jitter_factor", "retry_condition_fn", "timeout_seconds"),
-        *("cache_key_fn", "cache_expiration", "persist_result", "log_prints"),
+        *("cache_key_fn", "cache_expiration", "persist_result", "log_prints", "task_run_name", "trigger", "key"),
+        *HOOK_OPTIONS,
     )
 )

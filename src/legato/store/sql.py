@@ -288,6 +288,7 @@ class SqlStore:
             at = to_us(now or self._clock.now())
             if not session.run(self._sql["answer_input"], id=run_id, key=key, now=at, answer=rows.storable(rows.text_of(answer))):
                 raise Conflict(f"'{key}' was answered already", hint="the first answer counts")
+            session.run(self._sql["forget_pause"], id=run_id)
             return next(i for i in self._inputs(session, run_id) if i.key == key)
 
     def list_inputs(self, run_id: str) -> list[RunInput]:

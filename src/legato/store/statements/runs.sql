@@ -78,6 +78,9 @@ update flow_run set pause_requested_at = coalesce(pause_requested_at, :now) wher
 -- forget_wishes: what was wished of an earlier attempt does not hold for the next.
 update flow_run set cancel_requested_at = null, pause_requested_at = null where id = :id;
 
+-- forget_pause: an answer is the word to go on.
+update flow_run set pause_requested_at = null where id = :id;
+
 -- held_by: the process under a run that was taken up again by hand.
 update flow_run set host = :host, pid = :pid where id = :id;
 

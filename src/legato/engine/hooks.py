@@ -1,0 +1,101 @@
+"""Hooks: functions a user wants called when a run enters a state. Here is when they are called, and what becomes of their failures.
+
+A hook is called after the state was recorded, in the run's own context, on the thread that drives the run. One that raises is called again,
+ATTEMPTS times in all; then its failure is in the run's log, and changes nothing: a run's state says how the run went, not its hooks.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from legato.core.records import LogLine
+from legato.core.states import NAMES, State, StateType
+from legato.logs import console
+
+if TYPE_CHECKING:
+    from legato.engine.shell import Shell
+
+ATTEMPTS = 3
+"""How often a failing hook is called."""
+
+Hook: TypeAlias = Callable[[Any, Any, State], Any]
+Hooks: TypeAlias = Mapping[str, Sequence[Hook]]
+"""State name -> the functions to call when a run enters it."""
+
+WHEN: Mapping[str, tuple[str, ...]] = {
+    "on_running": ("Running", "Retrying"),
+    "on_completion": NAMES[StateType.COMPLETED],
+    "on_failure": NAMES[StateType.FAILED],
+    "on_retry": ("AwaitingRetry",),
+    "on_crashed": NAMES[StateType.CRASHED],
+    "on_cancellation": NAMES[StateType.CANCELLED],
+}
+"""Option -> the state names it is about."""
+
+
+def hooks_of(options: Mapping[str, Any]) -> Hooks | None:
+    """The hooks among a flow's or task's options, by state name; None when there are none."""
+    found: dict[str, list[Hook]] = {}
+    for option, names in WHEN.items():
+        given = options.get(option)
+        if given:
+            for name in names:
+                found.setdefault(name, []).extend([given] if callable(given) else given)
+    return found or None
+
+
+def run_hooks(shell: Shell, state: State) -> None:
+    """Call the hooks of the state that `shell`'s run has entered."""
+    from legato.engine.runtime import RunView  # noqa: PLC0415 start-up time: wanted by runs with hooks
+
+    for hook in (shell.hooks or {}).get(state.name, ()):
+        _call(shell, hook, (shell.definition, RunView(shell), state))
+
+
+def _call(shell: Shell, hook: Hook, args: tuple[Any, ...]) -> None:
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            outcome = hook(*args)
+            if inspect.iscoroutine(outcome):
+                _finish(outcome)
+        except Exception as error:  # noqa: BLE001 a hook is user code; what it raises is told, and changes nothing
+            last = attempt == ATTEMPTS
+            _tell(shell, hook, error, "given up" if last else f"called again ({attempt + 1} of {ATTEMPTS})", error_level=last)
+        else:
+            return
+
+
+def _finish(coroutine: Any) -> None:
+    """Run an async hook to its end. It gets a loop of its own, on a thread of its own: the one here may be running already."""
+    import asyncio  # noqa: PLC0415 start-up time: sync flows never need it
+    import contextvars  # noqa: PLC0415 only here
+    import threading  # noqa: PLC0415 only here
+
+    context = contextvars.copy_context()
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            context.run(asyncio.run, coroutine)
+        except BaseException as error:  # noqa: BLE001 raised again in the caller's thread
+            failed.append(error)
+
+    thread = threading.Thread(target=work, name="legato-hook")
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+
+
+def _tell(shell: Shell, hook: Hook, error: Exception, what_now: str, *, error_level: bool) -> None:
+    name = getattr(hook, "__name__", repr(hook))
+    text = f"hook {name} failed: {type(error).__name__}: {error}; {what_now}"
+    level = "ERROR" if error_level else "WARNING"
+    console.line(level, f"{shell.kind} run '{shell.name}'", text)
+    state = shell.state
+    at = state.at if state is not None else None
+    if at is not None:
+        task_run_id = shell.run_id if shell is not shell.flow else None
+        shell.engine.outbox.report(LogLine(shell.flow.run_id, at, console.LEVELS[level], "legato.hooks", text, task_run_id))

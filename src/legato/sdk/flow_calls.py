@@ -1,0 +1,313 @@
+"""Calls of flows: from what the user wrote to a shell, a script and a driver. Loaded by the first call of a flow."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from legato.core.errors import LegatoError, ParameterError, RunCrashed, RunSuspended
+from legato.core.names import readable_name
+from legato.core.records import FlowRun, FlowRunFilter
+from legato.core.resume import Memory, changed_names, pasts_of
+from legato.core.states import FINAL, RUNNING, State, StateType
+from legato.engine.drive import drive, drive_stream
+from legato.engine.hooks import hooks_of
+from legato.engine.ledger import Ledger
+from legato.engine.process import Engine
+from legato.engine.script import Policy, Stop, Suspend, run_flow, run_stream
+from legato.engine.shell import CURRENT, FlowShell, Shell, enter_user_code, leave_user_code
+from legato.engine.stops import main_thread_stops
+from legato.engine.tracebacks import relink
+from legato.logs import console
+from legato.sdk.arguments import Arguments
+from legato.sdk.calls import hold, policy_of, signature_of, taken_out
+from legato.sdk.definitions import TAGS, Definition
+from legato.sdk.process import current_engine, current_settings
+from legato.sdk.run_states import state_of
+from legato.system import new_id, now
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from legato.engine.shell import TaskRunner
+    from legato.sdk.parameters import Signature
+
+__all__ = ["call_flow", "relink", "stream_flow"]
+
+_INFO, _ERROR = 20, 40
+
+
+class CompiledFlow:
+    """A flow's options, made ready once for many calls."""
+
+    def __init__(self, flow: Definition[Any, Any]) -> None:
+        self.flow = flow
+        self.tags = tuple(flow.options.get("tags") or ())
+        self.log_prints = bool(flow.options.get("log_prints"))
+        self.hooks = hooks_of(flow.options)
+        self.key = f"flow {flow.name}"
+
+    @functools.cached_property
+    def signature(self) -> Signature:
+        return signature_of(f"flow '{self.flow.name}'", self.flow.fn)
+
+    @functools.cached_property
+    def entrypoint(self) -> str:
+        """How to run the flow again: its file and function; "" for one that stands in no file, or inside a function."""
+        code = getattr(self.flow.fn, "__code__", None)
+        if code is None or not code.co_filename.endswith(".py") or not self.flow.fn.__qualname__.isidentifier():
+            return ""
+        return f"{os.path.realpath(code.co_filename)}:{self.flow.fn.__qualname__}"
+
+    def code(self) -> dict[str, str]:
+        """The functions the flow is made of, with a hash each."""
+        from legato.sdk.code import code_of  # noqa: PLC0415 start-up time: wanted by flows whose values are stored
+
+        return code_of(self.flow.fn)
+
+    def policy(self) -> Policy:
+        persist = self.flow.options.get("persist_result")
+        return policy_of(self.flow.options, persist=current_settings().persist_results if persist is None else bool(persist))
+
+    def make_runner(self) -> TaskRunner:
+        """The flow's task runner, started."""
+        chosen = self.flow.options.get("task_runner")
+        if chosen is None:
+            from legato.task_runners.threads import ThreadTaskRunner  # noqa: PLC0415 start-up time: flows that submit nothing need no runner
+
+            chosen = ThreadTaskRunner()
+        started: TaskRunner = (chosen() if isinstance(chosen, type) else chosen).start()
+        return started
+
+    def parameters(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments by name, checked. Raises `ParameterError`."""
+        if not args and not kwargs and _takes_nothing(self.flow.fn):
+            return {}
+        bound = self.signature.bind(tuple(args), kwargs)
+        return self.signature.validate(bound) if self.flow.options.get("validate_parameters", True) else bound
+
+    def run_name(self, parameters: Mapping[str, Any], run_id: str) -> str:
+        """The run's name: from the flow's template or function, else a readable one, chosen by the random end of its id."""
+        template = self.flow.options.get("flow_run_name")
+        if template is None:
+            return readable_name(int(run_id[-8:], 16))
+        try:
+            return str(template() if callable(template) else template.format(**{"flow_name": self.flow.name, **parameters}))
+        except (KeyError, IndexError, AttributeError) as error:
+            raise ParameterError(
+                f"flow_run_name {template!r} cannot be filled: {error}", hint=f"it may name {', '.join(parameters)}"
+            ) from None
+
+
+def _takes_nothing(fn: Callable[..., Any]) -> bool:
+    """Whether a function has no parameters at all, as far as its code says."""
+    code = getattr(fn, "__code__", None)
+    takes_any = 0x04 | 0x08  # inspect.CO_VARARGS, CO_VARKEYWORDS
+    return code is not None and code.co_argcount + code.co_kwonlyargcount == 0 and not code.co_flags & takes_any
+
+
+def compiled_flow(flow: Definition[Any, Any]) -> CompiledFlow:
+    """The flow's options, made ready."""
+    compiled = flow.compiled
+    if compiled is None:
+        compiled = flow.compiled = CompiledFlow(flow)
+    return cast("CompiledFlow", compiled)
+
+
+def call_flow(flow: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Run a sync flow here and now."""
+    parent = CURRENT.get()
+    region = leave_user_code(parent)
+    try:
+        wait_for, return_state = taken_out(kwargs) if kwargs else (None, False)
+        shell = new_flow_shell(flow, parent, args, kwargs, wait_for)
+        shell.outer = region
+        if return_state:
+            return state_of(shell, lambda: run_shell(shell))
+        return run_shell(shell)
+    finally:
+        enter_user_code(region)
+
+
+def stream_flow(flow: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
+    """Run a generator flow: a generator that hands on its items. Like the undecorated one it begins with its first item."""
+    wait_for, _ = taken_out(kwargs)
+    shell = new_flow_shell(flow, CURRENT.get(), args, kwargs, wait_for)
+    began = begin(shell)
+    try:
+        return (yield from drive_stream(run_stream(shell.policy, "flow"), shell))
+    except Stop as stop:
+        raise fenced(shell, stop) from None
+    finally:
+        end(shell, began)
+
+
+def new_flow_shell(
+    flow: Definition[Any, Any],
+    parent: Shell | None,
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    wait_for: Any,
+    *,
+    trigger: str = "script",
+) -> FlowShell:
+    """The shell of a new flow run; inside another flow's run, a child of that one. Raises `ParameterError` before anything is recorded."""
+    compiled = compiled_flow(flow)
+    engine = parent.engine if parent is not None else current_engine()
+    upstream: tuple[str, ...] = ()
+    if parent is not None:
+        if parent.flow.interrupted:
+            hold(parent)
+        arguments = Arguments(parent.flow, args, kwargs)
+        arguments.wait_for(wait_for)
+        args, kwargs = arguments.settled()
+        upstream = tuple(arguments.upstream)
+    parameters = compiled.parameters(args, kwargs)
+    policy = compiled.policy()
+    at = now()
+    run_id = new_id()
+    tags = compiled.tags
+    if (more := TAGS.get()) is not None:
+        tags = (*tags, *(tag for tag in more if tag not in tags))
+    run = FlowRun(
+        id=run_id,
+        flow_name=flow.name,
+        name=compiled.run_name(parameters, run_id),
+        state=State(RUNNING, "Running", at),
+        attempt=1,
+        created_at=at,
+        expected_start_at=at,
+        parameters=compiled.signature.plain(parameters) if parameters else {},
+        tags=tags,
+        trigger=trigger if parent is None else f"called by {parent.name}",
+        parent_run_id=parent.flow.run_id if parent is not None else None,
+        upstream=upstream,
+        lease_expires_at=engine.lease_until() if parent is None else None,
+        host=engine.host if parent is None else "",
+        pid=engine.pid if parent is None else 0,
+        retries=flow.options.get("retries", 0),
+        entrypoint=compiled.entrypoint if parent is None else "",
+        code=compiled.code() if policy.persist else None,
+    )
+    shell = flow_shell(flow, engine, run, parameters, new=True, policy=policy, parent=parent.flow if parent is not None else None)
+    shell.quiet = trigger != "script"
+    return shell
+
+
+def flow_shell(
+    flow: Definition[Any, Any],
+    engine: Engine,
+    run: FlowRun,
+    parameters: Mapping[str, Any],
+    *,
+    new: bool,
+    policy: Policy | None = None,
+    parent: FlowShell | None = None,
+) -> FlowShell:
+    """The shell of a flow run: a new one, or one that was claimed or taken up, and goes on from the sequence and attempt it is at."""
+    compiled = compiled_flow(flow)
+    policy = policy or compiled.policy()
+    args, kwargs = compiled.signature.unbind(parameters) if parameters else ((), {})
+    shell = FlowShell(
+        engine,
+        run.id,
+        run.name,
+        policy,
+        flow.fn,
+        args,
+        kwargs,
+        make_runner=compiled.make_runner,
+        new_run=run if new else None,
+        log_prints=compiled.log_prints,
+        parent=parent,
+    )
+    shell.definition, shell.hooks, shell.parameters, shell.tags = flow, compiled.hooks, parameters, run.tags
+    if not new:
+        shell.seq, shell.attempt = run.seq, run.attempt
+    keeps = policy.retry.retries > 0
+    if run.forked_from is not None or (not new and run.attempt > 1):
+        shell.ledger = Ledger(_memory_of(engine, run, compiled), keeps_values=keeps)
+    elif policy.persist or keeps:
+        shell.ledger = Ledger(keeps_values=keeps)
+    return shell
+
+
+def _memory_of(engine: Engine, run: FlowRun, compiled: CompiledFlow) -> Memory:
+    """What earlier attempts of this run, or the run it was forked from, left behind."""
+    source = engine.store.get_flow_run(run.forked_from) if run.forked_from is not None else run
+    changed = source.code is not None and bool(changed_names(source.code, compiled.code()))
+    return Memory(pasts_in(engine, source.id, fork_task=run.fork_task), flow_changed=changed or run.parameters != source.parameters)
+
+
+def pasts_in(engine: Engine, run_id: str, *, fork_task: str | None = None) -> list[Any]:
+    """The calls that a run has made so far, in all its attempts."""
+    tasks, cursor = [], None
+    while True:
+        page = engine.store.list_task_runs(run_id, cursor=cursor, limit=1000)
+        tasks += page.items
+        cursor = page.cursor
+        if cursor is None:
+            break
+    children = engine.store.list_flow_runs(FlowRunFilter(parent_run_id=run_id), limit=1000, oldest_first=True).items
+    return pasts_of(tasks, children, fork_task=fork_task)
+
+
+def run_shell(shell: FlowShell) -> Any:
+    """Drive a flow run to its end, saying on the console when it begins and how it ended."""
+    began = begin(shell)
+    try:
+        with main_thread_stops():
+            return drive(run_flow(shell.policy), shell)
+    except Stop as stop:
+        raise fenced(shell, stop) from None
+    except Suspend:
+        if shell.parent is not None:
+            raise
+        raise suspended(shell) from None
+    finally:
+        end(shell, began)
+
+
+def begin(shell: FlowShell) -> datetime:
+    """Take up a flow run: its signs of life begin. Returns the time."""
+    if shell.log_prints:
+        from legato.sdk.logging import patch_print  # noqa: PLC0415 start-up time: the logging module is wanted only by runs that log
+
+        patch_print()
+    if not shell.quiet:
+        shell.on_start = lambda: _say(shell, _INFO, "began")
+    shell.engine.hold(shell)
+    return now()
+
+
+def end(shell: FlowShell, began: datetime) -> None:
+    """Let a flow run go, and say how it ended."""
+    shell.engine.release(shell.run_id)
+    shell.close()
+    state = shell.state
+    if state is not None and state.type in FINAL and not shell.quiet:
+        level = _INFO if state.type is StateType.COMPLETED else _ERROR
+        took = f"after {(state.at - began).total_seconds():.3g} s"
+        _say(shell, level, f"{state.name.lower()} {took}" + (f": {state.message}" if state.message else ""))
+    shell.engine.outbox.flush()
+
+
+def _say(shell: FlowShell, level: int, message: str) -> None:
+    """A line about the run itself. It is not in the stored log: the journal says the same, and more exactly."""
+    if level >= console.LEVELS[current_settings().log_level]:
+        console.line("INFO" if level == _INFO else "ERROR", f"flow run '{shell.name}'", message)
+
+
+def suspended(shell: FlowShell) -> RunSuspended:
+    """What to raise when a flow run waits for a person without a process."""
+    return RunSuspended(f"flow run '{shell.name}' is suspended", hint=f"go on with: legato run resume {shell.name}")
+
+
+def fenced(shell: FlowShell, stop: Stop) -> LegatoError:
+    """What to raise when the store has taken the run away from this process."""
+    return RunCrashed(
+        f"flow run '{shell.name}' was stopped: {stop.reason}",
+        hint="another process or a person has taken over; what this one did since is not recorded",
+    )

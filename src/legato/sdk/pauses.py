@@ -1,0 +1,203 @@
+"""Pausing and suspending: a flow asks a person, and goes on with the answer.
+
+`pause_flow_run` waits in its process; `suspend_flow_run` lets the process go: the flow unwinds, and runs again from the top when it is
+resumed, where finished tasks whose values are stored are not run again and this call returns the answer. `hold` is a person's wish to pause.
+"""
+
+# ruff: noqa: ASYNC109 the timeout of a pause is a person's time, and an answer in itself
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
+
+from legato.core.errors import UsageError
+from legato.core.records import RunInput
+from legato.engine.drive import drive
+from legato.engine.script import Answer, AskPerson, Await, Drain, Instruction, Propose, Suspend, run_pause
+from legato.engine.shell import CURRENT, FlowShell, Shell, enter_user_code, leave_user_code
+from legato.engine.stops import Region, inner_region
+from legato.logs import console
+from legato.system import new_id, now
+
+T = TypeVar("T")
+
+POLL_S = 0.25
+"""How often a paused run looks for its answer. A person takes seconds; a look costs a fraction of a millisecond."""
+
+
+class Pause:
+    """Performs the instructions of one pause, for the flow whose code asked for it."""
+
+    def __init__(self, flow: FlowShell, wanted: RunInput, check: Callable[[Any], Any]) -> None:
+        self.flow = flow
+        self.wanted = wanted
+        self._check = check
+        self._asked_again = 0
+
+    def perform(self, i: Instruction) -> Any:
+        if isinstance(i, Propose):
+            return self.flow.propose(i)
+        if isinstance(i, AskPerson):
+            return self.ask()
+        if isinstance(i, Await):
+            region = inner_region(self._outer)
+            return region.call(self._wait, (i.seconds,), {})
+        assert isinstance(i, Drain), i
+        return self.flow.drain()
+
+    @property
+    def _outer(self) -> Region | None:
+        region = self.flow.region
+        return region if isinstance(region, Region) else None
+
+    def ask(self) -> Answer | None:
+        """Record the question; the answer, if it is there and fits."""
+        self.flow.engine.outbox.flush()
+        return self._answer_in(self.flow.engine.store.ask_input(self.wanted))
+
+    def look(self) -> Answer | None:
+        """The answer, if it is there by now and fits."""
+        found = self.flow.engine.store.list_inputs(self.flow.run_id)
+        return next((answer for one in found if one.key == self.wanted.key and (answer := self._answer_in(one))), None)
+
+    def _answer_in(self, asked: RunInput) -> Answer | None:
+        if asked.answered_at is None:
+            return None
+        try:
+            return Answer(self._check(asked.answer))
+        except ValueError as error:
+            return self._ask_anew(str(error))
+
+    def _ask_anew(self, why: str) -> Answer | None:
+        """The answer does not fit what the flow wants by now: say so, and ask again under another key."""
+        self._asked_again += 1
+        text = f"the answer does not fit, so it is asked again: {why}"
+        console.line("ERROR", f"flow run '{self.flow.name}'", text)
+        self.wanted = RunInput(
+            flow_run_id=self.wanted.flow_run_id,
+            key=f"{self.wanted.key}+",
+            asked_at=now(),
+            prompt=f"{self.wanted.prompt} ({text})",
+            schema=self.wanted.schema,
+        )
+        return self.ask()
+
+    def _wait(self, seconds: float) -> Answer | None:
+        end = time.monotonic() + seconds
+        while (answer := self.look()) is None and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, POLL_S))
+        return answer
+
+
+class _Asking:
+    """`pause_flow_run` and `suspend_flow_run`: call it in a flow's `def`, await its `aio` in an `async def`."""
+
+    def __init__(self, name: str, *, suspends: bool, doc: str) -> None:
+        self.__name__ = self.__qualname__ = name
+        self.__doc__ = doc
+        self._suspends = suspends
+
+    @overload
+    def __call__(self, wait_for_input: type[T], *, prompt: str = "", timeout: float = 3600, key: str = "") -> T: ...
+    @overload
+    def __call__(self, wait_for_input: None = None, *, prompt: str = "", timeout: float = 3600, key: str = "") -> Any: ...
+    def __call__(self, wait_for_input: Any = None, *, prompt: str = "", timeout: float = 3600, key: str = "") -> Any:
+        flow = self._flow()
+        region = leave_user_code(flow)
+        try:
+            pause = _pause(flow, wait_for_input, prompt, key or self.__name__)
+            return _driven(flow, lambda: drive(run_pause(self._suspends, timeout, _said(pause)), pause))
+        finally:
+            enter_user_code(region)
+
+    @overload
+    async def aio(self, wait_for_input: type[T], *, prompt: str = "", timeout: float = 3600, key: str = "") -> T: ...
+    @overload
+    async def aio(self, wait_for_input: None = None, *, prompt: str = "", timeout: float = 3600, key: str = "") -> Any: ...
+    async def aio(self, wait_for_input: Any = None, *, prompt: str = "", timeout: float = 3600, key: str = "") -> Any:
+        """The same in an async flow: await it."""
+        from legato.sdk.apauses import driven  # noqa: PLC0415 start-up time: asyncio is loaded by flows that use it
+
+        flow = self._flow()
+        pause = _pause(flow, wait_for_input, prompt, key or self.__name__)
+        return await driven(pause, run_pause(self._suspends, timeout, _said(pause)))
+
+    def _flow(self) -> FlowShell:
+        shell = CURRENT.get()
+        if shell is None:
+            raise UsageError(f"{self.__name__}() was called outside a flow", hint="call it inside a function with @flow")
+        if shell is not shell.flow:
+            raise UsageError(
+                f"{self.__name__}() was called in task run '{shell.name}'",
+                hint="call it in the flow: a task is run again as a whole, so it cannot wait in its middle",
+            )
+        return shell.flow
+
+
+pause_flow_run = _Asking(
+    "pause_flow_run",
+    suspends=False,
+    doc="""Wait here until a person answers, and return the answer; the process goes on living.
+
+    `wait_for_input`: the type of the answer, a pydantic model or any annotation; without it any JSON value will do. `timeout` in seconds: then
+    `PauseTimeout` is raised. `prompt` is shown to the person. `key` tells several pauses apart in code that may change.
+    Answered by `legato run resume RUN`, in the web UI, or by the API. Only in flows; in an `async def`: `await pause_flow_run.aio(…)`.
+    """,
+)
+suspend_flow_run = _Asking(
+    "suspend_flow_run",
+    suspends=True,
+    doc="""Let the process go until a person answers; then the flow runs again from its top, and this call returns the answer.
+
+    The flow unwinds: its `finally` blocks run. Finished tasks whose values are stored (`persist_result`) are not run again. Otherwise it is
+    as `pause_flow_run`.
+    """,
+)
+
+
+def hold(parent: Shell) -> None:
+    """A call from a flow that is to unwind, or that somebody wants to pause: raise `Suspend`, or wait for the word to go on."""
+    flow = parent.flow
+    if flow.suspending:
+        raise Suspend
+    if parent is not flow or flow.region is None or not isinstance(flow.region, Region):
+        return  # what a task began goes on; an async flow is held where it awaits
+    pause = held(flow)
+    drive(run_pause(False, math.inf, pause.wanted.prompt), pause)
+
+
+def held(flow: FlowShell) -> Pause:
+    """The pause that a person wished for."""
+    flow.interrupted = False
+    prompt = "paused by a person"
+    return Pause(flow, RunInput(flow_run_id=flow.run_id, key=f"held/{new_id()}", asked_at=now(), prompt=prompt), lambda answer: answer)
+
+
+def _pause(flow: FlowShell, wanted: Any, prompt: str, key: str) -> Pause:
+    schema, check = _typed(wanted)
+    asked = RunInput(flow_run_id=flow.run_id, key=f"{key}/{flow.number_of(f'?{key}')}", asked_at=now(), prompt=prompt, schema=schema)
+    return Pause(flow, asked, check)
+
+
+def _typed(wanted: Any) -> tuple[dict[str, Any], Callable[[Any], Any]]:
+    """The JSON Schema of an annotation, and what turns an answer into a value of it (or raises `ValueError`)."""
+    if wanted is None:
+        return {}, lambda answer: answer
+    import pydantic  # start-up time: wanted by flows that ask for typed answers
+
+    adapter = pydantic.TypeAdapter(wanted)
+    return adapter.json_schema(), adapter.validate_python
+
+
+def _said(pause: Pause) -> str:
+    return pause.wanted.prompt or "waits for a person"
+
+
+def _driven(flow: FlowShell, run: Callable[[], T]) -> T:
+    try:
+        return run()
+    except Suspend:
+        flow.suspend()
+        raise

@@ -1,0 +1,152 @@
+"""Running a run again: resumed or retried as a new attempt of the same run, or forked as a new run that reuses another's results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from legato.core.errors import Conflict, NotFound, UsageError
+from legato.core.records import FlowRun
+from legato.core.resume import PlanLine, plan
+from legato.core.states import COMPLETED, RUNNING, State
+from legato.engine.process import LEASE_S, Engine
+from legato.engine.shell import FlowShell
+from legato.logs import console
+from legato.sdk.definitions import Definition
+from legato.sdk.flow_calls import compiled_flow, flow_shell, pasts_in, run_shell
+from legato.sdk.process import current_engine
+from legato.store.port import Store
+from legato.system import new_id, now
+
+
+def resume(flow: Definition[Any, Any], run_id: str) -> Any:
+    """Take up a run of `flow` in this process, and run it to its end. An async flow's is a coroutine."""
+    shell = taken_up(flow, find(run_id), why="resumed in a process of its user's")
+    if flow.is_async:
+        from legato.sdk.acalls import arun_shell  # noqa: PLC0415 start-up time: asyncio is loaded by flows that use it
+
+        return arun_shell(shell)
+    return run_shell(shell)
+
+
+def find(run_id: str) -> FlowRun:
+    """The one run of that id or name. Raises `NotFound`, or `UsageError` when several have the name."""
+    found = store_of(current_engine()).find_flow_runs(run_id)
+    if not found:
+        raise NotFound("flow run", run_id, hint="legato run ls lists the runs that are here")
+    if len(found) > 1:
+        raise UsageError(f"{len(found)} runs are called '{run_id}'", hint=f"give an id: {', '.join(run.id for run in found[:3])}")
+    return found[0]
+
+
+def taken_up(flow: Definition[Any, Any], run: FlowRun, *, why: str) -> FlowShell:
+    """The shell of a run that this process takes up as a new attempt; says what will be reused. Raises `Conflict` while it is held."""
+    _must_be_of(flow, run)
+    if run.state.type is COMPLETED:
+        raise Conflict(f"run '{run.name}' is completed", hint=f"to run a part of it again: legato run fork {run.name} --from TASK")
+    engine = current_engine()
+    compiled = compiled_flow(flow)
+    parameters = compiled.parameters((), run.parameters)
+    pasts = pasts_in(engine, run.id, fork_task=run.fork_task)
+    taken = store_of(engine).take_flow_run(run.id, host=engine.host, pid=engine.pid, lease_s=LEASE_S, why=why)
+    say(run, plan(pasts, code_by_key(flow)))
+    return flow_shell(flow, engine, taken, parameters, new=False)
+
+
+def forked(flow: Definition[Any, Any], run: FlowRun, *, task: str, changes: Mapping[str, Any]) -> FlowShell:
+    """The shell of a new run that reuses what `run` stored, but for `task` and what depended on it. Says what will be reused."""
+    _must_be_of(flow, run)
+    engine = current_engine()
+    compiled = compiled_flow(flow)
+    parameters = compiled.parameters((), {**run.parameters, **changes})
+    pasts = pasts_in(engine, run.id, fork_task=task)
+    if task and not any(past.forced for past in pasts):
+        names = sorted({past.name for past in pasts})
+        raise NotFound(
+            "task run", f"{run.name}/{task}", hint=f"its task runs are {', '.join(names[:8]) or 'not known: nothing was stored'}"
+        )
+    at = now()
+    new = FlowRun(
+        id=new_id(),
+        flow_name=flow.name,
+        name="",
+        state=State(RUNNING, "Running", at),
+        attempt=1,
+        created_at=at,
+        expected_start_at=at,
+        parameters=compiled.signature.plain(parameters) if parameters else {},
+        tags=run.tags,
+        trigger=f"forked from {run.name}" + (f" at {task}" if task else ""),
+        lease_expires_at=engine.lease_until(),
+        host=engine.host,
+        pid=engine.pid,
+        retries=run.retries,
+        entrypoint=compiled.entrypoint or run.entrypoint,
+        code=compiled.code(),
+        forked_from=run.id,
+        fork_task=task or None,
+    )
+    new = _named(new, compiled.run_name(parameters, new.id))
+    say(new, plan(pasts, code_by_key(flow)))
+    return flow_shell(flow, engine, new, parameters, new=True)
+
+
+def _named(run: FlowRun, name: str) -> FlowRun:
+    import msgspec  # noqa: PLC0415 only here
+
+    return msgspec.structs.replace(run, name=name)
+
+
+def _must_be_of(flow: Definition[Any, Any], run: FlowRun) -> None:
+    if run.flow_name != flow.name:
+        raise UsageError(
+            f"run '{run.name}' is of flow '{run.flow_name}', not '{flow.name}'", hint=f"resume it with the flow '{run.flow_name}'"
+        )
+
+
+def store_of(engine: Engine) -> Store:
+    """The engine's store with all verbs. In flows' own processes it has them; in a task's child process it has not."""
+    store: Any = engine.store
+    if not hasattr(store, "take_flow_run"):
+        raise UsageError("runs cannot be resumed from inside a task that runs in another process", hint="resume it from the flow")
+    return store  # type: ignore[no-any-return]
+
+
+def code_by_key(flow: Definition[Any, Any]) -> Any:
+    """What tells, for a task's key, the functions it is made of today; None for a task that cannot be found from the flow's module."""
+    import sys  # noqa: PLC0415 only here
+
+    from legato.sdk.code import code_of  # noqa: PLC0415 start-up time
+
+    def code_now(key: str) -> Mapping[str, str] | None:
+        module_name, _, name = key.rpartition(".")
+        module = sys.modules.get(module_name) or sys.modules.get(flow.__module__)
+        found = getattr(module, name, None)
+        return code_of(found.fn) if isinstance(found, Definition) else None
+
+    return code_now
+
+
+def say(run: FlowRun, lines: Sequence[PlanLine]) -> None:
+    """Print the plan: what is reused when it is called alike, what runs again and why."""
+    for line in in_words(lines):
+        console.line("INFO", f"flow run '{run.name}'", line)
+
+
+def in_words(lines: Sequence[PlanLine], *, limit: int = 12) -> list[str]:
+    """The plan as lines of text: counts, then each reason with the tasks it is about."""
+    reused = [line.name for line in lines if line.reused]
+    again: dict[str, list[str]] = {}
+    for line in lines:
+        if not line.reused:
+            again.setdefault(line.why, []).append(line.name)
+    total = sum(map(len, again.values()))
+    text = [f"of {len(lines)} earlier task runs {len(reused)} are reused if they are called alike, {total} run again"]
+    if reused:
+        text.append(f"  reused: {_some(reused)}")
+    text += [f"  again, because {why}: {_some(names)}" for why, names in list(again.items())[:limit]]
+    return text
+
+
+def _some(names: Sequence[str], limit: int = 6) -> str:
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
