@@ -6,16 +6,14 @@ ATTEMPTS times in all; then its failure is in the run's log, and changes nothing
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from types import CoroutineType
+from typing import Any, Protocol, TypeAlias
 
 from legato.core.records import LogLine
 from legato.core.states import NAMES, State, StateType
+from legato.engine.runtime import Described, RunView
 from legato.logs import console
-
-if TYPE_CHECKING:
-    from legato.engine.shell import Shell
 
 ATTEMPTS = 3
 """How often a failing hook is called."""
@@ -35,6 +33,16 @@ WHEN: Mapping[str, tuple[str, ...]] = {
 """Option -> the state names it is about."""
 
 
+class Hooked(Described, Protocol):
+    """A run with hooks: a shell."""
+
+    hooks: Hooks | None
+    definition: Any
+
+    @property
+    def engine(self) -> Any: ...
+
+
 def hooks_of(options: Mapping[str, Any]) -> Hooks | None:
     """The hooks among a flow's or task's options, by state name; None when there are none."""
     found: dict[str, list[Hook]] = {}
@@ -46,19 +54,17 @@ def hooks_of(options: Mapping[str, Any]) -> Hooks | None:
     return found or None
 
 
-def run_hooks(shell: Shell, state: State) -> None:
+def run_hooks(shell: Hooked, state: State) -> None:
     """Call the hooks of the state that `shell`'s run has entered."""
-    from legato.engine.runtime import RunView  # noqa: PLC0415 start-up time: wanted by runs with hooks
-
     for hook in (shell.hooks or {}).get(state.name, ()):
         _call(shell, hook, (shell.definition, RunView(shell), state))
 
 
-def _call(shell: Shell, hook: Hook, args: tuple[Any, ...]) -> None:
+def _call(shell: Hooked, hook: Hook, args: tuple[Any, ...]) -> None:
     for attempt in range(1, ATTEMPTS + 1):
         try:
             outcome = hook(*args)
-            if inspect.iscoroutine(outcome):
+            if isinstance(outcome, CoroutineType):
                 _finish(outcome)
         except Exception as error:  # noqa: BLE001 a hook is user code; what it raises is told, and changes nothing
             last = attempt == ATTEMPTS
@@ -89,7 +95,7 @@ def _finish(coroutine: Any) -> None:
         raise failed[0]
 
 
-def _tell(shell: Shell, hook: Hook, error: Exception, what_now: str, *, error_level: bool) -> None:
+def _tell(shell: Hooked, hook: Hook, error: Exception, what_now: str, *, error_level: bool) -> None:
     name = getattr(hook, "__name__", repr(hook))
     text = f"hook {name} failed: {type(error).__name__}: {error}; {what_now}"
     level = "ERROR" if error_level else "WARNING"

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from legato.core.records import RunKind
 from legato.core.states import State
 
-if TYPE_CHECKING:
-    from legato.engine.shell import Shell
+
+class Described(Protocol):
+    """What a view is of: a shell."""
+
+    run_id: str
+    name: str
+    kind: RunKind
+    attempt: int
+    state: State | None
+    tags: tuple[str, ...]
+
+    @property
+    def task_name(self) -> str: ...
+
+    @property
+    def flow(self) -> Any: ...
+
+    def named_arguments(self) -> Mapping[str, Any]: ...
 
 
 class RunView:
@@ -17,7 +33,7 @@ class RunView:
 
     __slots__ = ("_shell",)
 
-    def __init__(self, shell: Shell) -> None:
+    def __init__(self, shell: Described) -> None:
         self._shell = shell
 
     @property
@@ -58,12 +74,12 @@ class RunView:
     @property
     def flow_run_id(self) -> str:
         """The id of the flow run it belongs to; a flow run's own."""
-        return self._shell.flow.run_id
+        return str(self._shell.flow.run_id)
 
     @property
     def flow_name(self) -> str:
         """The name of the flow it belongs to."""
-        return self._shell.flow.flow_name
+        return str(self._shell.flow.flow_name)
 
     @property
     def task_name(self) -> str:
@@ -79,7 +95,7 @@ class RunView:
     @property
     def is_suspending(self) -> bool:
         """Whether the flow is unwinding because it was suspended: what `finally` blocks and `with` statements may want to know."""
-        return self._shell.flow.suspending
+        return bool(self._shell.flow.suspending)
 
     def __repr__(self) -> str:
         return f"<{self.kind} run '{self.name}'>"

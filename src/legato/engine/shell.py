@@ -93,7 +93,6 @@ class Shell:
     flow: FlowShell
     log_prints: bool
     tags: tuple[str, ...] = ()
-    task_name = ""
 
     def __init__(self, engine: Engine, run_id: str, name: str, policy: Policy, fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
         self.engine = engine
@@ -159,6 +158,11 @@ class Shell:
     def recall(self) -> Recalled:
         """What an earlier attempt knows of this call. Only tasks ask."""
         raise NotImplementedError
+
+    @property
+    def task_name(self) -> str:
+        """The task's name; "" for a flow."""
+        return ""
 
     def named_arguments(self) -> Mapping[str, Any]:
         """The call's arguments by name."""
@@ -366,7 +370,7 @@ class TaskShell(Shell):
         return ledger is not None and ledger.memory is not None
 
     @property
-    def task_name(self) -> str:  # type: ignore[override]  # a plain "" for flows
+    def task_name(self) -> str:
         return str(self.definition.name)
 
     def named_arguments(self) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from legato.engine.aio import adrive, adrive_stream, into, start
@@ -20,13 +20,8 @@ from legato.sdk.run_states import RunState
 T = TypeVar("T")
 
 
-def acall_task(task: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
+def acall_task(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
     """A coroutine that runs an async task on this loop. Which call of the flow it is, is settled now, not when it is awaited."""
-    parent = CURRENT.get()
-    if parent is None:
-        from legato.sdk import alone  # noqa: PLC0415 start-up time: wanted by tasks outside flows
-
-        return alone.acall(task, args, kwargs)
     wait_for, return_state = taken_out(kwargs)
     arguments = Arguments(parent.flow, args, kwargs)
     arguments.wait_for(wait_for)
@@ -67,15 +62,8 @@ async def _ready(shell: TaskShell, task: Definition[Any, Any], arguments: Argume
         make_ready(shell, task, arguments)
 
 
-async def stream_task(task: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> AsyncGenerator[Any, Any]:
+async def stream_task(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any]) -> AsyncGenerator[Any, Any]:
     """Run an async generator task: an async generator that hands on its items."""
-    parent = CURRENT.get()
-    if parent is None:
-        from legato.sdk import alone  # noqa: PLC0415 start-up time: wanted by tasks outside flows
-
-        async for item in alone.astream(task, args, kwargs):
-            yield item
-        return
     wait_for, _ = taken_out(kwargs)
     arguments = Arguments(parent.flow, args, kwargs)
     arguments.wait_for(wait_for)
@@ -95,9 +83,9 @@ async def stream_task(task: Definition[Any, Any], args: Sequence[Any], kwargs: d
         await items.aclose()
 
 
-def submit_task(task: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+def submit_task(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Start an async task in the background of a flow."""
-    return submit_with(_submit, task, args, kwargs)
+    return submit_with(_submit, task, parent, args, kwargs)
 
 
 def _submit(shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) -> Future[Any]:
@@ -117,16 +105,6 @@ async def _run_submitted(future: Future[Any], shell: TaskShell, task: Definition
         return await _run_task(shell, task, arguments)
     finally:
         future.ended_as = shell.state
-
-
-class AsyncListed:
-    """Calls an async generator function and gives the list of its items. A class, so that it can be sent to another process."""
-
-    def __init__(self, fn: Callable[..., AsyncGenerator[T, Any]]) -> None:
-        self.fn = fn
-
-    async def __call__(self, *args: Any, **kwargs: Any) -> list[Any]:
-        return [item async for item in self.fn(*args, **kwargs)]
 
 
 async def acall_flow(flow: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:

@@ -8,24 +8,39 @@ from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequen
 from typing import Any
 
 from legato.engine.futures import DeferredList, Future
-from legato.engine.shell import FlowShell
+from legato.engine.shell import CURRENT, FlowShell, Shell
 from legato.sdk import calls, flow_calls
-from legato.sdk.definitions import Definition
+from legato.sdk.definitions import Definition, Kind
 from legato.sdk.flows import Flow
 
 _TRIGGER = "a task called outside a flow"
 
 
+def called(task: Definition[Any, Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """What calling the undecorated function would give: a value, a coroutine, or a generator of either kind."""
+    if task.makes is Kind.ASYNC_ITEMS:
+        return astream(task, args, kwargs)
+    if task.is_async:
+        return acall(task, args, kwargs)
+    if task.makes is Kind.ITEMS:
+        return stream(task, args, kwargs)
+    try:
+        return call(task, args, kwargs)
+    except BaseException as exc:
+        flow_calls.relink(exc)
+        raise
+
+
 def call(task: Definition[Any, Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Run a task, and return its value."""
-    return flow_calls.run_shell(_shell(task, lambda: calls.call_task(task, args, dict(kwargs))))
+    return flow_calls.run_shell(_shell(task, lambda: calls.call_task(task, here(), args, dict(kwargs))))
 
 
 def stream(task: Definition[Any, Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Generator[Any, Any, Any]:
     """Run a generator task, and hand on its items."""
 
     def items() -> Generator[Any, Any, Any]:
-        return (yield from calls.stream_task(task, args, dict(kwargs)))
+        return (yield from calls.stream_task(task, here(), args, dict(kwargs)))
 
     return flow_calls.stream_flow(_flow(task, items), (), {})
 
@@ -62,6 +77,13 @@ def map(task: Definition[Any, Any], args: Sequence[Any], kwargs: Mapping[str, An
     return later
 
 
+def here() -> Shell:
+    """The run whose code this is."""
+    shell = CURRENT.get()
+    assert shell is not None, "called in the body of a flow"
+    return shell
+
+
 def _value(task: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     return task.submit(*args, **kwargs).result()
 
@@ -86,7 +108,7 @@ async def acall(task: Definition[Any, Any], args: Sequence[Any], kwargs: Mapping
     from legato.sdk import acalls  # noqa: PLC0415 start-up time: asyncio is loaded by flows that use it
 
     async def body() -> Any:
-        return await acalls.acall_task(task, args, dict(kwargs))
+        return await acalls.acall_task(task, here(), args, dict(kwargs))
 
     return await acalls.arun_shell(_shell(task, body))
 
@@ -96,7 +118,7 @@ async def astream(task: Definition[Any, Any], args: Sequence[Any], kwargs: Mappi
     from legato.sdk import acalls  # noqa: PLC0415 start-up time: asyncio is loaded by flows that use it
 
     async def items() -> AsyncGenerator[Any, Any]:
-        async for item in acalls.stream_task(task, args, dict(kwargs)):
+        async for item in acalls.stream_task(task, here(), args, dict(kwargs)):
             yield item
 
     async for item in acalls.stream_flow(_flow(task, items), (), {}):

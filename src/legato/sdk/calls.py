@@ -272,11 +272,8 @@ def taken_out(kwargs: dict[str, Any]) -> tuple[Any, bool]:
 # ---------------------------------------------------------------------- calling
 
 
-def call_task(task: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """Run a sync task here and now; outside a flow, in a flow run of its own."""
-    parent = CURRENT.get()
-    if parent is None:
-        return _alone().call(task, args, kwargs)
+def call_task(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Run a sync task here and now."""
     region = leave_user_code(parent)
     try:
         if parent.flow.interrupted:
@@ -292,12 +289,6 @@ def call_task(task: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str,
         return run_here(shell, task, arguments)
     finally:
         enter_user_code(region)
-
-
-def _alone() -> Any:
-    from legato.sdk import alone  # noqa: PLC0415 start-up time: wanted by tasks outside flows
-
-    return alone
 
 
 def hold(parent: Shell) -> None:
@@ -317,15 +308,8 @@ def run_here(shell: TaskShell, task: Definition[Any, Any], arguments: Arguments)
         return None
 
 
-def stream_task(task: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
+def stream_task(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
     """Run a generator task: a generator that hands on its items. Like the undecorated one it begins with its first item."""
-    parent = CURRENT.get()
-    if parent is None:
-        return cast("Generator[Any, Any, Any]", _alone().stream(task, args, kwargs))
-    return _stream(task, parent, args, kwargs)
-
-
-def _stream(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
     wait_for, _ = taken_out(kwargs)
     arguments = Arguments(parent.flow, args, kwargs)
     arguments.wait_for(wait_for)
@@ -341,16 +325,13 @@ def _stream(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kwar
 # ---------------------------------------------------------------------- submitting
 
 
-def submit_task(task: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+def submit_task(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Hand a sync task to the flow's task runner."""
-    return submit_with(submit_to_runner, task, args, kwargs)
+    return submit_with(submit_to_runner, task, parent, args, kwargs)
 
 
-def submit_with(submit: Submit, task: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+def submit_with(submit: Submit, task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Make a task run's shell, and have `submit` start it; returns the future, or the state if the caller wants that."""
-    parent = CURRENT.get()
-    if parent is None:
-        return _alone().submit(task, args, kwargs)
     region = leave_user_code(parent)
     try:
         if parent.flow.interrupted:
@@ -371,12 +352,7 @@ def submit_with(submit: Submit, task: Definition[Any, Any], args: Sequence[Any],
 
 def collected(task: Definition[Any, Any]) -> Callable[..., Any]:
     """A generator task's function, as one that gives the list of its items: what submitting it comes to."""
-    if task.makes is Kind.ITEMS:
-        return _Listed(task.fn)
-
-    from legato.sdk.acalls import AsyncListed  # noqa: PLC0415 start-up time: asyncio is loaded by flows that use it
-
-    return AsyncListed(task.fn)
+    return _Listed(task.fn) if task.makes is Kind.ITEMS else _AsyncListed(task.fn)
 
 
 class _Listed:
@@ -385,8 +361,15 @@ class _Listed:
     def __init__(self, fn: Callable[..., Any]) -> None:
         self.fn = fn
 
-    def __call__(self, *args: Any, **kwargs: Any) -> list[Any]:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return list(self.fn(*args, **kwargs))
+
+
+class _AsyncListed(_Listed):
+    """The same of an async generator function."""
+
+    async def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return [item async for item in self.fn(*args, **kwargs)]
 
 
 def submit_to_runner(shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) -> Future[Any]:
@@ -411,10 +394,8 @@ def _run_submitted(future: Future[Any], shell: TaskShell, task: Definition[Any, 
         future.ended_as = shell.state
 
 
-def map_task(task: Definition[Any, Any], submit: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+def map_task(task: Definition[Any, Any], parent: Shell, submit: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Submit a task once for each element of its iterable arguments. Over a future: once it has told what its elements are."""
-    if CURRENT.get() is None:
-        return _alone().map(task, args, kwargs)
     wait_for, return_state = taken_out(kwargs)
     named: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
     sources = [value for value in named.values() if isinstance(value, Future)]
@@ -428,7 +409,7 @@ def map_task(task: Definition[Any, Any], submit: Callable[..., Any], args: Seque
     if not sources or all(source.done() and source.failure is None for source in sources):
         futures: Any = submit_each()
     else:
-        futures = _later(task, sources, submit_each)
+        futures = _later(task, parent, sources, submit_each)
     return [_state_of_future(future) for future in futures] if return_state else futures
 
 
@@ -437,9 +418,9 @@ def _state_of_future(future: Future[Any]) -> RunState:
     return RunState(future.ended_as, future.run_id, None if exc is not None else future.result(), exc)
 
 
-def _later(task: Definition[Any, Any], sources: Sequence[Future[Any]], submit_each: Callable[[], FutureList[Any]]) -> DeferredList[Any]:
-    parent = CURRENT.get()
-    assert parent is not None, "outside a flow, map has a flow run of its own"
+def _later(
+    task: Definition[Any, Any], parent: Shell, sources: Sequence[Future[Any]], submit_each: Callable[[], FutureList[Any]]
+) -> DeferredList[Any]:
     later: DeferredList[Any] = DeferredList(sources[0].run_id, f"{task.name}.map({sources[0].name})")
     later.call = f"{task.name}({','.join(source.call for source in sources)})"
     parent.flow.opened(later, None)

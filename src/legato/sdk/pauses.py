@@ -4,19 +4,17 @@
 resumed, where finished tasks whose values are stored are not run again and this call returns the answer. `hold` is a person's wish to pause.
 """
 
-# ruff: noqa: ASYNC109 the timeout of a pause is a person's time, and an answer in itself
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
-from legato.core.errors import UsageError
 from legato.core.records import RunInput
 from legato.engine.drive import drive
 from legato.engine.script import Answer, AskPerson, Await, Drain, Instruction, Propose, Suspend, run_pause
-from legato.engine.shell import CURRENT, FlowShell, Shell, enter_user_code, leave_user_code
+from legato.engine.shell import FlowShell, Shell
 from legato.engine.stops import Region, inner_region
 from legato.logs import console
 from legato.system import new_id, now
@@ -91,72 +89,6 @@ class Pause:
         return answer
 
 
-class _Asking:
-    """`pause_flow_run` and `suspend_flow_run`: call it in a flow's `def`, await its `aio` in an `async def`."""
-
-    def __init__(self, name: str, *, suspends: bool, doc: str) -> None:
-        self.__name__ = self.__qualname__ = name
-        self.__doc__ = doc
-        self._suspends = suspends
-
-    @overload
-    def __call__(self, wait_for_input: type[T], *, prompt: str = "", timeout: float = 3600, key: str = "") -> T: ...
-    @overload
-    def __call__(self, wait_for_input: None = None, *, prompt: str = "", timeout: float = 3600, key: str = "") -> Any: ...
-    def __call__(self, wait_for_input: Any = None, *, prompt: str = "", timeout: float = 3600, key: str = "") -> Any:
-        flow = self._flow()
-        region = leave_user_code(flow)
-        try:
-            pause = _pause(flow, wait_for_input, prompt, key or self.__name__)
-            return _driven(flow, lambda: drive(run_pause(self._suspends, timeout, _said(pause)), pause))
-        finally:
-            enter_user_code(region)
-
-    @overload
-    async def aio(self, wait_for_input: type[T], *, prompt: str = "", timeout: float = 3600, key: str = "") -> T: ...
-    @overload
-    async def aio(self, wait_for_input: None = None, *, prompt: str = "", timeout: float = 3600, key: str = "") -> Any: ...
-    async def aio(self, wait_for_input: Any = None, *, prompt: str = "", timeout: float = 3600, key: str = "") -> Any:
-        """The same in an async flow: await it."""
-        from legato.sdk.apauses import driven  # noqa: PLC0415 start-up time: asyncio is loaded by flows that use it
-
-        flow = self._flow()
-        pause = _pause(flow, wait_for_input, prompt, key or self.__name__)
-        return await driven(pause, run_pause(self._suspends, timeout, _said(pause)))
-
-    def _flow(self) -> FlowShell:
-        shell = CURRENT.get()
-        if shell is None:
-            raise UsageError(f"{self.__name__}() was called outside a flow", hint="call it inside a function with @flow")
-        if shell is not shell.flow:
-            raise UsageError(
-                f"{self.__name__}() was called in task run '{shell.name}'",
-                hint="call it in the flow: a task is run again as a whole, so it cannot wait in its middle",
-            )
-        return shell.flow
-
-
-pause_flow_run = _Asking(
-    "pause_flow_run",
-    suspends=False,
-    doc="""Wait here until a person answers, and return the answer; the process goes on living.
-
-    `wait_for_input`: the type of the answer, a pydantic model or any annotation; without it any JSON value will do. `timeout` in seconds: then
-    `PauseTimeout` is raised. `prompt` is shown to the person. `key` tells several pauses apart in code that may change.
-    Answered by `legato run resume RUN`, in the web UI, or by the API. Only in flows; in an `async def`: `await pause_flow_run.aio(…)`.
-    """,
-)
-suspend_flow_run = _Asking(
-    "suspend_flow_run",
-    suspends=True,
-    doc="""Let the process go until a person answers; then the flow runs again from its top, and this call returns the answer.
-
-    The flow unwinds: its `finally` blocks run. Finished tasks whose values are stored (`persist_result`) are not run again. Otherwise it is
-    as `pause_flow_run`.
-    """,
-)
-
-
 def hold(parent: Shell) -> None:
     """A call from a flow that is to unwind, or that somebody wants to pause: raise `Suspend`, or wait for the word to go on."""
     flow = parent.flow
@@ -175,7 +107,7 @@ def held(flow: FlowShell) -> Pause:
     return Pause(flow, RunInput(flow_run_id=flow.run_id, key=f"held/{new_id()}", asked_at=now(), prompt=prompt), lambda answer: answer)
 
 
-def _pause(flow: FlowShell, wanted: Any, prompt: str, key: str) -> Pause:
+def pause_for(flow: FlowShell, wanted: Any, prompt: str, key: str) -> Pause:
     schema, check = _typed(wanted)
     asked = RunInput(flow_run_id=flow.run_id, key=f"{key}/{flow.number_of(f'?{key}')}", asked_at=now(), prompt=prompt, schema=schema)
     return Pause(flow, asked, check)
@@ -191,11 +123,11 @@ def _typed(wanted: Any) -> tuple[dict[str, Any], Callable[[Any], Any]]:
     return adapter.json_schema(), adapter.validate_python
 
 
-def _said(pause: Pause) -> str:
+def said(pause: Pause) -> str:
     return pause.wanted.prompt or "waits for a person"
 
 
-def _driven(flow: FlowShell, run: Callable[[], T]) -> T:
+def unwinding(flow: FlowShell, run: Callable[[], T]) -> T:
     try:
         return run()
     except Suspend:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from legato.core.triggers import Trigger
     from legato.engine.futures import Future, FutureList
+    from legato.engine.shell import Shell
     from legato.sdk.definitions import Hooked
 
 T = TypeVar("T")
@@ -34,25 +35,32 @@ class Task(Definition[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it here and now, tracked, and return its value. Outside a flow it is tracked too, as a flow run of that one task."""
-        if self.makes is not Kind.VALUE or self.is_async:
-            return cast("R", self._call_other(args, kwargs))
         from legato.sdk import calls  # noqa: PLC0415 start-up time: decorating must cost nothing
 
+        parent = calls.CURRENT.get()
+        if parent is None or self.makes is not Kind.VALUE or self.is_async:
+            return cast("R", self._call_otherwise(parent, args, kwargs))
         try:
-            return cast("R", calls.call_task(self, args, kwargs))
+            return cast("R", calls.call_task(self, parent, args, kwargs))
         except BaseException as exc:
             calls.relink(exc)
             raise
 
-    def _call_other(self, args: Any, kwargs: Any) -> Any:
-        """What is no plain function: a coroutine, or a generator of either kind."""
+    def _call_otherwise(self, parent: Shell | None, args: Any, kwargs: Any) -> Any:
+        """A call outside a flow, or of what is no plain function: a coroutine, or a generator of either kind."""
+        if parent is None:
+            from legato.sdk import alone  # noqa: PLC0415 start-up time
+
+            return alone.called(self, args, kwargs)
         if self.makes is Kind.ITEMS:
             from legato.sdk import calls  # noqa: PLC0415 start-up time
 
-            return calls.stream_task(self, args, kwargs)
+            return calls.stream_task(self, parent, args, kwargs)
         from legato.sdk import acalls  # noqa: PLC0415 start-up time: asyncio is loaded by flows that use it
 
-        return acalls.stream_task(self, args, kwargs) if self.makes is Kind.ASYNC_ITEMS else acalls.acall_task(self, args, kwargs)
+        if self.makes is Kind.ASYNC_ITEMS:
+            return acalls.stream_task(self, parent, args, kwargs)
+        return acalls.acall_task(self, parent, args, kwargs)
 
     @overload
     def submit(self: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> Future[T]: ...
@@ -63,13 +71,18 @@ class Task(Definition[P, R]):
 
         Futures among the arguments are waited for and replaced by their values. `wait_for=[…]` waits for futures without taking their values.
         """
+        from legato.sdk import calls  # noqa: PLC0415 start-up time
+
+        parent = calls.CURRENT.get()
+        if parent is None:
+            from legato.sdk import alone  # noqa: PLC0415 start-up time
+
+            return alone.submit(self, args, kwargs)
         if self.is_async:
             from legato.sdk import acalls  # noqa: PLC0415 start-up time
 
-            return acalls.submit_task(self, args, kwargs)
-        from legato.sdk import calls  # noqa: PLC0415 start-up time
-
-        return calls.submit_task(self, args, kwargs)
+            return acalls.submit_task(self, parent, args, kwargs)
+        return calls.submit_task(self, parent, args, kwargs)
 
     @overload
     def map(self: Task[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any) -> FutureList[T]: ...
@@ -83,7 +96,12 @@ class Task(Definition[P, R]):
         """
         from legato.sdk import calls  # noqa: PLC0415 start-up time
 
-        return calls.map_task(self, self.submit, args, kwargs)
+        parent = calls.CURRENT.get()
+        if parent is None:
+            from legato.sdk import alone  # noqa: PLC0415 start-up time
+
+            return alone.map(self, args, kwargs)
+        return calls.map_task(self, parent, self.submit, args, kwargs)
 
     def with_options(self, **options: Any) -> Task[P, R]:
         """The same task with some options changed."""
