@@ -10,15 +10,24 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
+    "CacheKeyFn": "legato.core.caching",
+    "CachePolicy": "legato.core.caching",
     "ConcurrentTaskRunner": "legato.task_runners.threads",
     "CronSchedule": "legato.core.schedules",
+    "DEFAULT": "legato.core.caching",
     "Deployment": "legato.sdk.deployments",
     "Flow": "legato.sdk.flows",
     "Future": "legato.engine.futures",
+    "INPUTS": "legato.core.caching",
     "IntervalSchedule": "legato.core.schedules",
+    "NONE": "legato.core.caching",
+    "PARAMETERS": "legato.core.caching",
     "RRuleSchedule": "legato.core.schedules",
+    "RUN": "legato.core.caching",
+    "SOURCE": "legato.core.caching",
     "SequentialTaskRunner": "legato.task_runners.sequential",
     "SubprocessFlowRunner": "legato.flow_runners.options",
+    "TASK": "legato.core.caching",
     "Task": "legato.sdk.tasks",
     "ThreadTaskRunner": "legato.task_runners.threads",
     "Variable": "legato.sdk.variables",
@@ -40,6 +49,15 @@ _HOMES = {
 """Public name -> module. The list is compared by a test, and each name has its page in the reference."""
 
 if TYPE_CHECKING:
+    from legato.core.caching import DEFAULT as DEFAULT
+    from legato.core.caching import INPUTS as INPUTS
+    from legato.core.caching import NONE as NONE
+    from legato.core.caching import PARAMETERS as PARAMETERS
+    from legato.core.caching import RUN as RUN
+    from legato.core.caching import SOURCE as SOURCE
+    from legato.core.caching import TASK as TASK
+    from legato.core.caching import CacheKeyFn as CacheKeyFn
+    from legato.core.caching import CachePolicy as CachePolicy
     from legato.core.retry import exponential_backoff as exponential_backoff
     from legato.core.schedules import CronSchedule as CronSchedule
     from legato.core.schedules import IntervalSchedule as IntervalSchedule

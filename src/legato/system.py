@@ -70,6 +70,11 @@ def randomness() -> Random:
     return random.Random(os.urandom(16))
 
 
+def host_name() -> str:
+    """The name of this machine, as runs carry it."""
+    return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
+
+
 def process_is_alive(pid: int, started_before: datetime | None = None) -> bool:
     """Whether process `pid` of this machine is running: neither gone nor a zombie.
 

@@ -4,6 +4,7 @@ from itertools import product
 
 import pytest
 
+from legato.core.caching import CacheEntry, CacheHolder
 from legato.core.records import Result, RunKind, Transition, Verdict, VerdictKind
 from legato.core.retry import MAX_LOST
 from legato.core.rules import FLOW_RUN_RULES, TASK_RUN_RULES, Facts, RunFacts, decide, state_after_crash, state_after_loss
@@ -49,12 +50,12 @@ def test_no_rule_ever_leaves_the_table(kind: RunKind) -> None:
 
 def test_every_rule_answers_every_case_without_raising() -> None:
     cached = Result(inline=b"1")
+    entry, holder = CacheEntry("k", cached, NOON), CacheHolder("other", NOON)
     for rule in (*FLOW_RUN_RULES, *TASK_RUN_RULES):
         for kind, current, proposed, fence, reopen, cancel, seq in EVERY_CASE:
             for run, parent in ((None, None), (facts_of(current, cancel_requested=cancel), facts_of(current, cancel_requested=cancel))):
-                answer = rule(
-                    Facts(proposal(kind, proposed, seq=seq, fence=fence, reopen=reopen), NOON, run, parent, cached=cached, cache_key="k")
-                )
+                proposed_now = proposal(kind, proposed, seq=seq, fence=fence, reopen=reopen)
+                answer = rule(Facts(proposed_now, NOON, run, parent, cached=cached, entry=entry, holder=holder))
                 assert answer is None or isinstance(answer, Verdict)
 
 

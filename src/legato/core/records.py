@@ -190,13 +190,30 @@ class RunInput(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     answer: Any = None
 
 
+class CacheAsk(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What a task that is about to run asks of the cache.
+
+    `parts` are what its key was made of, by name ("input:x", "code:clean", "run"), and `policy` says so for people. `refresh`: take nothing,
+    replace what is there. `patient`: wait while another makes the same result. `within`: the runs this call is inside of.
+    """
+
+    key: str
+    task_key: str = ""
+    policy: str = ""
+    parts: dict[str, str] = {}
+    expires_s: float | None = None
+    refresh: bool = False
+    patient: bool = True
+    within: tuple[str, ...] = ()
+
+
 class Transition(msgspec.Struct, frozen=True, omit_defaults=True):
     """A proposed change of state.
 
     `seq` is the number this change would take: one more than the run's present one, so a repeat is recognised and a loser learns it lost.
     `fence` is the flow run's attempt on whose behalf it is made (None: an operator or service, which holds no attempt).
     `attempt` is the attempt the new state belongs to. The first transition of a run carries its record in `flow_run` or `task_run`.
-    `release`: the holder lets go of the run (suspended: nobody holds it while it waits for a person).
+    `release`: the holder lets go of the run (suspended: nobody holds it while it waits for a person). `cache` goes with a task's start.
     """
 
     kind: RunKind
@@ -211,6 +228,7 @@ class Transition(msgspec.Struct, frozen=True, omit_defaults=True):
     error: ErrorDetail | None = None
     reopen: bool = False
     release: bool = False
+    cache: CacheAsk | None = None
 
 
 class VerdictKind(StrEnum):

@@ -7,11 +7,12 @@ The store loads the facts before and performs the verdict after, inside one tran
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 import msgspec
 
+from legato.core.caching import CacheEntry, CacheHolder, why_reused, why_waiting
 from legato.core.records import Result, RunKind, Transition, Verdict, VerdictKind
 from legato.core.retry import MAX_LOST
 from legato.core.states import (
@@ -50,9 +51,10 @@ class RunFacts(msgspec.Struct):
 
 
 class Facts(msgspec.Struct):
-    """Everything a rule may look at: the run as it is (None: not there yet), its flow run, a cached result, and what is proposed.
+    """Everything a rule may look at: the run as it is (None: not there yet), its flow run, and what is proposed.
 
-    For a proposal whose number is taken, `recorded` is the state under that number and `latest` the time of the run's present one.
+    For a proposal whose number is taken, `recorded` is the state under that number, `latest` the time of the run's present one and `cached`
+    its result. For a task that starts, `entry` is the stored result it may take, and `holder` who else is making one under its key.
     """
 
     proposed: Transition
@@ -62,7 +64,8 @@ class Facts(msgspec.Struct):
     recorded: State | None = None
     latest: datetime | None = None
     cached: Result | None = None
-    cache_key: str | None = None
+    entry: CacheEntry | None = None
+    holder: CacheHolder | None = None
 
 
 Rule: TypeAlias = Callable[[Facts], Verdict | None]
@@ -171,10 +174,22 @@ def carry_out_cancellation(f: Facts) -> Verdict | None:
 
 def reuse_cached_results(f: Facts) -> Verdict | None:
     """A task about to run whose result is in the cache is completed with it instead."""
-    if f.cached is None or f.proposed.state.type is not RUNNING or f.proposed.kind is not RunKind.TASK:
+    if f.entry is None or f.proposed.state.type is not RUNNING or f.proposed.kind is not RunKind.TASK:
         return None
-    state = State(COMPLETED, "Cached", f.now, f"the result was in the cache under {f.cache_key}")
-    return Verdict(VerdictKind.INSTEAD, state=state, result=f.cached)
+    state = State(COMPLETED, "Cached", f.now, why_reused(f.entry, f.now))
+    return Verdict(VerdictKind.INSTEAD, state=state, result=f.entry.result)
+
+
+def make_a_result_once(f: Facts) -> Verdict | None:
+    """A task about to run whose result another is making waits for that: asked again more rarely the longer it takes, within a tenth."""
+    if f.holder is None or f.proposed.state.type is not RUNNING or f.proposed.kind is not RunKind.TASK:
+        return None
+    waits = min(max((f.now - f.holder.since) / 10, _SOONEST), _LATEST)
+    seq, attempt = (f.run.seq, f.run.attempt) if f.run else (0, 0)
+    return Verdict(VerdictKind.WAIT, seq=seq, attempt=attempt, until=f.now + waits, code="cache_claim", reason=why_waiting(f.holder, f.now))
+
+
+_SOONEST, _LATEST = timedelta(milliseconds=20), timedelta(seconds=1)
 
 
 FLOW_RUN_RULES: Sequence[Rule] = (
@@ -199,6 +214,7 @@ TASK_RUN_RULES: Sequence[Rule] = (
     follow_the_table,
     carry_out_cancellation,
     reuse_cached_results,
+    make_a_result_once,
 )
 
 

@@ -31,7 +31,7 @@ from legato.engine.script import (
     Sleep,
     Stop,
 )
-from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell
+from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell, seconds_of
 
 
 async def adrive(script: Script, shell: Shell, perform: Callable[[Instruction], Awaitable[Any]] | None = None) -> Any:
@@ -96,7 +96,7 @@ async def aperform(shell: Shell, i: Instruction) -> Any:
     if isinstance(i, Call):
         return await _call(shell)
     if isinstance(i, Sleep):
-        return await _region_of(shell).call(asyncio.sleep, (i.seconds,), {}, None)
+        return await _region_of(shell).call(asyncio.sleep, (seconds_of(i),), {}, None)
     if isinstance(i, Next):
         return await _next(shell, i.sent)
     if isinstance(i, CloseItems):

@@ -17,7 +17,7 @@ from legato.engine.script import CANCEL
 from legato.logs import console
 from legato.store.outbox import Outbox, drain_spools
 from legato.store.port import RunStore
-from legato.system import now, randomness
+from legato.system import host_name, now, randomness
 
 if TYPE_CHECKING:
     from random import Random
@@ -53,7 +53,7 @@ class Engine:
         self.store = store
         self.blobs = blobs
         self._random = random
-        self.host = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
+        self.host = host_name()
         self.pid = os.getpid()
         self._spool = spool
         self.outbox = Outbox(store, spool=spool, on_verdict=self._on_verdict)

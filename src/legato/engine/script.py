@@ -7,6 +7,7 @@ User code's exceptions arrive at `yield CALL`; so does `Stop`, when somebody or 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import msgspec
@@ -55,9 +56,10 @@ class Call(msgspec.Struct):
 
 
 class Sleep(msgspec.Struct):
-    """Wait, unless stopped."""
+    """Wait, unless stopped: so many seconds, or until an instant of the store's clock."""
 
     seconds: float
+    until: datetime | None = None
 
 
 class Save(msgspec.Struct):
@@ -191,7 +193,7 @@ def run_task(policy: Policy, *, recalls: bool = False) -> Script:
             return recalled.value
         why = recalled.why
     while True:
-        verdict = yield _start(policy.gated, attempt, why)
+        verdict = yield from _admitted(policy, attempt, policy.gated, why)
         if verdict is not None and verdict.kind is not VerdictKind.ACCEPTED:
             return (yield from _answered(verdict))
         try:
@@ -223,7 +225,7 @@ def run_stream(policy: Policy, kind: str) -> Script:
     items: list[Any] = []
     is_flow = kind == "flow"
     while True:
-        verdict = yield _start(policy.gated or is_flow, attempt)
+        verdict = yield from _admitted(policy, attempt, policy.gated or is_flow)
         if verdict is not None and verdict.kind is not VerdictKind.ACCEPTED:
             return (yield from _answered(verdict))
         n, sent = 0, None
@@ -327,6 +329,22 @@ def _start(gated: bool, attempt: int, why: str = "") -> Propose:
     if why:
         return Propose(RUNNING, "Running", f"runs again: {why}", gate=gated)
     return _RUN_GATED if gated else _RUN
+
+
+def _admitted(policy: Policy, attempt: int, gated: bool, why: str = "") -> Generator[Instruction, Any, Verdict | None]:
+    """Propose the start of a task until the answer is something else than "wait". What it waits for is recorded once."""
+    waiting = False
+    while True:
+        verdict: Verdict | None = yield _start(gated, attempt, why)
+        if verdict is None or verdict.kind is not VerdictKind.WAIT:
+            return verdict
+        if not waiting:
+            waiting = True
+            yield Propose(SCHEDULED, "Scheduled", verdict.reason)
+        try:
+            yield Sleep(0, until=verdict.until)
+        except Stop as stop:
+            raise (yield from _stopped(stop, policy, "task")) from None
 
 
 def _answered(verdict: Verdict) -> Generator[Instruction, Any, Any]:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from legato.core.errors import ResultMissing, UpstreamFailed
-from legato.core.records import ErrorDetail, FlowRun, LogLine, Result, RunKind, TaskRun, Transition, Verdict, VerdictKind
+from legato.core.records import CacheAsk, ErrorDetail, FlowRun, LogLine, Result, RunKind, TaskRun, Transition, Verdict, VerdictKind
 from legato.core.resume import Again, CallId, Past, Reuse
-from legato.core.states import COMPLETED, FINAL, PENDING, SCHEDULED, State
+from legato.core.states import COMPLETED, FINAL, PENDING, RUNNING, SCHEDULED, State
 from legato.engine import results
 from legato.engine.hooks import Hooks, run_hooks
 from legato.engine.ledger import Ledger
@@ -92,6 +92,9 @@ class Shell:
     kind: RunKind
     flow: FlowShell
     log_prints: bool
+    cache: CacheAsk | None = None
+    start_message = ""
+    """Said with the state in which it starts, where the script says nothing."""
     tags: tuple[str, ...] = ()
 
     def __init__(self, engine: Engine, run_id: str, name: str, policy: Policy, fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
@@ -109,6 +112,8 @@ class Shell:
         self.stop_reason: str | None = None
         self.on_start: Callable[[], None] | None = None
         self.outer: Region | None = None
+        self.caller: Shell | None = CURRENT.get()
+        """The run whose code called this one."""
         self.hooks: Hooks | None = None
         self.definition: Any = None
         self.items: Any = None
@@ -128,7 +133,7 @@ class Shell:
         if isinstance(i, Next):
             return self.next_item(i.sent)
         if isinstance(i, Sleep):
-            return self.sleep(i.seconds)
+            return self.sleep(seconds_of(i))
         if isinstance(i, Draw):
             return self.engine.draw()
         if isinstance(i, Save):
@@ -189,12 +194,16 @@ class Shell:
         if i.name == "Retrying":
             self.attempt += 1
         due_at = at + timedelta(seconds=i.delay_s) if i.type is SCHEDULED else None
-        state = self.state = State(i.type, i.name, at, i.message, due_at)
+        message = i.message or (self.start_message if i.type is RUNNING else "")
+        state = self.state = State(i.type, i.name, at, message, due_at)
         error = error_detail(i.error) if i.error is not None and i.type is not SCHEDULED else None
         if i.error is not None:
             self._log_failure(state, error)
         flow_run, task_run = self.record(state) if seq == 1 else (None, None)
-        return Transition(self.kind, self.run_id, seq, state, self.attempt, fence, flow_run, task_run, i.result, error, release=i.release)
+        asked = self.cache if i.type is RUNNING else None
+        return Transition(
+            *(self.kind, self.run_id, seq, state, self.attempt, fence, flow_run, task_run, i.result, error), release=i.release, cache=asked
+        )
 
     def _log_failure(self, state: State, error: ErrorDetail | None) -> None:
         """A failure, or a failure that will be tried again, in the run's own log; a task's on the console too (a flow's end is said there)."""
@@ -216,6 +225,11 @@ class Shell:
         """Note a verdict; "already" means a repeat of ours was recorded, which is as good as accepted."""
         if verdict.kind is VerdictKind.ALREADY:
             verdict = Verdict(VerdictKind.ACCEPTED, seq=transition.seq, attempt=transition.attempt)
+        if verdict.kind is VerdictKind.WAIT:  # nothing was recorded: the number is still free
+            self.seq -= 1
+            self.attempt -= transition.state.name == "Retrying"
+            self.state = None
+            return verdict
         if verdict.kind is VerdictKind.REFUSED and transition.state.type in FINAL:
             raise Stop(verdict.reason)
         if verdict.state is not None:
@@ -280,6 +294,11 @@ class Shell:
 
 CURRENT: contextvars.ContextVar[Shell | None] = contextvars.ContextVar("legato_run", default=None)
 """The run whose user code is running here."""
+
+
+def seconds_of(i: Sleep) -> float:
+    """How long to sleep. An instant of another clock is trusted within a second: then the store is asked again."""
+    return i.seconds if i.until is None else min(max((i.until - now()).total_seconds(), 0.01), 1.0)
 
 
 def _doze(seconds: float) -> None:

@@ -22,10 +22,12 @@ from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell, enter_user
 from legato.engine.tracebacks import relink
 from legato.sdk.arguments import Arguments, Skip, provenance, upstream_failed
 from legato.sdk.definitions import TAGS, AllowFailure, Definition, Kind, Quote, Unmapped
+from legato.sdk.process import current_settings
 from legato.sdk.run_states import RunState, state_of
 from legato.system import new_id
 
 if TYPE_CHECKING:
+    from legato.sdk.caching import Caching
     from legato.sdk.parameters import Signature
 
 __all__ = ["CURRENT", "call_task", "map_task", "relink", "stream_task", "submit_task"]
@@ -60,12 +62,10 @@ class Compiled:
         self.explicit_key = options.get("key")
         self.trigger = _trigger(options.get("trigger"), task.name)
         self.hooks = hooks_of(options)
-        self.cache_key_fn = options.get("cache_key_fn")
-        expiration = options.get("cache_expiration")
-        self.cache_expires_s: float | None = expiration.total_seconds() if expiration is not None else None
+        self.caching = _caching(task, self.key)
         self.log_prints = options.get("log_prints")
         self.persist = options.get("persist_result")
-        self.policy = policy_of(options, persist=bool(self.persist) or self.cache_key_fn is not None, gated=self.cache_key_fn is not None)
+        self.policy = policy_of(options, persist=bool(self.persist) or self.caching is not None, gated=self.caching is not None)
         self.must_settle = self.policy.gated or self.trigger is not all_succeeded
         self._persisting: Policy | None = None
 
@@ -87,12 +87,10 @@ class Compiled:
 
         return code_of(self.task.fn)
 
-    def cache_key(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-        """The key under which the result of this call is cached, None: not cached."""
-        if self.cache_key_fn is None:
-            return None
-        key = self.cache_key_fn(self.task, self.signature.bind(tuple(args), kwargs))
-        return None if key is None else str(key)
+    def prepare_cache(self, shell: TaskShell) -> None:
+        """Put on a shell, whose arguments are there, what its start asks of the cache."""
+        if self.caching is not None:
+            self.caching.prepare(shell, lambda: self.signature.bind(tuple(shell.args), shell.kwargs))
 
     def name_of(self, flow: FlowShell, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         """The name of a new run: the task's with the next number, or from its template."""
@@ -107,6 +105,15 @@ class Compiled:
                 f"task_run_name {self.run_name!r} of task '{self.task.name}' cannot be filled: {error}",
                 hint="it may name the task's parameters, and task_name",
             ) from None
+
+
+def _caching(task: Definition[Any, Any], key: str) -> Caching | None:
+    """A task's cache options, None: it is not cached."""
+    if task.options.get("cache_policy") is None and task.options.get("cache_key_fn") is None:
+        return None
+    from legato.sdk.caching import Caching  # noqa: PLC0415 start-up time: most tasks are not cached
+
+    return Caching(task, key, refresh=current_settings().refresh_cache) or None
 
 
 def policy_of(options: Mapping[str, Any], *, persist: bool, gated: bool = False) -> Policy:
@@ -127,7 +134,7 @@ def _trigger(given: Any, name: str) -> Callable[..., bool]:
     return TRIGGERS[given]
 
 
-def task_input_hash(task: Definition[Any, Any], parameters: Mapping[str, Any]) -> str:
+def task_input_hash(task: Any, parameters: Mapping[str, Any]) -> str:
     """A `cache_key_fn`: the task and a stable hash of its arguments. Raises `UsageError` for arguments that have none."""
     return cache_key(f"{task.fn.__module__}.{task.fn.__qualname__}", hash_inputs(parameters))
 
@@ -165,7 +172,6 @@ def task_shell(task: Definition[Any, Any], parent: Shell, arguments: Arguments) 
         key=compiled.key,
         tags=tags,
         upstream=tuple(arguments.upstream),
-        cache_expires_s=compiled.cache_expires_s,
     )
     shell.definition = task
     shell.hooks = compiled.hooks
@@ -242,7 +248,7 @@ def make_ready(shell: TaskShell, task: Definition[Any, Any], arguments: Argument
         shell.args, shell.kwargs = arguments.settled(compiled.trigger)
         if shell.call_id is not None and arguments.futures and (shell.policy.persist or shell.flow.keeps_values):
             shell.inputs = _content(shell)
-        shell.cache_key = compiled.cache_key(shell.args, shell.kwargs)
+        compiled.prepare_cache(shell)
     except Skip as skip:
         if shell.seq == 0:
             shell.perform(PENDING_STATE)

@@ -51,6 +51,10 @@ class Definition(Generic[P, R]):
         """The name of one whose decorator gives none."""
         return function
 
+    def __legato_hash__(self) -> object:
+        """As an input of a cached task, it is its function."""
+        return self.fn
+
     def __repr__(self) -> str:
         return f"<{self.kind} '{self.name}'>"
 

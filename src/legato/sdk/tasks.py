@@ -13,6 +13,7 @@ from legato.sdk.definitions import HOOK_OPTIONS, Definition, Kind, P, R, check_o
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from legato.core.caching import CachePolicy
     from legato.core.triggers import Trigger
     from legato.engine.futures import Future, FutureList
     from legato.engine.shell import Shell
@@ -121,8 +122,10 @@ def task(
     retry_jitter_factor: float = 0,
     retry_condition_fn: Callable[[BaseException], bool] | None = None,
     timeout_seconds: float | None = None,
+    cache_policy: CachePolicy | Callable[[Any, dict[str, Any]], str | None] | None = None,
     cache_key_fn: Callable[[Any, dict[str, Any]], str | None] | None = None,
     cache_expiration: timedelta | None = None,
+    refresh_cache: bool | None = None,
     persist_result: bool | None = None,
     log_prints: bool | None = None,
     task_run_name: str | Callable[[], str] | None = None,
@@ -142,8 +145,9 @@ def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
     `retries`: further attempts after a failure; `retry_delay_seconds`: one number, one for each retry, or a function of the failed attempt;
     `retry_jitter_factor` f spreads delays over ±f; `retry_condition_fn(exception)` says which failures are worth a retry.
-    `timeout_seconds`: for each attempt. `cache_key_fn(task, parameters)`: calls with an equal key reuse a stored result, for
-    `cache_expiration` at the most; `task_input_hash` is one. `persist_result`: store the value, so that a resumed run need not make it again.
+    `timeout_seconds`: for each attempt. `cache_policy`: what must be equal for a stored result to be reused, such as `INPUTS + SOURCE`, for
+    `cache_expiration` at the most; `refresh_cache` runs it anyway and replaces what is stored. `cache_key_fn(context, parameters)` is the
+    older spelling of a policy that is a function. `persist_result`: store the value, so that a resumed run need not make it again.
     `log_prints`: `print` goes to the run's log. `task_run_name`: a template of its parameters such as "load-{month}", or a function.
     `trigger`: when it runs, given how those before it ended: `all_succeeded` (the default), `all_failed`, `any_failed`, `any_succeeded`,
     `all_done`, `none_failed`, by name or as a function of a list of `Upstream`. `key`: tells apart calls that cannot be told apart by their
@@ -159,7 +163,17 @@ def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 _TASK_OPTIONS = frozenset(
     (
         *("name", "description", "tags", "retries", "retry_delay_seconds", "retry_jitter_factor", "retry_condition_fn", "timeout_seconds"),
-        *("cache_key_fn", "cache_expiration", "persist_result", "log_prints", "task_run_name", "trigger", "key"),
+        *(
+            "cache_policy",
+            "cache_key_fn",
+            "cache_expiration",
+            "refresh_cache",
+            "persist_result",
+            "log_prints",
+            "task_run_name",
+            "trigger",
+            "key",
+        ),
         *HOOK_OPTIONS,
     )
 )

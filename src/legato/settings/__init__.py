@@ -30,6 +30,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("database_url", "", "the database: sqlite:////path.db or postgresql://…; empty: legato.db in the home folder", secret=True),
     Setting("log_level", "INFO", "what is printed and stored of a run's log: DEBUG, INFO, WARNING, ERROR or CRITICAL"),
     Setting("persist_results", "false", "store the results of all tasks, so that a run can go on where it stopped"),
+    Setting("refresh_cache", "false", "run every cached task and replace what is stored; a task's own refresh_cache option comes first"),
     Setting("server_host", "127.0.0.1", "address the server listens on; anything but loopback needs server_api_key"),
     Setting("server_port", "4200", "port the server listens on"),
     Setting("server_api_key", "", "key that programs must show to the server; empty: loopback only", secret=True),
@@ -46,6 +47,7 @@ class Settings(NamedTuple):
     database_url: str
     log_level: str
     persist_results: bool
+    refresh_cache: bool
     server_host: str
     server_port: int
     server_api_key: str
@@ -89,6 +91,7 @@ def load(environ: Mapping[str, str] | None = None, *, folder: Path | None = None
         database_url=values["database_url"] or f"sqlite:///{home / 'legato.db'}",
         log_level=_one_of("log_level", values["log_level"].upper(), ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
         persist_results=_one_of("persist_results", values["persist_results"].lower(), ("true", "false", "1", "0")) in ("true", "1"),
+        refresh_cache=_one_of("refresh_cache", values["refresh_cache"].lower(), ("true", "false", "1", "0")) in ("true", "1"),
         server_host=values["server_host"],
         server_port=_port(values["server_port"]),
         server_api_key=values["server_api_key"],

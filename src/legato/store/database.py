@@ -37,6 +37,10 @@ class Session(Protocol):
         """Change many rows by their `id`, which is the first of `columns`."""
         ...
 
+    def lock_keys(self, keys: Sequence[str]) -> None:
+        """Keep others from deciding about these cache keys until the commit. Give them sorted."""
+        ...
+
     def append_to_journal(self, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
         """Add rows to the journal at the next positions, which nobody else is given until the commit: they have no gaps, and rise in
         the order of commits.

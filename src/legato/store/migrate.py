@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-LATEST = 3
+LATEST = 4
 """The schema version this code works with: the number of the last file in `migrations/`."""
 
 _WORDS = {

@@ -72,6 +72,10 @@ class PostgresSession:
         if rows:
             self._connection.execute(_update_sql(table, tuple(columns.items())), _by_column(rows))
 
+    def lock_keys(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
+
     def append_to_journal(self, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
         # the lock in a statement of its own: the next one must take its snapshot after the lock is ours
         self._connection.execute("select pg_advisory_xact_lock(%s)", [_JOURNAL_LOCK])

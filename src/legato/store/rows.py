@@ -141,7 +141,10 @@ CHANGING: Mapping[RunKind, tuple[str, ...]] = {
         *("state_type", "state_name", "state_at", "state_message", "seq", "attempt", "due_at", "started_at", "ended_at"),
         *("work_queue", "agent_id", "lease_expires_at", "lost", "result", "error"),
     ),
-    RunKind.TASK: ("state_type", "state_name", "state_at", "state_message", "seq", "attempt", "started_at", "ended_at", "result", "error"),
+    RunKind.TASK: (
+        *("state_type", "state_name", "state_at", "state_message", "seq", "attempt", "started_at", "ended_at"),
+        *("cache_key", "cache_expires_s", "result", "error"),
+    ),
 }
 """Columns that a transition may change."""
 

@@ -309,7 +309,16 @@ class SqlStore:
 
     def _delete(self, session: Session, run_id: str) -> None:
         keys = [row[0] for row in session.rows(self._sql["keys_of_run"], id=run_id)]
-        for statement in ("delete_run_tags", "delete_task_runs", "delete_logs", "delete_inputs", "delete_artifacts", "delete_run"):
+        doomed = (
+            "delete_cache_claims",
+            "delete_run_tags",
+            "delete_task_runs",
+            "delete_logs",
+            "delete_inputs",
+            "delete_artifacts",
+            "delete_run",
+        )
+        for statement in doomed:
             session.run(self._sql[statement], id=run_id)
         if keys:
             session.run(self._sql["mark_latest"], keys=keys)

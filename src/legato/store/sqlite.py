@@ -69,6 +69,9 @@ class SqliteSession:
     def update(self, table: str, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
         self._connection.executemany(_update_sql(table, tuple(columns)), [(*row[1:], row[0]) for row in rows])
 
+    def lock_keys(self, keys: Sequence[str]) -> None:
+        """Nothing to do: there is one writer at a time."""
+
     def append_to_journal(self, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
         self.insert("journal", columns, rows)  # an integer primary key that is not given becomes the largest one plus one
 

@@ -13,11 +13,12 @@ from typing import Any
 import msgspec
 
 from legato.core.clock import from_us, to_us
-from legato.core.records import FlowRun, OnLost, Result, RunKind, TaskRun, Transition, Verdict, VerdictKind
+from legato.core.records import CacheAsk, FlowRun, OnLost, Result, RunKind, TaskRun, Transition, Verdict, VerdictKind
 from legato.core.rules import Facts, RunFacts, decide
-from legato.core.states import CANCELLED, COMPLETED, CRASHED, FINAL, RUNNING, SCHEDULED, State, StateType
+from legato.core.states import CANCELLED, CRASHED, FINAL, RUNNING, SCHEDULED, State, StateType
 from legato.store import rows
 from legato.store.database import Row, Session
+from legato.store.reuse import Reuse, ask_of
 from legato.store.rows import text_of
 from legato.system import new_id
 
@@ -58,11 +59,10 @@ class Batch:
         self._sql = statements
         self._now = now
         self._runs: dict[str, Working] = {}
-        self._cached: dict[str, Result] = {}
+        self._reuse = Reuse(session, statements, now)
         self._journal: list[Row] = []
         self._freed: list[str] = []
         self._swept: list[tuple[str, State]] = []
-        self._to_cache: list[Working] = []
 
     def load(self, transitions: Sequence[Transition], *, trusting: bool = False) -> None:
         """Read what the rules need to know of these transitions' runs.
@@ -79,23 +79,12 @@ class Batch:
             self._load_flow_runs(wanted)
         for row in task_rows:
             self._runs[row[0]] = _working_task(row)
-        self._load_cached(transitions)
+        asks = [self._ask_of(t, self._runs.get(t.run_id)) for t in transitions if t.kind is _TASK and t.state.type is RUNNING]
+        self._reuse.load([ask for ask in asks if ask is not None])
 
     def _load_flow_runs(self, ids: Iterable[str]) -> None:
         for row in self._session.rows(self._sql["flow_run_facts"], ids=sorted(ids)):
             self._runs[row[0]] = _working_flow(row)
-
-    def _load_cached(self, transitions: Sequence[Transition]) -> None:
-        keys = set()
-        for t in transitions:
-            if t.kind is _TASK and t.state.type is RUNNING:
-                run = self._runs.get(t.run_id)
-                key = t.task_run.cache_key if t.task_run is not None else run.cache_key if run is not None else None
-                if key:
-                    keys.add(key)
-        if keys:
-            found = self._session.rows(self._sql["cached"], keys=sorted(keys), now=to_us(self._now))
-            self._cached = {key: msgspec.json.decode(result, type=Result) for key, result in found}
 
     def decide(self, t: Transition) -> Verdict:
         """The verdict on one transition; an accepted or replaced one is projected onto the facts."""
@@ -104,23 +93,38 @@ class Batch:
             parent = self._runs.get(t.task_run.flow_run_id)
         else:
             parent = self._runs.get(run.flow_run_id) if run is not None and t.kind is _TASK else None
-        facts = Facts(t, self._now, run, parent)
+        facts, ask = Facts(t, self._now, run, parent), None
         if run is not None and t.seq <= run.seq:
             facts.recorded = self._recorded(run, t.seq)
             facts.latest = from_us(run.state_at)
             facts.cached = msgspec.json.decode(run.result, type=Result) if run.result else None
-        elif self._cached:
-            facts.cache_key = t.task_run.cache_key if t.task_run is not None else run.cache_key if run is not None else None
-            facts.cached = self._cached.get(facts.cache_key or "")
+        else:
+            ask = self._ask_of(t, run)
+            if ask is not None:
+                facts.entry, facts.holder = self._reuse.facts(ask, t.run_id)
         verdict = decide(facts)
         if verdict.kind is _ACCEPTED:
             if verdict.seq != t.seq:
                 t = msgspec.structs.replace(t, seq=verdict.seq)
-            self._project(t, t.state, t.result, run)
+            self._project(t, self._started(t, ask, run) if ask is not None else t.state, t.result, run)
+        elif verdict.kind is VerdictKind.WAIT and ask is not None:
+            self._reuse.waits(ask)
         elif verdict.kind is _INSTEAD and verdict.state is not None and not verdict.seq:
             self._project(t, verdict.state, verdict.result, run)
             verdict = msgspec.structs.replace(verdict, seq=t.seq, attempt=t.attempt)
         return verdict
+
+    def _ask_of(self, t: Transition, run: Working | None) -> CacheAsk | None:
+        record = t.task_run if t.task_run is not None else run
+        return ask_of(t, record.cache_key, record.cache_expires_s) if record is not None else t.cache
+
+    def _started(self, t: Transition, ask: CacheAsk, run: Working | None) -> State:
+        """The state in which a cacheable task starts: it says why nothing stored was taken."""
+        flow_run_id, name = (
+            (t.task_run.flow_run_id, t.task_run.name) if t.task_run is not None else (run.flow_run_id, run.name) if run else ("", "")
+        )
+        why = self._reuse.started(ask, t.run_id, flow_run_id, name, to_us(self._now))
+        return msgspec.structs.replace(t.state, message=why) if why and not t.state.message else t.state
 
     def _recorded(self, run: Working, seq: int) -> State | None:
         if seq == run.seq:
@@ -141,6 +145,8 @@ class Batch:
         run.state_type, run.state_name, run.state_at, run.state_message = type_, state.name, at, message
         run.seq, run.attempt, run.changed = t.seq, t.attempt, True
         due_at = to_us(state.due_at or state.at) if type_ is SCHEDULED else None
+        if t.cache is not None:
+            run.cache_key, run.cache_expires_s = t.cache.key, t.cache.expires_s
         if type_ is RUNNING:
             run.started_at = run.started_at or at
             if came_from is SCHEDULED and run.lease_expires_at is None:  # started without a claim: no agent holds it
@@ -149,8 +155,9 @@ class Batch:
             run.ended_at = at
             run.result = text_of(result) if result is not None else None
             run.error = text_of(t.error) if t.error is not None else None
-            if type_ is COMPLETED and run.cache_key and run.result and state.name == "Completed":
-                self._to_cache.append(run)
+            if run.cache_key and run.kind is _TASK and state.name != "Cached":
+                made = run.result if state.name == "Completed" else None
+                self._reuse.ended(run.id, run.name, run.cache_key, expires_s=run.cache_expires_s, result=made, at=at)
         elif type_ is SCHEDULED:
             run.due_at, run.ended_at, run.result, run.error = due_at, None, None, None
         if t.kind is _FLOW:
@@ -203,21 +210,8 @@ class Batch:
             session.update("task_run", _CHANGING[_TASK], old[_TASK])
         if self._freed:
             session.run(self._sql["free_slots"], ids=self._freed)
-        self._write_cache()
+        self._reuse.write()
         self._write_journal()
-
-    def _write_cache(self) -> None:
-        for run in self._to_cache:
-            expires_at = None if run.cache_expires_s is None else run.state_at + round(run.cache_expires_s * 1e6)
-            if run.result and not msgspec.json.decode(run.result, type=Result).unavailable:
-                self._session.run(
-                    self._sql["put_cached"],
-                    key=run.cache_key,
-                    result=run.result,
-                    task_run_id=run.id,
-                    now=run.state_at,
-                    expires_at=expires_at,
-                )
 
     def _write_journal(self) -> None:
         if self._journal:
@@ -349,7 +343,7 @@ def _new_row(run: Working) -> tuple[Any, ...]:
             *(task.id, task.flow_run_id, task.key, task.name, run.state_type, run.state_name, run.state_at, run.state_message),
             *(run.seq, run.attempt, task.flow_attempt, to_us(task.created_at), run.started_at, run.ended_at),
             *(text_of(task.tags) if task.tags else "[]", text_of(task.upstream) if task.upstream else "[]"),
-            *(task.cache_key, task.cache_expires_s, task.retries),
+            *(run.cache_key, run.cache_expires_s, task.retries),
             *(task.call, text_of(task.code) if task.code else None, task.parent_task_id, run.result, run.error),
         )
     assert run.record is not None
@@ -361,7 +355,7 @@ def _new_row(run: Working) -> tuple[Any, ...]:
 def _changed_row(run: Working) -> tuple[Any, ...]:
     common = (run.id, run.state_type, run.state_name, run.state_at, run.state_message, run.seq, run.attempt)
     if run.kind is _TASK:
-        return (*common, run.started_at, run.ended_at, run.result, run.error)
+        return (*common, run.started_at, run.ended_at, run.cache_key, run.cache_expires_s, run.result, run.error)
     return (
         *common,
         *(run.due_at, run.started_at, run.ended_at, run.work_queue, run.agent_id, run.lease_expires_at, run.lost, run.result, run.error),

@@ -11,13 +11,6 @@ from task_run where id in :ids* order by id {lock};
 -- recorded_state: what the journal holds at a run's sequence number. index: journal_run
 select state_type, state_name, at, message from journal where run_id = :run_id and seq = :seq;
 
--- cached: results in the cache that have not expired.
-select key, result from cache where key in :keys* and (expires_at is null or expires_at > :now);
-
--- put_cached: the latest result under a key.
-insert into cache (key, result, task_run_id, created_at, expires_at) values (:key, :result, :task_run_id, :now, :expires_at)
-on conflict (key) do update set result = excluded.result, task_run_id = excluded.task_run_id, created_at = excluded.created_at, expires_at = excluded.expires_at;
-
 -- add_flow: a flow, when it is first heard of.
 insert into flow (id, name, created_at) values (:id, :name, :now) on conflict (name) do nothing;
 

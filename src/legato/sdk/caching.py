@@ -1,0 +1,197 @@
+"""What a task asks of the cache for one call: the key and its parts, worked out from the policy, or the reason why there is none."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from types import FunctionType, MethodType
+from typing import Any
+
+from legato.core import caching, hashing
+from legato.core.caching import CachePolicy, as_policy, hash_input, key_of
+from legato.core.errors import UsageError
+from legato.core.records import CacheAsk
+from legato.engine.shell import FlowShell, Shell, TaskShell
+from legato.sdk.code import code_of
+from legato.sdk.definitions import Definition
+
+
+class CacheContext:
+    """What a key function is told of the call: the `task`, its `name` and function `fn`, and the flow run it belongs to."""
+
+    __slots__ = ("flow_run_id", "flow_run_name", "fn", "name", "options", "task")
+
+    def __init__(self, task: Definition[Any, Any], flow: FlowShell) -> None:
+        self.task = task
+        self.fn: Callable[..., Any] = task.fn
+        self.name = task.name
+        self.options = task.options
+        self.flow_run_id = flow.run_id
+        self.flow_run_name = flow.name
+
+
+class Caching:
+    """A task's cache options, made ready once for many calls."""
+
+    def __init__(self, task: Definition[Any, Any], key: str, *, refresh: bool) -> None:
+        options = task.options
+        policy = _policy_of(task)
+        expiration = options.get("cache_expiration")
+        chosen = options.get("refresh_cache")
+        self._task = task
+        self._key = key
+        self._policy = policy
+        self._expires_s: float | None = expiration.total_seconds() if expiration is not None else None
+        self._refresh = refresh if chosen is None else bool(chosen)
+        self._checked = not policy.without
+
+    def __bool__(self) -> bool:
+        """Whether the task caches at all."""
+        return bool(self._policy)
+
+    def prepare(self, shell: TaskShell, bind: Callable[[], dict[str, Any]]) -> None:
+        """Put on the shell what the start of its run asks of the cache. `bind` gives the arguments by name.
+
+        An input without a stable hash leaves the call uncached, with the reason as the message of its start. What a key function raises
+        is raised: the user asked for that very key.
+        """
+        parameters = bind()
+        if not self._checked:
+            self._check_names(parameters)
+        try:
+            parts = self._parts(shell, parameters)
+        except _NotCached as error:
+            shell.start_message = f"not cached: {error}"
+            return
+        if parts is None:
+            shell.start_message = "not cached: the key function returned None"
+            return
+        alone = self._policy.names or len(self._policy.fns) != 1
+        key = key_of(self._key, parts) if alone else next(iter(parts.values()))
+        shell.cache_key, shell.cache_expires_s = key, self._expires_s
+        shell.cache = CacheAsk(
+            key=key,
+            task_key=self._key,
+            policy=repr(self._policy),
+            parts=parts,
+            expires_s=self._expires_s,
+            refresh=self._refresh,
+            patient=not _would_hold_up_a_loop(self._task),
+            within=_enclosing(shell),
+        )
+
+    def _parts(self, shell: TaskShell, parameters: dict[str, Any]) -> dict[str, str] | None:
+        """The parts of the key by name, None: a key function wants no caching."""
+        names, flow = self._policy.names, shell.flow
+        parts: dict[str, str] = {}
+        for fn in self._policy.fns:
+            key = fn(CacheContext(self._task, flow), parameters)
+            if key is None:
+                return None
+            parts[f"key:{getattr(fn, '__name__', type(fn).__name__)}"] = str(key)
+        if caching.INPUTS_PART in names:
+            if isinstance(self._task.fn, MethodType):
+                parts["input:self"] = _hash("self", self._task.fn.__self__)
+            parts |= {f"input:{name}": _hash(name, value) for name, value in parameters.items() if name not in self._policy.without}
+        if caching.SOURCE_PART in names:
+            parts |= {f"code:{name}": digest for name, digest in code_of(self._task.fn).items()}
+        if caching.RUN_PART in names:
+            parts["run"] = flow.run_id
+        if caching.PARAMETERS_PART in names:
+            parts["parameters"] = _hash("parameters", [list(flow.args), dict(flow.kwargs)], whose="the flow's ")
+        return parts
+
+    def _check_names(self, parameters: Mapping[str, Any]) -> None:
+        for name in sorted(self._policy.without - parameters.keys()):
+            raise UsageError(
+                f"task '{self._task.name}': cache_policy leaves out {name!r}, which is none of its inputs",
+                hint=f"its inputs are {', '.join(parameters) or 'none'}",
+            )
+        self._checked = True
+
+
+class _NotCached(Exception):
+    """Why a call cannot be cached."""
+
+
+def _policy_of(task: Definition[Any, Any]) -> CachePolicy:
+    policy, fn = task.options.get("cache_policy"), task.options.get("cache_key_fn")
+    if policy is not None and fn is not None:
+        raise UsageError(
+            f"task '{task.name}' has both a cache_policy and a cache_key_fn", hint="give one: CacheKeyFn(fn) + another policy combines them"
+        )
+    return as_policy(fn if policy is None else policy)
+
+
+def _hash(name: str, value: Any, whose: str = "") -> str:
+    _pickled.any = False
+    try:
+        digest = hash_input(name, value)
+    except UsageError as error:
+        raise _NotCached(whose + error.message) from None
+    return f"weak {digest}" if _pickled.any else digest
+
+
+def _would_hold_up_a_loop(task: Definition[Any, Any]) -> bool:
+    """Whether waiting here would stop an event loop, on which the holder may be running."""
+    if task.is_async:
+        return False
+    import sys  # noqa: PLC0415 beside its only use
+
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return False
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _enclosing(shell: TaskShell) -> tuple[str, ...]:
+    """The runs that this call is inside of, as far as they are in this process: none of them can end before it does."""
+    found = []
+    outer: Shell | None = shell.caller
+    while outer is not None:
+        found.append(outer.run_id)
+        outer = outer.caller
+    return tuple(found)
+
+
+# ---------------------------------------------------------------------- how functions and strange values are hashed
+
+
+_pickled = threading.local()
+
+
+def _pickle(value: Any) -> bytes:
+    import cloudpickle
+
+    _pickled.any = True
+    data: bytes = cloudpickle.dumps(value)
+    return data
+
+
+def _consists_of(fn: Any) -> Any:
+    """A function as an input: its code, and the values it holds."""
+    cells = []
+    if isinstance(fn, FunctionType):
+        cells = [cell.cell_contents for cell in fn.__closure__ or () if not _is_itself(cell, fn)]
+    return [
+        getattr(fn, "__module__", ""),
+        getattr(fn, "__qualname__", ""),
+        code_of(fn),
+        cells,
+        list(getattr(fn, "__defaults__", None) or ()),
+        dict(getattr(fn, "__kwdefaults__", None) or {}),
+    ]
+
+
+def _is_itself(cell: Any, fn: Any) -> bool:
+    try:
+        return cell.cell_contents is fn
+    except ValueError:
+        return True
+
+
+hashing.use_hooks(code=_consists_of, pickle=_pickle)
