@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from legato.core.errors import UsageError
-from legato.core.hashing import Unhashable, digest_of
+from legato.core.hashing import Unhashable, Walk, digest_of
 from legato.core.records import CacheAsk, Result
 
 KeyFn: TypeAlias = Callable[[Any, dict[str, Any]], str | None]
@@ -129,10 +129,10 @@ def hash_inputs(arguments: Mapping[str, Any]) -> str:
         raise UsageError("the arguments have no stable hash", hint="give the task a cache_key_fn") from None
 
 
-def hash_input(name: str, value: Any) -> str:
+def hash_input(name: str, value: Any, walk: Walk | None = None) -> str:
     """The hash of one argument. Raises `UsageError`, naming it and its type, when it has none."""
     try:
-        return digest_of(value)
+        return digest_of(value, walk or Walk())
     except Unhashable as error:
         raise UsageError(
             f"argument '{name}' of type {type(value).__qualname__} has no stable hash{error.where}, so it cannot be part of a cache key",

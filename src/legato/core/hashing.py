@@ -42,30 +42,35 @@ class Unhashable(Exception):
         self.where = where
 
 
-def digest_of(value: Any) -> str:
-    """A BLAKE2b-128 hex digest. Raises `Unhashable`."""
-    return _digest(canonical_bytes(value)).hexdigest()
+class Walk:
+    """How values are taken apart. `code(fn)` is the value that a function is hashed by, `pickle(value)` what one without a form is hashed by."""
+
+    __slots__ = ("code", "pickle")
+
+    def __init__(self, code: Callable[[Any], Any] | None = None, pickle: Callable[[Any], bytes] | None = None) -> None:
+        self.code = code or _place_of
+        self.pickle = pickle
 
 
-def canonical_bytes(value: Any) -> bytes:
+def _place_of(fn: Any) -> Any:
+    """What a function consists of as long as nobody says better: its place in a module."""
+    return getattr(fn, "__module__", ""), getattr(fn, "__qualname__", "")
+
+
+_STRICT = Walk()
+
+
+def digest_of(value: Any, walk: Walk = _STRICT) -> str:
+    """A BLAKE2b-128 hex digest. Raises `Unhashable`; without a `walk` that pickles, for every value of a kind that is not known."""
+    return _digest(canonical_bytes(value, walk)).hexdigest()
+
+
+def canonical_bytes(value: Any, walk: Walk = _STRICT) -> bytes:
     """Bytes that are equal for equal values. Raises `Unhashable`."""
     try:
-        return _encode(_canonical(value, _DEPTH))
+        return _encode(_canonical(value, walk, _DEPTH))
     except (TypeError, ValueError, OverflowError, RecursionError):
         raise Unhashable(value) from None
-
-
-class _Hooks:
-    """What needs more than this layer may load. Until `use_hooks`, a function is its name, and nothing is pickled."""
-
-    code: Callable[[Any], Any] = staticmethod(lambda fn: (fn.__module__, fn.__qualname__))
-    pickle: Callable[[Any], bytes] | None = None
-
-
-def use_hooks(*, code: Callable[[Any], Any], pickle: Callable[[Any], bytes]) -> None:
-    """Have a function hashed by the value that `code(fn)` returns, and what has no form by `pickle(value)`."""
-    _Hooks.code = staticmethod(code)
-    _Hooks.pickle = staticmethod(pickle)
 
 
 def _digest(data: Any) -> Digest:
@@ -74,7 +79,7 @@ def _digest(data: Any) -> Digest:
     return hashlib.blake2b(data, digest_size=16)
 
 
-def _canonical(value: Any, depth: int) -> Any:
+def _canonical(value: Any, walk: Walk, depth: int) -> Any:
     """The value itself where it is plain, else its tagged form."""
     kind = type(value)
     if kind in _PLAIN:
@@ -82,25 +87,25 @@ def _canonical(value: Any, depth: int) -> Any:
     if not depth:
         raise Unhashable(value, where=" (it is nested too deeply, or contains itself)")
     if kind is list:
-        return _items(value, depth)
+        return _items(value, walk, depth)
     if kind is dict:
-        return _mapping(value, depth)
-    return _tagged(*_form(value, kind, depth))
+        return _mapping(value, walk, depth)
+    return _tagged(*_form(value, kind, walk, depth))
 
 
-def _items(values: list[Any] | tuple[Any, ...], depth: int) -> Any:
+def _items(values: list[Any] | tuple[Any, ...], walk: Walk, depth: int) -> Any:
     kinds = set(map(type, values))
     if kinds <= _PLAIN and int not in kinds:
         return values
     if kinds == {int} and min(values) >= -(2**63) and max(values) < 2**63:
         return values
-    return [_canonical(item, depth - 1) for item in values]
+    return [_canonical(item, walk, depth - 1) for item in values]
 
 
-def _mapping(value: dict[Any, Any], depth: int) -> Any:
+def _mapping(value: dict[Any, Any], walk: Walk, depth: int) -> Any:
     if set(map(type, value)) <= {str}:
-        return {name: _canonical(item, depth - 1) for name, item in value.items()}
-    pairs = [(_encode(_canonical(key, depth - 1)), _encode(_canonical(item, depth - 1))) for key, item in value.items()]
+        return {name: _canonical(item, walk, depth - 1) for name, item in value.items()}
+    pairs = [(_encode(_canonical(key, walk, depth - 1)), _encode(_canonical(item, walk, depth - 1))) for key, item in value.items()]
     return _tagged("dict", sorted(pairs))
 
 
@@ -108,32 +113,32 @@ def _tagged(kind: str, parts: Any) -> msgspec.msgpack.Ext:
     return msgspec.msgpack.Ext(_TAGGED, _encode((kind, parts)))
 
 
-def _form(value: Any, kind: type, depth: int) -> Form:
+def _form(value: Any, kind: type, walk: Walk, depth: int) -> Form:
     """A value's kind, and what it consists of (plain or canonical already)."""
     own = getattr(kind, "__legato_hash__", None)
     if own is not None:
-        return _type_name(kind), _canonical(own(value), depth - 1)
+        return _type_name(kind), _canonical(own(value), walk, depth - 1)
     for types, form in _FORMS:
         if isinstance(value, types):
-            return form(value, depth)
+            return form(value, walk, depth)
     foreign = _foreign_form(value, kind)
     if foreign is not None:
         name, parts = foreign
-        return name, _canonical(parts, depth - 1)
+        return name, _canonical(parts, walk, depth - 1)
     fields = _fields(value, kind)
     if fields is not None:
-        return _type_name(kind), _canonical(fields, depth - 1)
+        return _type_name(kind), _canonical(fields, walk, depth - 1)
     plain = next((scalar for scalar in _SCALARS if isinstance(value, scalar)), None)
     if plain is not None:
-        return _type_name(kind), _canonical(plain(value), depth)
-    return "weak", _pickled(value)
+        return _type_name(kind), _canonical(plain(value), walk, depth)
+    return "weak", _pickled(value, walk)
 
 
-def _pickled(value: Any) -> bytes:
-    if _Hooks.pickle is None:
+def _pickled(value: Any, walk: Walk) -> bytes:
+    if walk.pickle is None:
         raise Unhashable(value)
     try:
-        data = _Hooks.pickle(value)
+        data = walk.pickle(value)
     except Exception:  # noqa: BLE001 a user's __reduce__ may raise anything
         raise Unhashable(value) from None
     return _digest(data).digest()
@@ -143,38 +148,38 @@ def _type_name(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _tuple(value: tuple[Any, ...], depth: int) -> Form:
-    return ("tuple" if type(value) is tuple else _type_name(type(value))), _items(tuple(value), depth)
+def _tuple(value: tuple[Any, ...], walk: Walk, depth: int) -> Form:
+    return ("tuple" if type(value) is tuple else _type_name(type(value))), _items(tuple(value), walk, depth)
 
 
-def _set(value: Iterable[Any], depth: int) -> Form:
-    return "set", sorted(_encode(_canonical(item, depth - 1)) for item in value)
+def _set(value: Iterable[Any], walk: Walk, depth: int) -> Form:
+    return "set", sorted(_encode(_canonical(item, walk, depth - 1)) for item in value)
 
 
-def _function(value: Any, depth: int) -> Form:
+def _function(value: Any, walk: Walk, depth: int) -> Form:
     if isinstance(value, MethodType):
-        return "method", [_canonical(value.__self__, depth - 1), _canonical(value.__func__, depth - 1)]
-    return "function", _canonical(_Hooks.code(value), depth - 1)
+        return "method", [_canonical(value.__self__, walk, depth - 1), _canonical(value.__func__, walk, depth - 1)]
+    return "function", _canonical(walk.code(value), walk, depth - 1)
 
 
-def _partial(value: functools.partial[Any], depth: int) -> Form:
-    return "partial", _canonical([value.func, value.args, value.keywords], depth - 1)
+def _partial(value: functools.partial[Any], walk: Walk, depth: int) -> Form:
+    return "partial", _canonical([value.func, value.args, value.keywords], walk, depth - 1)
 
 
-def _texted(kind: str, text: Callable[[Any], Any] = str) -> Callable[[Any, int], Form]:
-    return lambda value, _: (kind, text(value))
+def _texted(kind: str, text: Callable[[Any], Any] = str) -> Callable[[Any, Walk, int], Form]:
+    return lambda value, _walk, _depth: (kind, text(value))
 
 
 def _moment(value: Any) -> str:
     return f"{type(value).__name__} {value.isoformat()} {getattr(value, 'tzinfo', None)} {getattr(value, 'fold', 0)}"
 
 
-_FORMS: tuple[tuple[Any, Callable[[Any, int], Form]], ...] = (
-    (Enum, lambda value, _: (_type_name(type(value)), value.name or repr(value.value))),
+_FORMS: tuple[tuple[Any, Callable[[Any, Walk, int], Form]], ...] = (
+    (Enum, lambda value, _walk, _depth: (_type_name(type(value)), value.name or repr(value.value))),
     (type, _texted("type", _type_name)),
     (tuple, _tuple),
     ((set, frozenset), _set),
-    (list, lambda value, depth: (_type_name(type(value)), _items(list(value), depth))),
+    (list, lambda value, walk, depth: (_type_name(type(value)), _items(list(value), walk, depth))),
     ((datetime, date, time), _texted("instant", _moment)),
     (timedelta, _texted("timedelta", lambda value: [value.days, value.seconds, value.microseconds])),
     (PurePath, _texted("path", lambda value: value.as_posix())),

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from types import FunctionType, MethodType
 from typing import Any
 
-from legato.core import caching, hashing
+from legato.core import caching
 from legato.core.caching import CachePolicy, as_policy, hash_input, key_of
 from legato.core.errors import UsageError
+from legato.core.hashing import Walk
 from legato.core.records import CacheAsk
 from legato.engine.shell import FlowShell, Shell, TaskShell
 from legato.sdk.code import code_of
@@ -126,7 +127,7 @@ def _policy_of(task: Definition[Any, Any]) -> CachePolicy:
 def _hash(name: str, value: Any, whose: str = "") -> str:
     _pickled.any = False
     try:
-        digest = hash_input(name, value)
+        digest = hash_input(name, value, _WALK)
     except UsageError as error:
         raise _NotCached(whose + error.message) from None
     return f"weak {digest}" if _pickled.any else digest
@@ -194,4 +195,4 @@ def _is_itself(cell: Any, fn: Any) -> bool:
         return True
 
 
-hashing.use_hooks(code=_consists_of, pickle=_pickle)
+_WALK = Walk(code=_consists_of, pickle=_pickle)
