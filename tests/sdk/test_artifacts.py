@@ -257,6 +257,18 @@ def test_track_follows_async_iterators_too(h: Harness) -> None:
     assert only(h).data == {"percent": 100.0, "done": 3, "total": 3}
 
 
+def test_a_loop_that_stalls_shows_where_it_stalled_without_being_asked(h: Harness) -> None:
+    items = track(range(10), "loading")
+    for _ in range(4):
+        next(items)
+
+    seen = until(
+        lambda: [one for one in h.store.list_artifacts().items if one.data["done"] == 3], what="three done, told by nobody but the outbox"
+    )
+
+    assert seen[0].data["percent"] == 30
+
+
 # -- variables
 
 

@@ -366,3 +366,29 @@ def test_a_spool_of_an_older_legato_is_still_read(tmp_path: Path) -> None:
 
     assert [each.message for each in stored.read_logs(run.id)] == ["kept"]
     stored.close()
+
+
+class Bar:
+    """Something that moves, and is asked where it stands when it is sent."""
+
+    id = "bar"
+    at = 0
+    asked = 0
+
+    def content(self) -> Artifact:
+        self.asked += 1
+        return progress(self.id, self.at)
+
+
+def test_what_moves_is_asked_for_its_content_when_it_is_sent(tmp_path: Path) -> None:
+    store = FakeStore()
+    outbox = Outbox(store)
+    bar = Bar()
+
+    outbox.show(bar)
+    bar.at = 7
+    outbox.flush()
+
+    assert [one.data["percent"] for shown in store.shown for one in shown] == [7]
+    assert bar.asked == 1
+    outbox.close()

@@ -61,17 +61,18 @@ class House:
     def url(self) -> str:
         return self.server.url
 
-    def start(self, *command: str, embedded: bool = False) -> subprocess.Popen[bytes]:
-        """A Python process with the server as its server or, `embedded`, with the server's database as its own."""
+    def start(self, *command: str, embedded: bool = False, home: Path | None = None) -> subprocess.Popen[bytes]:
+        """A Python process with the server as its server or, `embedded`, with the server's database as its own; in a home of its own,
+        unless told otherwise."""
         where = {"LEGATO_DATABASE_URL": self.server.database} if embedded else {"LEGATO_API_URL": f"{self.url}/api"}
-        environment = {**os.environ, "LEGATO_HOME": str(self.folder / "client"), **where}
+        environment = {**os.environ, "LEGATO_HOME": str(home or self.folder / "client"), **where}
         child = subprocess.Popen([sys.executable, *command], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.children.append(child)
         return child
 
-    def flows(self, *which: str, embedded: bool = False) -> subprocess.Popen[bytes]:
+    def flows(self, *which: str, embedded: bool = False, home: Path | None = None) -> subprocess.Popen[bytes]:
         """Flows of seed.py, one after the other: "wide", "model_training=4"."""
-        return self.start(str(HERE / "seed.py"), ",".join(which), embedded=embedded)
+        return self.start(str(HERE / "seed.py"), ",".join(which), embedded=embedded, home=home)
 
     def legato(self, *words: str) -> None:
         assert self.start("-m", "legato.cli", *words).wait(60) == 0, words

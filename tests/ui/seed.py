@@ -8,7 +8,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from legato import flow, get_run_logger, task
+from legato import (
+    create_image_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+    flow,
+    get_run_logger,
+    task,
+    track,
+)
 
 
 @task
@@ -121,7 +130,46 @@ def outer() -> Any:
     return inner()
 
 
-FLOWS: dict[str, Any] = {"wide": wide, "outer": outer, "endless": endless, "waits": waits, "model_training": model_training}
+REPORT = """# Evaluation
+
+Best model: **train-3**, loss `0.125`, see [the run](https://example.com/runs/3) or [this](javascript:alert(1)).
+
+| model | loss |
+|---|---:|
+| train-3 | 0.125 |
+
+- <img src=x onerror="window.injected = 1">
+- <script>window.injected = 1</script>
+
+> Trained on two months of data.
+
+```python
+print("**as it is**")
+```
+"""
+CURVE = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 200 100" width="400" height="200">'
+    b'<polyline points="5,10 40,55 90,80 195,92" fill="none" stroke="#5b34d6" stroke-width="3"/>'
+)
+
+
+@flow
+def shows(path: str = "") -> None:
+    """An artifact of each kind; with a path, a bar that stands at half until the file is there."""
+    for version in (1, 2):
+        create_markdown_artifact(REPORT if version == 2 else "first", key="evaluation", title="Evaluation")
+    rows = [{"city": name, "n": n, "late": n > 9} for name, n in (("Oslo", 10), ("Rome", 9), ("Bergen", 100))]
+    create_table_artifact(rows, key="cities", title="Trips by city", description="All of January.")
+    create_link_artifact("https://example.com/experiments/7", "experiment 7", title="Tracked at")
+    create_image_artifact(CURVE + b"<!--" + path.encode().ljust(5000) + b"--></svg>", key="loss-curve", title="Loss")
+    create_image_artifact(CURVE + b"</svg>", title="A small image")
+    create_image_artifact("https://example.com/elsewhere.png", title="Elsewhere")
+    for n in track(range(4), "loading files"):
+        if path and n == 2:
+            wait_for_file(path)
+
+
+FLOWS: dict[str, Any] = {"wide": wide, "outer": outer, "endless": endless, "waits": waits, "shows": shows, "model_training": model_training}
 
 if __name__ == "__main__":
     for name in sys.argv[1].split(","):

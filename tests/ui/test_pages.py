@@ -21,6 +21,8 @@ PAGES = {
     "queues": "^Queues$",
     "queues/default": "^default$",
     "queues/new": "^New queue$",
+    "artifacts": "^Artifacts$",
+    "variables": "^Variables$",
     "there/is/no/such/page": "no page|not found|nothing",
 }
 
@@ -154,7 +156,7 @@ def test_light_and_dark_differ_and_the_choice_is_kept(house: House, open_tab: Ca
 def test_no_page_is_wider_than_a_phone(house: House, open_tab: Callable[..., Tab]) -> None:
     tab = open_tab(house.url, viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
     run = house.run("model-training", FAILED)
-    runs = [f"runs/{run.id}{query}" for query in ("", "?tab=timeline", "?tab=tasks", "?tab=logs", "?tab=inputs", "?tab=events")]
+    runs = [f"runs/{run.id}{query}" for query in ("", "?tab=timeline", "?tab=tasks", "?tab=logs", "?tab=artifacts", "?tab=inputs", "?tab=events")]
     wide = []
     for path in [*PAGES, *runs, "deployments/greeting/hourly?run=1"]:
         page = tab.open(path)

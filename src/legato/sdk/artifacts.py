@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -25,9 +24,6 @@ from legato.engine.shell import CURRENT, FlowShell
 from legato.sdk.process import current_engine, current_store
 from legato.store.rows import storable
 from legato.system import new_id, now
-
-TELL_EVERY_S = 0.05
-"""How often `track` says how far it is: as often as the outbox sends."""
 
 LONGEST_CELL = 10_000
 """Characters of one cell that is no JSON value; a longer one is cut and says so."""
@@ -276,29 +272,41 @@ async def _tracked_async(items: AsyncIterable[_T], bar: _Bar) -> AsyncIterator[_
 
 
 class _Bar:
-    """One bar of `track`: counts every step, and tells of it now and then."""
+    """One bar of `track`. A step costs an addition; what it stands at is made into an artifact when the outbox sends."""
 
     def __init__(self, total: int | None, title: str, key: str | None) -> None:
         self.done = 0
         self.total = total
         self._title = title
         self._key = key
-        self._artifact: Artifact | None = None
-        self._told_at = 0.0
+        self._begun: Artifact | None = None
+        self._waits = False
 
     def begin(self) -> None:
-        self._artifact = _show(ArtifactKind.PROGRESS, self._data(), self._key, self._title, "")
-        self._told_at = time.monotonic()
+        self._begun = _show(ArtifactKind.PROGRESS, self._data(), self._key, self._title, "")
 
     def step(self) -> None:
         self.done += 1
-        if time.monotonic() - self._told_at >= TELL_EVERY_S:
+        if not self._waits:
             self.tell()
 
     def tell(self) -> None:
-        if self._artifact is not None:
-            self._told_at = time.monotonic()
-            _engine().outbox.show(msgspec.structs.replace(self._artifact, data=self._data(), updated_at=now()))
+        self._waits = True
+        _engine().outbox.show(self)
+
+    @property
+    def id(self) -> str:
+        return self.begun.id
+
+    @property
+    def begun(self) -> Artifact:
+        assert self._begun is not None, "a bar begins before it steps"
+        return self._begun
+
+    def content(self) -> Artifact:
+        """As it stands, for the outbox. A step from now on asks to be told again."""
+        self._waits = False
+        return msgspec.structs.replace(self.begun, data=self._data(), updated_at=now())
 
     def _data(self) -> dict[str, Any]:
         if self.total is None:

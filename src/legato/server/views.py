@@ -16,6 +16,7 @@ from legato.core.queues import in_words as filter_in_words
 from legato.core.queues import matches
 from legato.core.records import (
     Agent,
+    ArtifactFilter,
     Deployment,
     DeploymentSchedule,
     FlowRun,
@@ -36,6 +37,8 @@ MEDIAN_OF = 20
 """Completed runs whose median duration says how long a run usually takes."""
 AGENT_LIVE = timedelta(seconds=60)
 HISTORY_BARS = 24
+ARTIFACTS_COUNTED = 100
+"""A run's artifacts are counted up to here; one more means "more"."""
 
 
 class RunRow(FlowRun, frozen=True, omit_defaults=True, kw_only=True):
@@ -92,6 +95,7 @@ class RunPage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     children: list[FlowRun] = []
     counts: dict[StateType, int] = {}
     logs: LogCounts = LogCounts()
+    artifacts: int = 0
     tasks: TaskColumns
     edges: list[int] = []
     median_s: float | None = None
@@ -300,6 +304,7 @@ def run_page(store: Store, wanted: str, now: datetime) -> RunPage:
         children=children,
         counts=counts,
         logs=LogCounts(*store.count_logs([run.id]).get(run.id, (0, 0, 0))),
+        artifacts=len(store.list_artifacts(ArtifactFilter(flow_run_id=run.id), limit=ARTIFACTS_COUNTED + 1, brief=True).items),
         tasks=columns_of(run, entries),
         edges=edges_of(entries),
         median_s=usual,

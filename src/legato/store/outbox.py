@@ -15,7 +15,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import msgspec
 
@@ -33,6 +33,17 @@ RETRY_EVERY_S = 1.0
 
 
 Item: TypeAlias = Transition | LogLine | Artifact
+
+
+class Moving(Protocol):
+    """An artifact whose content is made when it is sent: for what changes faster than anybody reads."""
+
+    @property
+    def id(self) -> str: ...
+
+    def content(self) -> Artifact:
+        """The artifact as it stands. Called on any thread."""
+        ...
 
 
 class Spooled(msgspec.Struct, frozen=True):
@@ -64,7 +75,7 @@ class Outbox:
         self._retry_at = 0.0
         self._on_verdict = on_verdict
         self._items: deque[Transition | LogLine] = deque()
-        self._artifacts: dict[str, Artifact] = {}
+        self._artifacts: dict[str, Artifact | Moving] = {}
         self._artifact_bytes = 0
         self._artifacts_lock = threading.Lock()
         self._oldest = 0.0
@@ -94,9 +105,9 @@ class Outbox:
         if not self._armed.is_set():
             self._arm()
 
-    def show(self, artifact: Artifact) -> None:
-        """Add an artifact, in place of earlier content of the same that still waits."""
-        size = len(_encode(artifact))
+    def show(self, artifact: Artifact | Moving) -> None:
+        """Add an artifact, in place of earlier content of the same that still waits. One that moves is asked for its content when sent."""
+        size = len(_encode(artifact)) if isinstance(artifact, Artifact) else 0
         now = time.monotonic()
         with self._artifacts_lock:
             if not self._items and not self._artifacts:
@@ -171,7 +182,7 @@ class Outbox:
             return []
         with self._artifacts_lock:
             taken, self._artifacts, self._artifact_bytes = self._artifacts, {}, 0
-        return list(taken.values())
+        return [one if isinstance(one, Artifact) else one.content() for one in taken.values()]
 
     def _put_back(self, taken: Sequence[Item]) -> None:
         """Have them wait again, before what came meanwhile."""

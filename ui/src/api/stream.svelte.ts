@@ -9,6 +9,8 @@ import type { JournalEntry } from "./types";
 export interface LiveEvents {
   journal?: (entries: JournalEntry[]) => void;
   logs?: (flowRunId: string, total: number) => void;
+  /** A run (null: somebody outside runs) has new or changed artifacts. */
+  artifacts?: (flowRunId: string | null) => void;
   changed?: (what: string) => void;
   /** Something was missed: what is on screen may be old. */
   reset?: () => void;
@@ -66,6 +68,10 @@ class LiveStream {
     source.addEventListener("logs", (e) => {
       const data = parse<{ flow_run_id: string; total?: number }>(e);
       if (data) this.#tell((s) => s.logs?.(data.flow_run_id, data.total ?? 0));
+    });
+    source.addEventListener("artifacts", (e) => {
+      const data = parse<{ flow_run_id: string | null }>(e);
+      if (data) this.#tell((s) => s.artifacts?.(data.flow_run_id));
     });
     source.addEventListener("changed", (e) => {
       const data = parse<{ what: string }>(e);

@@ -185,6 +185,35 @@ export interface Agent {
   ended_at?: Instant | null;
 }
 
+export type ArtifactKind = "markdown" | "table" | "link" | "image" | "progress";
+
+/** `data` by kind: see `legato.core.artifacts`. A brief list leaves out much data. */
+export interface Artifact {
+  id: string;
+  kind: ArtifactKind;
+  created_at: Instant;
+  updated_at: Instant;
+  key?: string | null;
+  version?: number;
+  title?: string;
+  description?: string;
+  data?: Json;
+  flow_run_id?: string | null;
+  task_run_id?: string | null;
+}
+
+export interface ArtifactPage {
+  items: Artifact[];
+  cursor?: string | null;
+}
+
+export interface Variable {
+  name: string;
+  value?: Json;
+  tags?: string[];
+  updated_at: Instant;
+}
+
 /** RFC 9457. */
 export interface Problem {
   type?: string;
@@ -249,6 +278,8 @@ export interface RunPage {
   children?: FlowRun[];
   counts?: Counts;
   logs?: { total?: number; warnings?: number; errors?: number };
+  /** How many it has, up to 100; 101 means more. */
+  artifacts?: number;
   tasks: TaskColumns;
   edges?: number[];
   median_s?: number | null;

@@ -21,6 +21,9 @@ const PAGES: [pattern: string, load: Load][] = [
   ["queues", page(() => import("./Queues.svelte"))],
   ["queues/new", page(() => import("./NewQueue.svelte"))],
   ["queues/:name", page(() => import("./Queue.svelte"))],
+  ["artifacts", page(() => import("./Artifacts.svelte"))],
+  ["artifacts/:key", page(() => import("./Artifact.svelte"))],
+  ["variables", page(() => import("./Variables.svelte"))],
 ];
 const NOT_FOUND = page(() => import("./NotFound.svelte"));
 
