@@ -15,6 +15,7 @@ _HOMES = {
     "ConcurrentTaskRunner": "legato.task_runners.threads",
     "CronSchedule": "legato.core.schedules",
     "DEFAULT": "legato.core.caching",
+    "DaskTaskRunner": "legato.task_runners.dask",
     "Deployment": "legato.sdk.deployments",
     "Flow": "legato.sdk.flows",
     "Future": "legato.engine.futures",
@@ -22,8 +23,10 @@ _HOMES = {
     "IntervalSchedule": "legato.core.schedules",
     "NONE": "legato.core.caching",
     "PARAMETERS": "legato.core.caching",
+    "ProcessTaskRunner": "legato.task_runners.processes",
     "RRuleSchedule": "legato.core.schedules",
     "RUN": "legato.core.caching",
+    "RayTaskRunner": "legato.task_runners.ray",
     "SOURCE": "legato.core.caching",
     "SequentialTaskRunner": "legato.task_runners.sequential",
     "SubprocessFlowRunner": "legato.flow_runners.options",
@@ -81,6 +84,9 @@ if TYPE_CHECKING:
     from legato.sdk.tasks import Task as Task
     from legato.sdk.tasks import task as task
     from legato.sdk.variables import Variable as Variable
+    from legato.task_runners.dask import DaskTaskRunner as DaskTaskRunner
+    from legato.task_runners.processes import ProcessTaskRunner as ProcessTaskRunner
+    from legato.task_runners.ray import RayTaskRunner as RayTaskRunner
     from legato.task_runners.sequential import SequentialTaskRunner as SequentialTaskRunner
     from legato.task_runners.threads import ConcurrentTaskRunner as ConcurrentTaskRunner
     from legato.task_runners.threads import ThreadTaskRunner as ThreadTaskRunner

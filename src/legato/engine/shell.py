@@ -504,6 +504,7 @@ class FlowShell(Shell):
         self._runner: TaskRunner | None = None
         self._open: set[Future[Any]] = set()
         self._failed: list[Future[Any]] = []
+        self.unseen_elsewhere: list[str] = []
         self._counters: dict[str, itertools.count[int]] = {}
         self._makers: dict[int, tuple[Any, str]] = {}
         self._kept: deque[int] = deque()
@@ -565,7 +566,7 @@ class FlowShell(Shell):
 
     # -- names and dependencies
 
-    def number_of(self, task_name: str) -> int:
+    def number_of(self, task_name: str) -> int | str:
         """The next display number of a task's runs: train-0, train-1, …"""
         counter = self._counters.get(task_name)
         if counter is None:
@@ -646,7 +647,8 @@ class FlowShell(Shell):
     def unseen_failures(self) -> list[str]:
         """Names of failed tasks that nobody asked about. One whose failure another task or the flow has met is not repeated."""
         failed, self._failed = self._failed, []
-        return [
+        elsewhere, self.unseen_elsewhere = self.unseen_elsewhere, []
+        return elsewhere + [
             f"'{future.name}' ({type(future.failure).__name__}: {future.failure})"
             for future in failed
             if future.unseen_failure and not isinstance(future.failure, UpstreamFailed)

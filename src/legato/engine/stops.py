@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from legato.engine.script import TIMEOUT, Stop
 
@@ -176,16 +176,22 @@ def main_thread_stops() -> Iterator[None]:
         yield
 
 
+class Stoppable(Protocol):
+    """What the watcher can stop."""
+
+    def stop(self, reason: str) -> None: ...
+
+
 class _Watcher:
     """One thread that stops regions when their time is over."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Region]] = []
+        self._heap: list[tuple[float, int, Stoppable]] = []
         self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def watch(self, region: Region, seconds: float) -> None:
+    def watch(self, region: Stoppable, seconds: float) -> None:
         with self._changed:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="legato-timeouts", daemon=True)
@@ -203,6 +209,11 @@ class _Watcher:
 
 
 _watcher = _Watcher()
+
+
+def stop_after(region: Stoppable, seconds: float) -> None:
+    """Have it stopped with reason "timeout" after `seconds`, unless it has ended by then (that is for its `stop` to know)."""
+    _watcher.watch(region, seconds)
 
 
 def call_with_timeout(region: Region, seconds: float | None, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:

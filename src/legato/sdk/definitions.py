@@ -46,6 +46,14 @@ class Definition(Generic[P, R]):
         self.__module__ = fn.__module__
         self.__wrapped__ = fn
 
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Pickled as its name where another process finds it under that, else by value (cloudpickle can)."""
+        from legato.engine.packing import is_found  # noqa: PLC0415 start-up time: decorating must cost nothing
+
+        if is_found(self):
+            return self.__qualname__
+        return object.__new__, (type(self),), {**self.__dict__, "compiled": None}
+
     @staticmethod
     def default_name(function: str) -> str:
         """The name of one whose decorator gives none."""

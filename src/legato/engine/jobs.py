@@ -1,0 +1,204 @@
+"""What travels between a flow's process and the one that performs a task's call: the job there, reports on the way, the answer back.
+
+The flow's process keeps the run's life (states, retries, results); the other runs the function, and reports what the function does: its log
+lines, and the flows and tasks it calls.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from legato.core.errors import UsageError
+from legato.core.records import Beat, BeatReply, LogLine, Transition, Verdict
+from legato.engine.packing import pack_arguments, pack_function, unpack, unpack_exception
+from legato.engine.shell import TaskShell
+
+
+class Job(msgspec.Struct, omit_defaults=True):
+    """One call of a task's function, and the run it belongs to. `function` is left out for one that the worker has been sent before."""
+
+    function_id: int
+    arguments: bytes
+    run_id: str
+    task_name: str
+    name: str
+    key: str
+    attempt: int
+    flow_run_id: str
+    flow_name: str
+    flow_attempt: int
+    is_async: bool = False
+    log_prints: bool = False
+    flow_log_prints: bool = False
+    persist: bool = False
+    tags: tuple[str, ...] = ()
+    function: bytes | None = None
+
+
+class Answer(msgspec.Struct, omit_defaults=True):
+    """How a call ended: with a value, with an exception, or stopped. `unseen` are failures of tasks it submitted that nobody asked about.
+
+    The rest is for workers that cannot report while they work: what they had to report, and the values they had to store.
+    """
+
+    value: bytes | None = None
+    error: bytes | None = None
+    stopped: str | None = None
+    unseen: list[str] = []
+    transitions: list[Transition] = []
+    logs: list[LogLine] = []
+    blobs: list[bytes] = []
+
+
+class Batch(msgspec.Struct):
+    """Reports made while a call runs."""
+
+    transitions: list[Transition]
+    logs: list[LogLine]
+
+
+class Gate(msgspec.Struct, tag=True):
+    """Asks for a transition's verdict."""
+
+    transition: Transition
+
+
+class Beats(msgspec.Struct, tag=True):
+    """Says that runs live."""
+
+    beats: list[Beat]
+    lease_s: float
+
+
+class Put(msgspec.Struct, tag=True):
+    """Asks to store bytes."""
+
+    data: bytes
+
+
+class Get(msgspec.Struct, tag=True):
+    """Asks for stored bytes."""
+
+    key: str
+
+
+class Refused(msgspec.Struct, tag=True):
+    """The asking failed, with this exception."""
+
+    error: bytes
+
+
+class Verdicts(msgspec.Struct, tag=True):
+    verdict: Verdict
+
+
+class BeatReplies(msgspec.Struct, tag=True):
+    replies: list[BeatReply]
+
+
+class Stored(msgspec.Struct, tag=True):
+    key: str
+
+
+class Found(msgspec.Struct, tag=True):
+    data: bytes
+
+
+class Welcome(msgspec.Struct):
+    """What a worker process must know before its first job: it becomes like the flow's process."""
+
+    path: list[str]
+    folder: str
+    environ: dict[str, str]
+    log_level: int
+
+
+Question = Gate | Beats | Put | Get
+Reply = Verdicts | BeatReplies | Stored | Found | Refused
+
+JOB, ANSWER, BATCH, QUESTION, REPLY, WELCOME = range(1, 7)
+
+encode = msgspec.msgpack.Encoder().encode
+decode_job = msgspec.msgpack.Decoder(Job).decode
+decode_answer = msgspec.msgpack.Decoder(Answer).decode
+decode_batch = msgspec.msgpack.Decoder(Batch).decode
+decode_question = msgspec.msgpack.Decoder(Question).decode
+decode_reply = msgspec.msgpack.Decoder(Reply).decode
+decode_welcome = msgspec.msgpack.Decoder(Welcome).decode
+
+
+_MOST_FUNCTIONS = 256
+
+
+class JobMaker:
+    """Makes jobs of task runs; packs each function once. What a function closes over is what it was at its first submit."""
+
+    def __init__(self) -> None:
+        self._packed: dict[int, tuple[Any, int, bytes]] = {}
+        self._numbers = itertools.count()
+
+    def job(self, shell: TaskShell) -> tuple[Job, bytes]:
+        """The job of a task run, without its function, and the function. Raises `UsageError` naming what cannot travel."""
+        function_id, function = self._function(shell)
+        flow = shell.flow
+        task_name = shell.name.rpartition("-")[0] or shell.name
+        job = Job(
+            function_id=function_id,
+            arguments=pack_arguments(task_name, shell.fn, shell.args, shell.kwargs),
+            run_id=shell.run_id,
+            task_name=task_name,
+            name=shell.name,
+            key=shell.key,
+            attempt=shell.attempt,
+            flow_run_id=flow.run_id,
+            flow_name=flow.name,
+            flow_attempt=flow.attempt,
+            is_async=_is_async(shell.fn),
+            log_prints=shell.log_prints,
+            flow_log_prints=flow.log_prints,
+            persist=flow.policy.persist,
+            tags=shell.tags,
+        )
+        return job, function
+
+    def _function(self, shell: TaskShell) -> tuple[int, bytes]:
+        known = self._packed.get(id(shell.fn))
+        if known is not None and known[0] is shell.fn:
+            return known[1], known[2]
+        if len(self._packed) >= _MOST_FUNCTIONS:
+            self._packed.clear()
+        number = next(self._numbers)
+        packed = pack_function(shell.name.rpartition("-")[0] or shell.name, shell.fn)
+        self._packed[id(shell.fn)] = (shell.fn, number, packed)
+        return number, packed
+
+
+def _is_async(fn: Any) -> bool:
+    code = getattr(getattr(fn, "__func__", fn), "__code__", None)
+    return code is not None and bool(code.co_flags & 0x80)  # inspect.CO_COROUTINE
+
+
+def welcome(log_level: int) -> Welcome:
+    """What a worker process of this one must know."""
+    return Welcome(path=list(sys.path), folder=str(Path.cwd()), environ=dict(os.environ), log_level=log_level)
+
+
+def opened(answer: Answer, shell: TaskShell) -> Any:
+    """The value an answer brings; raises the exception it brings. Neither for an answer that was stopped."""
+    shell.flow.unseen_elsewhere.extend(answer.unseen)
+    if answer.error is not None:
+        raise unpack_exception(answer.error)
+    assert answer.value is not None
+    try:
+        return unpack(answer.value)
+    except Exception as error:
+        raise UsageError(
+            f"the result of task run '{shell.name}' cannot be read here: {type(error).__name__}: {error}",
+            hint="return plain data, or a type whose pickling gives it back",
+        ) from error

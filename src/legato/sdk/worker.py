@@ -1,0 +1,420 @@
+"""The other end of a task that runs elsewhere: performs a job's call, and reports what the function does. It opens no database.
+
+In a worker process of this machine (`main`) reports go up to the flow's process while the function runs; on a cluster's machines
+(`run_collected`) they are collected and come back with the answer. Either way the function finds itself in an ordinary task run: loggers,
+prints, flows and tasks work in it as they do at home, the tasks it submits on threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from legato import settings as settings_module
+from legato.core.errors import ResultMissing, Unavailable, UsageError
+from legato.core.records import Beat, BeatReply, FlowRun, LogLine, TaskRun, Transition, Verdict, VerdictKind
+from legato.core.states import RUNNING, State
+from legato.engine import jobs
+from legato.engine.channel import Channel
+from legato.engine.jobs import ANSWER, BATCH, JOB, QUESTION, REPLY, WELCOME, Answer, Job
+from legato.engine.packing import pack_exception, pack_result, unpack, unpack_exception, unpack_function
+from legato.engine.process import Engine
+from legato.engine.script import CALL, CANCEL, SETTLE, Policy, Settle, Stop
+from legato.engine.shell import FlowShell, TaskShell
+from legato.engine.stops import main_thread_stops
+from legato.logs import console
+from legato.sdk import process
+from legato.system import now
+from legato.task_runners.threads import ThreadTaskRunner
+
+_ACCEPTED = Verdict(VerdictKind.ACCEPTED)
+
+_GRACE_S = 2.0
+"""How long user code has to end when the flow's process is gone."""
+
+
+# ---------------------------------------------------------------------- the run around the function
+
+
+class _FlowElsewhere(FlowShell):
+    """The part of the flow's shell that its task needs here. Tasks called by task `outer-3` are numbered 3.0, 3.1, …"""
+
+    def __init__(self, engine: Engine, job: Job) -> None:
+        super().__init__(
+            engine,
+            job.flow_run_id,
+            job.flow_name,
+            Policy(persist=job.persist),
+            _no_function,
+            (),
+            {},
+            make_runner=ThreadTaskRunner().start,
+            log_prints=job.flow_log_prints,
+        )
+        self.attempt = job.flow_attempt
+        self.state = State(RUNNING, "Running", now())
+        self._number = job.name.rpartition("-")[2]
+
+    def number_of(self, task_name: str) -> str:
+        return f"{self._number}.{super().number_of(task_name)}"
+
+
+def _no_function() -> None:
+    raise AssertionError("the flow runs in its own process")
+
+
+class Call:
+    """One job being performed. `stop` it from any thread, or from a signal handler."""
+
+    def __init__(self, engine: Engine, job: Job, where: str) -> None:
+        self._job = job
+        self._where = where
+        self._engine = engine
+        self._flow = _FlowElsewhere(engine, job)
+        self._shell: TaskShell | None = None
+        self._reason: str | None = None
+        self._unseen: list[str] = []
+
+    def stop(self, reason: str) -> None:
+        """End the function, and what it submitted."""
+        self._reason = reason
+        if self._shell is not None:
+            self._shell.stop(reason)
+        self._flow.stop(reason)
+
+    def run(self, find_function: Callable[[Job], Callable[..., Any]]) -> Answer:
+        """Perform it; whatever happens is in the answer."""
+        job = self._job
+        try:
+            shell = self._shell = self._make_shell(find_function)
+            if self._reason is not None:
+                raise Stop(self._reason)
+            value = self._call_async(shell) if job.is_async else self._call(shell)
+            return Answer(value=pack_result(job.task_name, value), unseen=self._unseen)
+        except Stop as stop:
+            return Answer(stopped=stop.reason)
+        except BaseException as exc:  # noqa: BLE001 it is the flow's process that decides what an exception means
+            return Answer(error=pack_exception(exc, self._where), unseen=self._unseen)
+        finally:
+            self._flow.close()
+
+    def _make_shell(self, find_function: Callable[[Job], Callable[..., Any]]) -> TaskShell:
+        job = self._job
+        fn, (args, kwargs) = self._read(job, find_function)
+        shell = TaskShell(self._flow, job.run_id, job.name, Policy(), fn, args, kwargs, key=job.key, tags=job.tags)
+        shell.attempt = job.attempt
+        shell.log_prints = job.log_prints
+        if job.log_prints:
+            from legato.sdk.logging import patch_print  # noqa: PLC0415 start-up time: wanted only by runs that log
+
+            patch_print()
+        return shell
+
+    def _read(self, job: Job, find_function: Callable[[Job], Callable[..., Any]]) -> tuple[Callable[..., Any], Any]:
+        what = "function"
+        try:
+            fn = find_function(job)
+            what = "arguments"
+            return fn, unpack(job.arguments)
+        except Exception as error:
+            raise UsageError(
+                f"the {what} of task '{job.task_name}' cannot be read in {self._where}: {type(error).__name__}: {error}",
+                hint="what they are made of must be importable there, in the same version",
+            ) from error
+
+    def _call(self, shell: TaskShell) -> Any:
+        try:
+            return shell.perform(CALL)
+        except Stop as stop:
+            self._flow.settle(Settle(stop.reason))
+            raise
+        finally:
+            self._unseen = self._flow.settle(SETTLE)
+
+    def _call_async(self, shell: TaskShell) -> Any:
+        import asyncio  # noqa: PLC0415 start-up time: sync tasks never need it
+
+        from legato.engine.aio import aperform  # noqa: PLC0415
+
+        async def call() -> Any:
+            try:
+                return await aperform(shell, CALL)
+            except Stop as stop:
+                await aperform(self._flow, Settle(stop.reason))
+                raise
+            finally:
+                self._unseen = await aperform(self._flow, SETTLE)
+
+        return asyncio.run(call())
+
+
+# ---------------------------------------------------------------------- a worker process of this machine
+
+
+class Link:
+    """This process's way to the flow's: the store that nested runs report to, and the storage their results go to.
+
+    Reports are sent and forgotten; questions are asked one at a time, and only while a job is being performed.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._asking = threading.Lock()
+        self._is_working = False
+
+    # -- the store
+
+    def apply(self, transitions: Sequence[Transition], logs: Sequence[LogLine] = (), *, now: datetime | None = None) -> list[Verdict]:  # noqa: ARG002 the port's signature
+        self._send(BATCH, jobs.encode(jobs.Batch(list(transitions), list(logs))))
+        return [_ACCEPTED] * len(transitions)
+
+    def heartbeat(self, beats: Sequence[Beat], *, lease_s: float, now: datetime | None = None) -> list[BeatReply]:  # noqa: ARG002 the port's signature
+        replies: list[BeatReply] = self._ask(jobs.Beats(list(beats), lease_s)).replies
+        return replies
+
+    def get_flow_run(self, run_id: str) -> FlowRun:
+        raise UsageError(f"flow run {run_id} cannot be read in a worker process", hint="ask in the flow itself, and hand the answer on")
+
+    def get_task_run(self, run_id: str) -> TaskRun:
+        raise UsageError(f"task run {run_id} cannot be read in a worker process", hint="ask in the flow itself, and hand the answer on")
+
+    def close(self) -> None:
+        pass
+
+    def gate(self, transition: Transition) -> Verdict:
+        """The verdict on a transition, from the flow's process."""
+        verdict: Verdict = self._ask(jobs.Gate(transition)).verdict
+        return verdict
+
+    # -- the storage
+
+    def put(self, data: bytes) -> str:
+        key: str = self._ask(jobs.Put(data)).key
+        return key
+
+    def get(self, key: str) -> bytes:
+        data: bytes = self._ask(jobs.Get(key)).data
+        return data
+
+    # -- the channel
+
+    def next_job(self) -> Job | None:
+        """The next job; None: there will be no other."""
+        received = self._channel.receive()
+        if received is None:
+            return None
+        assert received[0] == JOB, received[0]
+        job = jobs.decode_job(received[1])
+        self._is_working = True
+        return job
+
+    def answer(self, answer: Answer) -> None:
+        """The job is over. Waits for a question that is being asked."""
+        with self._asking:
+            self._is_working = False
+            self._send(ANSWER, jobs.encode(answer))
+
+    def _ask(self, question: jobs.Question) -> Any:
+        with self._asking:
+            if not self._is_working:
+                raise Unavailable("the task that asks has ended", hint="wait in the task for what it has started")
+            self._send(QUESTION, jobs.encode(question))
+            received = self._channel.receive()
+            if received is None:
+                raise Unavailable("the flow's process is gone")
+            assert received[0] == REPLY, received[0]
+            reply = jobs.decode_reply(received[1])
+        if isinstance(reply, jobs.Refused):
+            raise unpack_exception(reply.error)
+        return reply
+
+    def _send(self, kind: int, payload: bytes) -> None:
+        try:
+            self._channel.send(kind, payload)
+        except OSError as error:
+            raise Unavailable("the flow's process is gone") from error
+
+
+class _LinkedEngine(Engine):
+    """An engine whose gates are the flow's process's."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__(link, link)
+        self._link = link
+
+    def gate(self, transition: Transition) -> Verdict:
+        self.outbox.flush()
+        return self._link.gate(transition)
+
+
+class Worker:
+    """One worker process: performs jobs one after the other, until the flow's process hangs up."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._functions: dict[int, Callable[..., Any]] = {}
+        self._call: Call | None = None
+        self._where = f"worker process {os.getpid()}"
+
+    def run(self) -> None:
+        """Until the flow's process hangs up."""
+        received = self._channel.receive()
+        if received is None:
+            return
+        assert received[0] == WELCOME, received[0]
+        engine = self._settle_in(jobs.decode_welcome(received[1]))
+        link = engine.store
+        assert isinstance(link, Link)
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+        threading.Thread(target=self._watch_flow, name="legato-lifeline", daemon=True).start()
+        with main_thread_stops(), contextlib.suppress(Unavailable):
+            while (job := link.next_job()) is not None:
+                link.answer(self._perform(job, engine))
+
+    def _settle_in(self, welcome: jobs.Welcome) -> Engine:
+        """Become like the flow's process: the same folder, environment, import path, and settings."""
+        os.environ.clear()
+        os.environ.update(welcome.environ)
+        with contextlib.suppress(OSError):
+            os.chdir(welcome.folder)
+        sys.path[:] = welcome.path
+        engine = _LinkedEngine(Link(self._channel))
+        engine.log_level = welcome.log_level
+        level = next((name for name, number in console.LEVELS.items() if number == welcome.log_level), "INFO")
+        process.use_engine(engine, settings_module.load()._replace(log_level=level))
+        return engine
+
+    def _perform(self, job: Job, engine: Engine) -> Answer:
+        call = self._call = Call(engine, job, self._where)
+        try:
+            answer = call.run(self._function)
+            engine.outbox.flush()
+        finally:
+            self._call = None
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        return answer
+
+    def _function(self, job: Job) -> Callable[..., Any]:
+        if job.function is not None:
+            self._functions[job.function_id] = unpack_function(job.function)
+        return self._functions[job.function_id]
+
+    def _on_sigterm(self, signum: int, frame: object) -> None:  # noqa: ARG002 the signal module's signature
+        if self._call is None:
+            raise SystemExit(0)
+        self._call.stop(CANCEL)
+
+    def _watch_flow(self) -> None:
+        """When the flow's process goes away while user code runs, end that code, then this process and all it has started."""
+        hung_up = select.poll()
+        hung_up.register(self._channel.socket, 0)
+        while not any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in hung_up.poll()):
+            pass
+        call = self._call
+        if call is not None:
+            call.stop(CANCEL)
+        if not _ended.wait(_GRACE_S):
+            _end_group()
+
+
+_ended = threading.Event()
+
+
+def _end_group() -> None:
+    if os.getpgid(0) == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(1)
+
+
+def main(descriptor: int) -> None:
+    """A worker process's life, on the socket that is its way to the flow's process."""
+    signal.signal(signal.SIGINT, _ignore)
+    channel = Channel(socket.socket(fileno=descriptor))
+    try:
+        Worker(channel).run()
+    finally:
+        _ended.set()
+        channel.close()
+
+
+def _ignore(signum: int, frame: object) -> None:
+    """Ctrl-C is for the flow's process, which tells us. Not SIG_IGN: the programs that tasks start would inherit that."""
+
+
+# ---------------------------------------------------------------------- a worker on a cluster
+
+
+class _Collector:
+    """Keeps what a function's runs report and store, until the answer takes it along."""
+
+    def __init__(self) -> None:
+        self.transitions: list[Transition] = []
+        self.logs: list[LogLine] = []
+        self.blobs: dict[str, bytes] = {}
+
+    def apply(self, transitions: Sequence[Transition], logs: Sequence[LogLine] = (), *, now: datetime | None = None) -> list[Verdict]:  # noqa: ARG002 the port's signature
+        self.transitions.extend(transitions)
+        self.logs.extend(logs)
+        return [_ACCEPTED] * len(transitions)
+
+    def heartbeat(self, beats: Sequence[Beat], *, lease_s: float, now: datetime | None = None) -> list[BeatReply]:  # noqa: ARG002 the port's signature
+        return [BeatReply(beat.run_id, alive=True) for beat in beats]
+
+    def get_flow_run(self, run_id: str) -> FlowRun:
+        raise UsageError(f"flow run {run_id} cannot be read on a cluster's worker", hint="ask in the flow itself, and hand the answer on")
+
+    def get_task_run(self, run_id: str) -> TaskRun:
+        raise UsageError(f"task run {run_id} cannot be read on a cluster's worker", hint="ask in the flow itself, and hand the answer on")
+
+    def close(self) -> None:
+        pass
+
+    def put(self, data: bytes) -> str:
+        key = hashlib.blake2b(data, digest_size=32).hexdigest()
+        self.blobs[key] = data
+        return key
+
+    def get(self, key: str) -> bytes:
+        if key in self.blobs:
+            return self.blobs[key]
+        raise ResultMissing(
+            f"the result stored under {key} cannot be read on a cluster's worker", hint="load it in the flow, and hand it on"
+        )
+
+
+_calls: dict[str, Call] = {}
+"""The calls being performed in this process, by task run."""
+
+
+def run_collected(job_bytes: bytes, function: bytes, where: str) -> bytes:
+    """Perform a job and bring back its answer, with all that was reported meanwhile."""
+    job = jobs.decode_job(job_bytes)
+    collector = _Collector()
+    engine = Engine(collector, collector)
+    call = _calls[job.run_id] = Call(engine, job, where)
+    try:
+        with main_thread_stops():
+            answer = call.run(lambda _: unpack_function(function))
+    finally:
+        _calls.pop(job.run_id, None)
+    engine.close()
+    answer.transitions, answer.logs, answer.blobs = collector.transitions, collector.logs, list(collector.blobs.values())
+    return jobs.encode(answer)
+
+
+def stop_collected(run_id: str) -> None:
+    """Stop a call, if it is being performed in this process."""
+    call = _calls.get(run_id)
+    if call is not None:
+        call.stop(CANCEL)

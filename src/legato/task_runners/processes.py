@@ -1,0 +1,174 @@
+"""Tasks on worker processes of this machine: several cores at once, and work that can be stopped by force.
+
+Each of `max_workers` threads drives its task run's life here, and has only the function performed by a worker process, which is kept warm
+between tasks. Workers report through this process: they open no database, and what they said is not lost when they are killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from typing import Any, Literal
+
+from legato.core.errors import UsageError
+from legato.engine import jobs
+from legato.engine.futures import Future
+from legato.engine.jobs import ANSWER, BATCH, JOB, REPLY, Answer, Job, JobMaker
+from legato.engine.packing import pack_exception
+from legato.engine.process import Engine
+from legato.engine.script import Lost, Stop
+from legato.engine.shell import TaskShell
+from legato.task_runners.away import Away
+from legato.task_runners.threads import ThreadRunner
+from legato.task_runners.workers import Spawner, Starter, WarmParent, Worker
+
+_MOST_FUNCTIONS = 256
+"""A worker that has been sent so many functions is replaced: it keeps them all."""
+
+
+class ProcessRunner:
+    """A running `ProcessTaskRunner`."""
+
+    name = "processes"
+
+    def __init__(self, max_workers: int, starter: Starter) -> None:
+        self._threads = ThreadRunner(max_workers)
+        self._starter = starter
+        self._maker = JobMaker()
+        self._lock = threading.Lock()
+        self._idle: list[Worker] = []
+        self._workers: set[Worker] = set()
+        self._closed = False
+
+    def submit(self, future: Future[Any]) -> None:
+        self._threads.submit(future)
+
+    def call(self, shell: TaskShell) -> Any:
+        """Have a worker perform a task's function; returns its value, or raises what it raised."""
+        job, function = self._maker.job(shell)
+        worker = self._take(shell.engine.log_level)
+        away = Away(ask=lambda: worker.signal(signal.SIGTERM), force=lambda: worker.signal(signal.SIGKILL))
+        try:
+            away.begin(shell)
+        except Stop:
+            self._give_back(worker)
+            raise
+        answer = _converse(worker, job, function, shell.engine)
+        if away.over() and answer is not None and answer.stopped is None:
+            self._give_back(worker)
+        else:  # it is gone, or a signal may still be on its way to it
+            self._forget(worker)
+        return away.outcome(
+            answer, shell, lambda: f"worker process {worker.pid}, which ran task run '{shell.name}', {worker.how_it_ended()}"
+        )
+
+    def close(self) -> None:
+        """Hang up on the workers and wait for their end. Nothing runs any more: the flow has settled its tasks."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._idle.clear()
+            workers = list(self._workers)
+        self._threads.close()
+        for worker in workers:
+            worker.channel.hang_up()
+        for worker in workers:
+            worker.see_off()
+        self._starter.release()
+
+    def _take(self, log_level: int) -> Worker:
+        """An idle worker, or a new one: there are never more than threads that use them."""
+        while True:
+            with self._lock:
+                if self._closed:
+                    raise Lost("the flow run has ended")
+                worker = self._idle.pop() if self._idle else None
+            if worker is None:
+                break
+            if worker.channel.is_open and len(worker.known) < _MOST_FUNCTIONS:
+                return worker
+            self._forget(worker)
+        worker = self._starter.start(log_level)
+        with self._lock:
+            self._workers.add(worker)
+        return worker
+
+    def _give_back(self, worker: Worker) -> None:
+        with self._lock:
+            self._idle.append(worker)
+
+    def _forget(self, worker: Worker) -> None:
+        """Let a worker go; those that have ended since are done with."""
+        worker.channel.hang_up()
+        with self._lock:
+            ended = [one for one in self._workers if one.has_ended and one not in self._idle]
+            self._workers.difference_update(ended)
+        for one in ended:
+            one.see_off()
+
+
+def _converse(worker: Worker, job: Job, function: bytes, engine: Engine) -> Answer | None:
+    """Send a job and see to what the worker says until it answers; None: it is gone."""
+    if job.function_id not in worker.known:
+        worker.known.add(job.function_id)
+        job.function = function
+    channel = worker.channel
+    with contextlib.suppress(OSError):
+        channel.send(JOB, jobs.encode(job))
+        while (received := channel.receive()) is not None:
+            kind, payload = received
+            if kind == ANSWER:
+                return jobs.decode_answer(payload)
+            if kind == BATCH:
+                _pass_on(jobs.decode_batch(payload), engine)
+            else:
+                channel.send(REPLY, jobs.encode(_reply(jobs.decode_question(payload), engine)))
+    return None
+
+
+def _pass_on(batch: jobs.Batch, engine: Engine) -> None:
+    for transition in batch.transitions:
+        engine.outbox.report(transition)
+    for line in batch.logs:
+        engine.outbox.report(line)
+
+
+def _reply(question: jobs.Question, engine: Engine) -> jobs.Reply:
+    try:
+        match question:
+            case jobs.Gate(transition):
+                return jobs.Verdicts(engine.gate(transition))
+            case jobs.Beats(beats, lease_s):
+                return jobs.BeatReplies(engine.store.heartbeat(beats, lease_s=lease_s))
+            case jobs.Put(data):
+                return jobs.Stored(engine.blobs.put(data))
+            case jobs.Get(key):
+                return jobs.Found(engine.blobs.get(key))
+    except Exception as error:  # noqa: BLE001 it is raised where the question was asked
+        return jobs.Refused(pack_exception(error, "the flow's process"))
+
+
+class ProcessTaskRunner:
+    """Run submitted tasks on worker processes, at most `max_workers` at once (default: the number of cores this process may use).
+
+    `start_method`: "forkserver" (a clean warm parent forks them, some milliseconds each) or "spawn" (each is a new interpreter).
+    """
+
+    def __init__(self, max_workers: int | None = None, start_method: Literal["forkserver", "spawn"] = "forkserver") -> None:
+        if max_workers is not None and max_workers < 1:
+            raise UsageError(f"max_workers is {max_workers}", hint="give a number from 1 up, or leave it out")
+        if start_method not in ("forkserver", "spawn"):
+            raise UsageError(f"start_method is {start_method!r}", hint='give "forkserver" or "spawn"')
+        self.max_workers = max_workers or _cores()
+        self.start_method = start_method
+
+    def start(self) -> ProcessRunner:
+        """A runner for one flow run. Its first worker is started by the first task."""
+        return ProcessRunner(self.max_workers, Spawner() if self.start_method == "spawn" else WarmParent.acquire())
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
