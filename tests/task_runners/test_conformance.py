@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from legato import allow_failure, flow, task
+from legato import Variable, allow_failure, flow, task
 from legato.core.errors import RunCancelled, RunCrashed, RunFailure, TaskTimeout, UpstreamFailed, UsageError
 from legato.testing import Harness
 
 from tests.support.waiting import until
 from tests.task_runners import work
+from tests.task_runners.conftest import make
 
 
 def in_flow(runner: Any, body: Callable[[], Any], **options: Any) -> Any:
@@ -329,6 +330,30 @@ def test_a_flow_called_in_a_task_is_a_run_of_its_own(h: Harness, runner: Any) ->
     assert (main.flow_name, inner.flow_name, inner.parent_run_id) == ("main", "inner-flow", main.id)
     assert inner.state.name == "Completed"
     assert [run.name.partition("-")[0] for run in h.task_runs(inner)] == ["add"]
+
+
+# -- artifacts and variables
+
+
+def test_an_artifact_made_in_a_task_is_the_tasks(h: Harness, runner: Any) -> None:
+    in_flow(runner, lambda: work.show.submit("# Hello").result())
+
+    (artifact,) = h.store.list_artifacts().items
+    assert (artifact.key, artifact.task_run_id) == ("shown", h.task_runs()[0].id)
+
+
+@pytest.mark.parametrize("local", ["threads", "forkserver", "spawn"])
+def test_a_task_on_this_machine_reads_variables(h: Harness, local: str, request: pytest.FixtureRequest) -> None:
+    Variable.set("limit", 10)
+
+    assert in_flow(make(local, request), lambda: work.read_variable.submit("limit").result()) == 10
+
+
+def test_a_task_on_a_cluster_cannot_read_variables_and_says_so(h: Harness, request: pytest.FixtureRequest) -> None:
+    Variable.set("limit", 10)
+
+    with pytest.raises(UsageError, match="the store cannot be asked"):
+        in_flow(make("dask", request), lambda: work.read_variable.submit("limit").result())
 
 
 # -- results

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from legato import flow, get_run_logger, task
+from legato import Variable, create_markdown_artifact, flow, get_run_logger, task
 
 
 class Refusal(Exception):
@@ -182,3 +182,13 @@ def die_once(file: Path) -> str:
 @task
 def big(data: bytes) -> bytes:
     return data[::-1]
+
+
+@task
+def show(text: str) -> None:
+    create_markdown_artifact(text, key="shown")
+
+
+@task
+def read_variable(name: str) -> Any:
+    return Variable.get(name)

@@ -10,13 +10,14 @@ import itertools
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from legato.core.errors import UsageError
-from legato.core.records import Beat, BeatReply, LogLine, Transition, Verdict
+from legato.core.records import Artifact, LogLine, Transition, Verdict
 from legato.engine.packing import pack_arguments, pack_function, unpack, unpack_exception
+from legato.engine.process import Engine
 from legato.engine.shell import TaskShell
 
 
@@ -53,6 +54,7 @@ class Answer(msgspec.Struct, omit_defaults=True):
     unseen: list[str] = []
     transitions: list[Transition] = []
     logs: list[LogLine] = []
+    artifacts: list[Artifact] = []
     blobs: list[bytes] = []
 
 
@@ -61,6 +63,7 @@ class Batch(msgspec.Struct):
 
     transitions: list[Transition]
     logs: list[LogLine]
+    artifacts: list[Artifact] = []
 
 
 class Gate(msgspec.Struct, tag=True):
@@ -69,23 +72,12 @@ class Gate(msgspec.Struct, tag=True):
     transition: Transition
 
 
-class Beats(msgspec.Struct, tag=True):
-    """Says that runs live."""
+class Ask(msgspec.Struct, tag=True):
+    """Asks the flow's process to call a verb of its store, or of its storage. Arguments and answer are packed values."""
 
-    beats: list[Beat]
-    lease_s: float
-
-
-class Put(msgspec.Struct, tag=True):
-    """Asks to store bytes."""
-
-    data: bytes
-
-
-class Get(msgspec.Struct, tag=True):
-    """Asks for stored bytes."""
-
-    key: str
+    of: Literal["store", "blobs"]
+    verb: str
+    arguments: bytes
 
 
 class Refused(msgspec.Struct, tag=True):
@@ -98,16 +90,8 @@ class Verdicts(msgspec.Struct, tag=True):
     verdict: Verdict
 
 
-class BeatReplies(msgspec.Struct, tag=True):
-    replies: list[BeatReply]
-
-
-class Stored(msgspec.Struct, tag=True):
-    key: str
-
-
 class Found(msgspec.Struct, tag=True):
-    data: bytes
+    value: bytes
 
 
 class Welcome(msgspec.Struct):
@@ -119,8 +103,8 @@ class Welcome(msgspec.Struct):
     log_level: int
 
 
-Question = Gate | Beats | Put | Get
-Reply = Verdicts | BeatReplies | Stored | Found | Refused
+Question = Gate | Ask
+Reply = Verdicts | Found | Refused
 
 JOB, ANSWER, BATCH, QUESTION, REPLY, WELCOME = range(1, 7)
 
@@ -202,3 +186,13 @@ def opened(answer: Answer, shell: TaskShell) -> Any:
             f"the result of task run '{shell.name}' cannot be read here: {type(error).__name__}: {error}",
             hint="return plain data, or a type whose pickling gives it back",
         ) from error
+
+
+def pass_on(reports: Batch | Answer, engine: Engine) -> None:
+    """Report here what was reported elsewhere."""
+    for transition in reports.transitions:
+        engine.outbox.report(transition)
+    for line in reports.logs:
+        engine.outbox.report(line)
+    for artifact in reports.artifacts:
+        engine.outbox.show(artifact)

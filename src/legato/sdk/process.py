@@ -9,6 +9,7 @@ from typing import cast
 
 from legato import settings as settings_module
 from legato.engine.process import Engine
+from legato.engine.shell import CURRENT
 from legato.logs import console
 from legato.settings import Settings
 from legato.storage.local import LocalStorage
@@ -50,8 +51,13 @@ def current_engine() -> Engine:
 
 
 def current_store() -> Store:
-    """The store of this process's engine, with all verbs. Raises `Unavailable` when its database or server cannot be reached."""
-    return cast("Store", current_engine().store)  # what `open_store` and the harness put into an engine has them all
+    """The current run's store, else that of this process's engine, with all verbs.
+
+    Raises `Unavailable` when its database or server cannot be reached.
+    """
+    run = CURRENT.get()
+    engine = run.engine if run is not None else current_engine()
+    return cast("Store", engine.store)  # what `open_store` and the harness put into an engine has them all
 
 
 def use_engine(engine: Engine | None, chosen: Settings | None = None) -> None:

@@ -8,6 +8,7 @@ prints, flows and tasks work in it as they do at home, the tasks it submits on t
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import select
@@ -17,16 +18,16 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, NoReturn
 
 from legato import settings as settings_module
 from legato.core.errors import ResultMissing, Unavailable, UsageError
-from legato.core.records import Beat, BeatReply, FlowRun, LogLine, TaskRun, Transition, Verdict, VerdictKind
+from legato.core.records import Artifact, Beat, BeatReply, FlowRun, LogLine, TaskRun, Transition, Verdict, VerdictKind
 from legato.core.states import RUNNING, State
 from legato.engine import jobs
 from legato.engine.channel import Channel
 from legato.engine.jobs import ANSWER, BATCH, JOB, QUESTION, REPLY, WELCOME, Answer, Job
-from legato.engine.packing import pack_exception, pack_result, unpack, unpack_exception, unpack_function
+from legato.engine.packing import pack, pack_exception, pack_result, unpack, unpack_exception, unpack_function
 from legato.engine.process import Engine
 from legato.engine.script import CALL, CANCEL, SETTLE, Policy, Settle, Stop
 from legato.engine.shell import FlowShell, TaskShell
@@ -173,36 +174,46 @@ class Link:
 
     # -- the store
 
-    def apply(self, transitions: Sequence[Transition], logs: Sequence[LogLine] = (), *, now: datetime | None = None) -> list[Verdict]:  # noqa: ARG002 the port's signature
-        self._send(BATCH, jobs.encode(jobs.Batch(list(transitions), list(logs))))
+    def apply(
+        self,
+        transitions: Sequence[Transition],
+        logs: Sequence[LogLine] = (),
+        artifacts: Sequence[Artifact] = (),
+        *,
+        now: datetime | None = None,  # noqa: ARG002 the port's signature
+    ) -> list[Verdict]:
+        self._send(BATCH, jobs.encode(jobs.Batch(list(transitions), list(logs), list(artifacts))))
         return [_ACCEPTED] * len(transitions)
 
-    def heartbeat(self, beats: Sequence[Beat], *, lease_s: float, now: datetime | None = None) -> list[BeatReply]:  # noqa: ARG002 the port's signature
-        replies: list[BeatReply] = self._ask(jobs.Beats(list(beats), lease_s)).replies
+    def heartbeat(self, beats: Sequence[Beat], *, lease_s: float, now: datetime | None = None) -> list[BeatReply]:
+        replies: list[BeatReply] = self.ask("store", "heartbeat", beats, lease_s=lease_s, now=now)
         return replies
 
     def get_flow_run(self, run_id: str) -> FlowRun:
-        raise UsageError(f"flow run {run_id} cannot be read in a worker process", hint="ask in the flow itself, and hand the answer on")
+        run: FlowRun = self.ask("store", "get_flow_run", run_id)
+        return run
 
     def get_task_run(self, run_id: str) -> TaskRun:
-        raise UsageError(f"task run {run_id} cannot be read in a worker process", hint="ask in the flow itself, and hand the answer on")
+        run: TaskRun = self.ask("store", "get_task_run", run_id)
+        return run
 
     def close(self) -> None:
         pass
 
-    def gate(self, transition: Transition) -> Verdict:
-        """The verdict on a transition, from the flow's process."""
-        verdict: Verdict = self._ask(jobs.Gate(transition)).verdict
-        return verdict
+    def __getattr__(self, verb: str) -> Callable[..., Any]:
+        """The store's other verbs, such as those of variables."""
+        if verb.startswith("_"):
+            raise AttributeError(verb)
+        return functools.partial(self.ask, "store", verb)
 
     # -- the storage
 
     def put(self, data: bytes) -> str:
-        key: str = self._ask(jobs.Put(data)).key
+        key: str = self.ask("blobs", "put", data)
         return key
 
     def get(self, key: str) -> bytes:
-        data: bytes = self._ask(jobs.Get(key)).data
+        data: bytes = self.ask("blobs", "get", key)
         return data
 
     # -- the channel
@@ -223,7 +234,16 @@ class Link:
             self._is_working = False
             self._send(ANSWER, jobs.encode(answer))
 
-    def _ask(self, question: jobs.Question) -> Any:
+    def gate(self, transition: Transition) -> Verdict:
+        """The verdict on a transition, from the flow's process."""
+        verdict: Verdict = self._question(jobs.Gate(transition)).verdict
+        return verdict
+
+    def ask(self, of: Literal["store", "blobs"], verb: str, *args: Any, **kwargs: Any) -> Any:
+        """Have the flow's process call a verb of its store or storage; returns what that returns, raises what that raises."""
+        return unpack(self._question(jobs.Ask(of, verb, pack((args, kwargs)))).value)
+
+    def _question(self, question: jobs.Question) -> Any:
         with self._asking:
             if not self._is_working:
                 raise Unavailable("the task that asks has ended", hint="wait in the task for what it has started")
@@ -361,21 +381,40 @@ class _Collector:
     def __init__(self) -> None:
         self.transitions: list[Transition] = []
         self.logs: list[LogLine] = []
+        self.artifacts: dict[str, Artifact] = {}
         self.blobs: dict[str, bytes] = {}
 
-    def apply(self, transitions: Sequence[Transition], logs: Sequence[LogLine] = (), *, now: datetime | None = None) -> list[Verdict]:  # noqa: ARG002 the port's signature
+    def apply(
+        self,
+        transitions: Sequence[Transition],
+        logs: Sequence[LogLine] = (),
+        artifacts: Sequence[Artifact] = (),
+        *,
+        now: datetime | None = None,  # noqa: ARG002 the port's signature
+    ) -> list[Verdict]:
         self.transitions.extend(transitions)
         self.logs.extend(logs)
+        self.artifacts.update((artifact.id, artifact) for artifact in artifacts)
         return [_ACCEPTED] * len(transitions)
 
     def heartbeat(self, beats: Sequence[Beat], *, lease_s: float, now: datetime | None = None) -> list[BeatReply]:  # noqa: ARG002 the port's signature
         return [BeatReply(beat.run_id, alive=True) for beat in beats]
 
     def get_flow_run(self, run_id: str) -> FlowRun:
-        raise UsageError(f"flow run {run_id} cannot be read on a cluster's worker", hint="ask in the flow itself, and hand the answer on")
+        raise _out_of_reach(f"get_flow_run {run_id}")
 
     def get_task_run(self, run_id: str) -> TaskRun:
-        raise UsageError(f"task run {run_id} cannot be read on a cluster's worker", hint="ask in the flow itself, and hand the answer on")
+        raise _out_of_reach(f"get_task_run {run_id}")
+
+    def __getattr__(self, verb: str) -> Callable[..., Any]:
+        """The store's other verbs, such as those of variables: they say why they cannot be had."""
+        if verb.startswith("_"):
+            raise AttributeError(verb)
+
+        def refuse(*_: Any, **__: Any) -> NoReturn:
+            raise _out_of_reach(verb)
+
+        return refuse
 
     def close(self) -> None:
         pass
@@ -391,6 +430,12 @@ class _Collector:
         raise ResultMissing(
             f"the result stored under {key} cannot be read on a cluster's worker", hint="load it in the flow, and hand it on"
         )
+
+
+def _out_of_reach(verb: str) -> UsageError:
+    return UsageError(
+        f"the store cannot be asked ({verb}) by a task on a cluster's worker", hint="ask in the flow, and give the task the answer"
+    )
 
 
 _calls: dict[str, Call] = {}
@@ -409,7 +454,8 @@ def run_collected(job_bytes: bytes, function: bytes, where: str) -> bytes:
     finally:
         _calls.pop(job.run_id, None)
     engine.close()
-    answer.transitions, answer.logs, answer.blobs = collector.transitions, collector.logs, list(collector.blobs.values())
+    answer.transitions, answer.logs = collector.transitions, collector.logs
+    answer.artifacts, answer.blobs = list(collector.artifacts.values()), list(collector.blobs.values())
     return jobs.encode(answer)
 
 

@@ -81,10 +81,7 @@ def _take_in(answer: jobs.Answer, shell: TaskShell) -> None:
     """Store and report what the function's own runs stored and reported: the values before the states that name them."""
     for blob in answer.blobs:
         shell.engine.blobs.put(blob)
-    for transition in answer.transitions:
-        shell.engine.outbox.report(transition)
-    for line in answer.logs:
-        shell.engine.outbox.report(line)
+    jobs.pass_on(answer, shell.engine)
 
 
 def perform(job: bytes, function: bytes, where: str) -> bytes:

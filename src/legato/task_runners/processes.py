@@ -16,7 +16,7 @@ from legato.core.errors import UsageError
 from legato.engine import jobs
 from legato.engine.futures import Future
 from legato.engine.jobs import ANSWER, BATCH, JOB, REPLY, Answer, Job, JobMaker
-from legato.engine.packing import pack_exception
+from legato.engine.packing import pack, pack_exception, unpack
 from legato.engine.process import Engine
 from legato.engine.script import Lost, Stop
 from legato.engine.shell import TaskShell
@@ -123,17 +123,10 @@ def _converse(worker: Worker, job: Job, function: bytes, engine: Engine) -> Answ
             if kind == ANSWER:
                 return jobs.decode_answer(payload)
             if kind == BATCH:
-                _pass_on(jobs.decode_batch(payload), engine)
+                jobs.pass_on(jobs.decode_batch(payload), engine)
             else:
                 channel.send(REPLY, jobs.encode(_reply(jobs.decode_question(payload), engine)))
     return None
-
-
-def _pass_on(batch: jobs.Batch, engine: Engine) -> None:
-    for transition in batch.transitions:
-        engine.outbox.report(transition)
-    for line in batch.logs:
-        engine.outbox.report(line)
 
 
 def _reply(question: jobs.Question, engine: Engine) -> jobs.Reply:
@@ -141,12 +134,9 @@ def _reply(question: jobs.Question, engine: Engine) -> jobs.Reply:
         match question:
             case jobs.Gate(transition):
                 return jobs.Verdicts(engine.gate(transition))
-            case jobs.Beats(beats, lease_s):
-                return jobs.BeatReplies(engine.store.heartbeat(beats, lease_s=lease_s))
-            case jobs.Put(data):
-                return jobs.Stored(engine.blobs.put(data))
-            case jobs.Get(key):
-                return jobs.Found(engine.blobs.get(key))
+            case jobs.Ask(of, verb, arguments):
+                args, kwargs = unpack(arguments)
+                return jobs.Found(pack(getattr(engine.store if of == "store" else engine.blobs, verb)(*args, **kwargs)))
     except Exception as error:  # noqa: BLE001 it is raised where the question was asked
         return jobs.Refused(pack_exception(error, "the flow's process"))
 
