@@ -32,8 +32,10 @@ class Job(msgspec.Struct, omit_defaults=True):
     key: str
     attempt: int
     flow_run_id: str
+    flow_run_name: str
     flow_name: str
     flow_attempt: int
+    call: str = ""
     is_async: bool = False
     log_prints: bool = False
     flow_log_prints: bool = False
@@ -124,14 +126,14 @@ class JobMaker:
     """Makes jobs of task runs; packs each function once. What a function closes over is what it was at its first submit."""
 
     def __init__(self) -> None:
-        self._packed: dict[int, tuple[Any, int, bytes]] = {}
+        self._packed: dict[tuple[type, int], tuple[Any, int, bytes]] = {}
         self._numbers = itertools.count()
 
     def job(self, shell: TaskShell) -> tuple[Job, bytes]:
         """The job of a task run, without its function, and the function. Raises `UsageError` naming what cannot travel."""
         function_id, function = self._function(shell)
         flow = shell.flow
-        task_name = shell.name.rpartition("-")[0] or shell.name
+        task_name = shell.task_name
         job = Job(
             function_id=function_id,
             arguments=pack_arguments(task_name, shell.fn, shell.args, shell.kwargs),
@@ -141,9 +143,11 @@ class JobMaker:
             key=shell.key,
             attempt=shell.attempt,
             flow_run_id=flow.run_id,
-            flow_name=flow.name,
+            flow_run_name=flow.name,
+            flow_name=flow.flow_name,
             flow_attempt=flow.attempt,
-            is_async=_is_async(shell.fn),
+            call=str(shell.call_id) if shell.call_id is not None else "",
+            is_async=shell.definition.is_async,
             log_prints=shell.log_prints,
             flow_log_prints=flow.log_prints,
             persist=flow.policy.persist,
@@ -152,20 +156,17 @@ class JobMaker:
         return job, function
 
     def _function(self, shell: TaskShell) -> tuple[int, bytes]:
-        known = self._packed.get(id(shell.fn))
-        if known is not None and known[0] is shell.fn:
+        fn = shell.fn
+        key = (type(fn), id(getattr(fn, "fn", fn)))  # a generator's function comes in a new wrapper each time
+        known = self._packed.get(key)
+        if known is not None:
             return known[1], known[2]
         if len(self._packed) >= _MOST_FUNCTIONS:
             self._packed.clear()
         number = next(self._numbers)
-        packed = pack_function(shell.name.rpartition("-")[0] or shell.name, shell.fn)
-        self._packed[id(shell.fn)] = (shell.fn, number, packed)
+        packed = pack_function(shell.task_name, fn)
+        self._packed[key] = (fn, number, packed)
         return number, packed
-
-
-def _is_async(fn: Any) -> bool:
-    code = getattr(getattr(fn, "__func__", fn), "__code__", None)
-    return code is not None and bool(code.co_flags & 0x80)  # inspect.CO_COROUTINE
 
 
 def welcome(log_level: int) -> Welcome:

@@ -139,8 +139,9 @@ def _cannot_travel(what: str, value: Any, why: Exception) -> UsageError:
 
 def pack_function(task_name: str, fn: Callable[..., Any]) -> bytes:
     """A task's function as bytes. Raises `UsageError` when something it closes over cannot travel."""
-    if travels_by_name(fn.__module__) and getattr(_found(fn.__module__, fn.__qualname__), "fn", None) is fn:
-        return _BY_NAME + f"{fn.__module__}:{fn.__qualname__}".encode()
+    name = getattr(fn, "__qualname__", "")
+    if name and travels_by_name(fn.__module__) and getattr(_found(fn.__module__, name), "fn", None) is fn:
+        return _BY_NAME + f"{fn.__module__}:{name}".encode()
 
     buffer = io.BytesIO()
     try:

@@ -16,13 +16,14 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NoReturn
 
 from legato import settings as settings_module
 from legato.core.errors import ResultMissing, Unavailable, UsageError
 from legato.core.records import Artifact, Beat, BeatReply, FlowRun, LogLine, TaskRun, Transition, Verdict, VerdictKind
+from legato.core.resume import CallId
 from legato.core.states import RUNNING, State
 from legato.engine import jobs
 from legato.engine.channel import Channel
@@ -34,6 +35,8 @@ from legato.engine.shell import FlowShell, TaskShell
 from legato.engine.stops import main_thread_stops
 from legato.logs import console
 from legato.sdk import process
+from legato.sdk.calls import compiled_task
+from legato.sdk.definitions import Definition
 from legato.system import now
 from legato.task_runners.threads import ThreadTaskRunner
 
@@ -53,7 +56,7 @@ class _FlowElsewhere(FlowShell):
         super().__init__(
             engine,
             job.flow_run_id,
-            job.flow_name,
+            job.flow_run_name,
             Policy(persist=job.persist),
             _no_function,
             (),
@@ -64,9 +67,24 @@ class _FlowElsewhere(FlowShell):
         self.attempt = job.flow_attempt
         self.state = State(RUNNING, "Running", now())
         self._number = job.name.rpartition("-")[2]
+        self._flow_name = job.flow_name
+
+    @property
+    def flow_name(self) -> str:
+        return self._flow_name
+
+    def named_arguments(self) -> Mapping[str, Any]:
+        return self.engine.store.get_flow_run(self.run_id).parameters
 
     def number_of(self, task_name: str) -> str:
         return f"{self._number}.{super().number_of(task_name)}"
+
+
+def _definition(fn: Callable[..., Any], name: str) -> Definition[Any, Any]:
+    """The task as far as its own code may ask about it."""
+    definition: Definition[Any, Any] = Definition(getattr(fn, "fn", fn), name=name)
+    compiled_task(definition)
+    return definition
 
 
 def _no_function() -> None:
@@ -113,6 +131,8 @@ class Call:
         fn, (args, kwargs) = self._read(job, find_function)
         shell = TaskShell(self._flow, job.run_id, job.name, Policy(), fn, args, kwargs, key=job.key, tags=job.tags)
         shell.attempt = job.attempt
+        shell.call_id = CallId.parse(job.call)
+        shell.definition = _definition(fn, job.task_name)
         shell.log_prints = job.log_prints
         if job.log_prints:
             from legato.sdk.logging import patch_print  # noqa: PLC0415 start-up time: wanted only by runs that log
