@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import functools
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -348,9 +347,6 @@ def submit_with(submit: Submit, task: Definition[Any, Any], parent: Shell, args:
         if wait_for is not None:
             arguments.wait_for(wait_for)
         shell = task_shell(task, parent, arguments)
-        if shell.policy.gated and not arguments.futures:  # the first transition brings the record, and the record the key
-            with contextlib.suppress(Exception):  # it is found again when the task begins: there a failure is the task's
-                shell.cache_key = compiled_task(task).cache_key(arguments.args, arguments.kwargs)
         if task.makes is not Kind.VALUE:
             shell.fn = collected(task)
         shell.perform(PENDING_STATE)
