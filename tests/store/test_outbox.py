@@ -28,8 +28,11 @@ from legato.core.records import (
 from legato.core.states import COMPLETED, RUNNING
 from legato.store.open import open_sql_store
 from legato.store.outbox import MAX_ITEMS, Outbox, drain_spools
+from legato.store.remote import RemoteStore
+from legato.system import new_id
 
 from tests.store.make import at, begin, state, step, task_of
+from tests.support.ports import free_port
 
 
 class FakeStore:
@@ -392,3 +395,23 @@ def test_what_moves_is_asked_for_its_content_when_it_is_sent(tmp_path: Path) -> 
     assert [one.data["percent"] for shown in store.shown for one in shown] == [7]
     assert bar.asked == 1
     outbox.close()
+
+
+def test_artifacts_made_while_a_server_is_away_arrive_once_however_often_they_are_sent(tmp_path: Path) -> None:
+    stored = open_sql_store(f"sqlite:///{tmp_path}/legato.db")
+    outbox = Outbox(RemoteStore(f"http://127.0.0.1:{free_port()}"), spool=tmp_path / "spool")
+    one = Artifact(id=new_id(), kind=ArtifactKind.MARKDOWN, created_at=at(0), updated_at=at(0), key="report", data="x")
+    bar = progress(new_id(), 10)
+    for item in (one, bar, progress(bar.id, 60, seconds=1)):
+        outbox.show(item)
+        outbox.flush()
+    assert not outbox.close(wait_s=0)
+
+    (spool,) = (tmp_path / "spool").iterdir()
+    for pid in (999_999_998, 999_999_999):  # two processes that are gone left the same behind
+        (tmp_path / "spool" / f"{pid}-x.jsonl").write_bytes(spool.read_bytes())
+    spool.unlink()
+    assert drain_spools(tmp_path / "spool", stored) == 2
+
+    assert [(each.version, each.data) for each in stored.list_artifacts(oldest_first=True).items] == [(1, "x"), (0, {"percent": 60.0})]
+    stored.close()

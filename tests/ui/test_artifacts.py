@@ -133,3 +133,14 @@ def test_variables_are_set_edited_and_removed(tab: Tab) -> None:
     expect(row).to_contain_text('["rome"]')
     row.get_by_role("button", name="Remove").click()
     expect(row).to_have_count(0)
+
+
+def test_search_finds_a_key(shown: str, tab: Tab) -> None:
+    page = tab.open()
+    expect(page.locator("h1")).to_be_visible()
+
+    page.keyboard.press("Control+k")
+    page.get_by_role("dialog").get_by_role("combobox").fill("loss-c")
+    page.get_by_role("dialog").get_by_text("loss-curve").click()
+
+    expect(page.locator("h1")).to_have_text(re.compile(r"Artifacts\s*/\s*loss-curve"))

@@ -37,6 +37,8 @@ MEDIAN_OF = 20
 """Completed runs whose median duration says how long a run usually takes."""
 AGENT_LIVE = timedelta(seconds=60)
 HISTORY_BARS = 24
+SEARCHED = 1000
+"""Keys of artifacts that a search looks at, the latest first."""
 ARTIFACTS_COUNTED = 100
 """A run's artifacts are counted up to here; one more means "more"."""
 
@@ -560,7 +562,7 @@ def _history(store: Store, now: datetime) -> list[HistoryBar]:
 
 
 def search_page(store: Store, text: str, now: datetime) -> SearchPage:
-    """Runs, flows, deployments and queues that a few letters may mean."""
+    """Runs, flows, deployments, queues, artifacts and variables that a few letters may mean."""
     low = text.strip().lower()
     if not low:
         return SearchPage([])
@@ -573,6 +575,13 @@ def search_page(store: Store, text: str, now: datetime) -> SearchPage:
         SearchItem("queue", q.queue.id, q.queue.name, f"queues/{q.queue.name}", filter_in_words(q.queue.filter))
         for q in store.list_queues(now=now)
         if low in q.queue.name.lower()
+    ]
+    keyed = store.list_artifacts(ArtifactFilter(latest=True), limit=SEARCHED, brief=True).items
+    items += [SearchItem("artifact", a.id, a.key, f"artifacts/{a.key}", a.title) for a in keyed if a.key and low in a.key]
+    items += [
+        SearchItem("variable", v.name, v.name, "variables", msgspec.json.encode(v.value).decode()[:60])
+        for v in store.list_variables()
+        if low in v.name
     ]
     items += [SearchItem("flow", f.id, f.name, f"runs?flow={f.name}") for f in store.list_flows() if low in f.name.lower()]
     runs = store.list_flow_runs(FlowRunFilter(text=text.strip()), limit=20).items

@@ -372,7 +372,7 @@ export interface HomePage {
 }
 
 export interface SearchItem {
-  kind: "run" | "flow" | "deployment" | "queue";
+  kind: "run" | "flow" | "deployment" | "queue" | "artifact" | "variable";
   id: string;
   name: string;
   detail?: string;
