@@ -30,6 +30,8 @@ class Channel:
         self.socket = sock
         self._buffer = bytearray()
         self._sending = threading.Lock()
+        self.was_unread = False
+        """Whether the other side ended without having read all it was sent. Linux says so; elsewhere it stays false."""
 
     def send(self, kind: int, payload: bytes) -> None:
         """Send one frame. Raises `OSError` when the other side is gone."""
@@ -55,6 +57,9 @@ class Channel:
         while len(buffer) < size:
             try:
                 data = self.socket.recv(max(_READ, min(size - len(buffer), 1 << 20)))
+            except ConnectionResetError:
+                self.was_unread = True
+                return None
             except OSError:
                 return None
             if not data:

@@ -24,6 +24,9 @@ from legato.task_runners.away import Away
 from legato.task_runners.threads import ThreadRunner
 from legato.task_runners.workers import Spawner, Starter, WarmParent, Worker
 
+_STARTS = 3
+"""How often a job is handed to another worker when the first is found dead. Workers that cannot start at all must not be tried forever."""
+
 _MOST_FUNCTIONS = 256
 """A worker that has been sent so many functions is replaced: it keeps them all."""
 
@@ -48,14 +51,26 @@ class ProcessRunner:
     def call(self, shell: TaskShell) -> Any:
         """Have a worker perform a task's function; returns its value, or raises what it raised."""
         job, function = self._maker.job(shell)
-        worker = self._take(shell.engine.log_level)
+        for _ in range(_STARTS):
+            worker = self._take(shell.engine.log_level)
+            with contextlib.suppress(_NotBegunError):  # it had died unnoticed: nothing has happened yet
+                return self._perform(worker, shell, job, function)
+        raise Lost(f"{_STARTS} worker processes, one after the other, {worker.how_it_ended()} before task run '{shell.name}' could begin")
+
+    def _perform(self, worker: Worker, shell: TaskShell, job: Job, function: bytes) -> Any:
         away = Away(ask=lambda: worker.signal(signal.SIGTERM), force=lambda: worker.signal(signal.SIGKILL))
         try:
             away.begin(shell)
         except Stop:
             self._give_back(worker)
             raise
-        answer = _converse(worker, job, function, shell.engine)
+        try:
+            answer = _converse(worker, job, function, shell.engine)
+        except _NotBegunError:
+            self._forget(worker)
+            if not away.over():
+                raise Stop(away.reason or "") from None
+            raise
         if away.over() and answer is not None and answer.stopped is None:
             self._give_back(worker)
         else:  # it is gone, or a signal may still be on its way to it
@@ -110,15 +125,24 @@ class ProcessRunner:
             one.see_off()
 
 
+class _NotBegunError(Exception):
+    """The worker was gone before it had read its job."""
+
+
 def _converse(worker: Worker, job: Job, function: bytes, engine: Engine) -> Answer | None:
-    """Send a job and see to what the worker says until it answers; None: it is gone."""
-    if job.function_id not in worker.known:
-        worker.known.add(job.function_id)
-        job.function = function
+    """Send a job and see to what the worker says until it answers; None: it went away meanwhile. Raises `_NotBegunError`."""
+    job.function = None if job.function_id in worker.known else function
+    worker.known.add(job.function_id)
     channel = worker.channel
-    with contextlib.suppress(OSError):
+    try:
         channel.send(JOB, jobs.encode(job))
-        while (received := channel.receive()) is not None:
+    except OSError:
+        raise _NotBegunError from None
+    received = channel.receive()
+    if received is None and channel.was_unread:
+        raise _NotBegunError
+    with contextlib.suppress(OSError):
+        while received is not None:
             kind, payload = received
             if kind == ANSWER:
                 return jobs.decode_answer(payload)
@@ -126,6 +150,7 @@ def _converse(worker: Worker, job: Job, function: bytes, engine: Engine) -> Answ
                 jobs.pass_on(jobs.decode_batch(payload), engine)
             else:
                 channel.send(REPLY, jobs.encode(_reply(jobs.decode_question(payload), engine)))
+            received = channel.receive()
     return None
 
 
