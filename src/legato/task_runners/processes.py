@@ -55,7 +55,7 @@ class ProcessRunner:
             worker = self._take(shell.engine.log_level)
             with contextlib.suppress(_NotBegunError):  # it had died unnoticed: nothing has happened yet
                 return self._perform(worker, shell, job, function)
-        raise Lost(f"{_STARTS} worker processes, one after the other, {worker.how_it_ended()} before task run '{shell.name}' could begin")
+        raise Lost(f"{_STARTS} worker processes, one after the other, ended before task run '{shell.name}' could begin")
 
     def _perform(self, worker: Worker, shell: TaskShell, job: Job, function: bytes) -> Any:
         away = Away(ask=lambda: worker.signal(signal.SIGTERM), force=lambda: worker.signal(signal.SIGKILL))
