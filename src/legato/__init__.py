@@ -33,8 +33,15 @@ _HOMES = {
     "TASK": "legato.core.caching",
     "Task": "legato.sdk.tasks",
     "ThreadTaskRunner": "legato.task_runners.threads",
+    "Upstream": "legato.core.triggers",
     "Variable": "legato.sdk.variables",
+    "all_done": "legato.core.triggers",
+    "all_failed": "legato.core.triggers",
+    "all_succeeded": "legato.core.triggers",
     "allow_failure": "legato.sdk.definitions",
+    "any_failed": "legato.core.triggers",
+    "any_succeeded": "legato.core.triggers",
+    "as_completed": "legato.engine.futures",
     "create_image_artifact": "legato.sdk.artifacts",
     "create_link_artifact": "legato.sdk.artifacts",
     "create_markdown_artifact": "legato.sdk.artifacts",
@@ -43,11 +50,18 @@ _HOMES = {
     "exponential_backoff": "legato.core.retry",
     "flow": "legato.sdk.flows",
     "get_run_logger": "legato.sdk.logging",
+    "none_failed": "legato.core.triggers",
+    "pause_flow_run": "legato.sdk.asking",
+    "quote": "legato.sdk.definitions",
+    "runtime": "legato.sdk.runtime",
+    "suspend_flow_run": "legato.sdk.asking",
+    "tags": "legato.sdk.definitions",
     "task": "legato.sdk.tasks",
     "task_input_hash": "legato.sdk.calls",
     "track": "legato.sdk.artifacts",
     "unmapped": "legato.sdk.definitions",
     "update_progress_artifact": "legato.sdk.artifacts",
+    "wait": "legato.engine.futures",
 }
 """Public name -> module. The list is compared by a test, and each name has its page in the reference."""
 
@@ -65,8 +79,18 @@ if TYPE_CHECKING:
     from legato.core.schedules import CronSchedule as CronSchedule
     from legato.core.schedules import IntervalSchedule as IntervalSchedule
     from legato.core.schedules import RRuleSchedule as RRuleSchedule
+    from legato.core.triggers import Upstream as Upstream
+    from legato.core.triggers import all_done as all_done
+    from legato.core.triggers import all_failed as all_failed
+    from legato.core.triggers import all_succeeded as all_succeeded
+    from legato.core.triggers import any_failed as any_failed
+    from legato.core.triggers import any_succeeded as any_succeeded
+    from legato.core.triggers import none_failed as none_failed
     from legato.engine.futures import Future as Future
+    from legato.engine.futures import as_completed as as_completed
+    from legato.engine.futures import wait as wait
     from legato.flow_runners.options import SubprocessFlowRunner as SubprocessFlowRunner
+    from legato.sdk import runtime as runtime
     from legato.sdk.artifacts import create_image_artifact as create_image_artifact
     from legato.sdk.artifacts import create_link_artifact as create_link_artifact
     from legato.sdk.artifacts import create_markdown_artifact as create_markdown_artifact
@@ -74,8 +98,12 @@ if TYPE_CHECKING:
     from legato.sdk.artifacts import create_table_artifact as create_table_artifact
     from legato.sdk.artifacts import track as track
     from legato.sdk.artifacts import update_progress_artifact as update_progress_artifact
+    from legato.sdk.asking import pause_flow_run as pause_flow_run
+    from legato.sdk.asking import suspend_flow_run as suspend_flow_run
     from legato.sdk.calls import task_input_hash as task_input_hash
     from legato.sdk.definitions import allow_failure as allow_failure
+    from legato.sdk.definitions import quote as quote
+    from legato.sdk.definitions import tags as tags
     from legato.sdk.definitions import unmapped as unmapped
     from legato.sdk.deployments import Deployment as Deployment
     from legato.sdk.flows import Flow as Flow
@@ -100,7 +128,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'legato' has no attribute '{name}'")
     import importlib  # noqa: PLC0415 start-up time: `from legato import flow` loads one module
 
-    value = getattr(importlib.import_module(home), name)
+    module = importlib.import_module(home)
+    value = module if home.endswith(f".{name}") and not hasattr(module, name) else getattr(module, name)
     globals()[name] = value
     return value
 

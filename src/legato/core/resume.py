@@ -235,3 +235,25 @@ def plan(pasts: Iterable[Past], code_now: Callable[[str], Mapping[str, str] | No
         else:
             lines.append(PlanLine(past.name, True, "it finished, and its value is stored"))
     return lines
+
+
+def in_groups(lines: Sequence[PlanLine], *, limit: int = 12) -> list[str]:
+    """The plan as lines of text: counts, then each reason with the tasks it is about."""
+    reused = [line.name for line in lines if line.reused]
+    again: dict[str, list[str]] = {}
+    for line in lines:
+        if not line.reused:
+            again.setdefault(line.why, []).append(line.name)
+    total = sum(map(len, again.values()))
+    kept = "1 is reused if it is called alike" if len(reused) == 1 else f"{len(reused)} are reused if they are called alike"
+    text = [f"of {len(lines)} earlier task runs {kept}, {total} run{'s' if total == 1 else ''} again"]
+    if reused:
+        text.append(f"  reused: {_some(reused)}")
+    text += [f"  again, because {why}: {_some(names)}" for why, names in list(again.items())[:limit]]
+    if len(again) > limit:
+        text.append(f"  and {len(again) - limit} more reasons")
+    return text
+
+
+def _some(names: Sequence[str], limit: int = 6) -> str:
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

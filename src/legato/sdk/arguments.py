@@ -1,6 +1,6 @@
 """A call's arguments: the futures in them, wherever they are, and the runs whose values they hold.
 
-Searched are lists, tuples, sets, dicts, dataclasses, pydantic models, msgspec structs and named tuples, four levels deep. `quote(value)` is
+Searched are lists, tuples, sets, dicts, dataclasses, pydantic models, msgspec structs and named tuples, eight levels deep. `quote(value)` is
 not searched. A container that holds no future is handed over as the very same object.
 """
 
@@ -19,7 +19,7 @@ from legato.engine.shell import FlowShell
 from legato.sdk.definitions import AllowFailure, Quote
 
 _PLAIN = (type(None), bool, int, float, str, bytes)
-_DEPTH = 4
+_DEPTH = 8
 
 LARGEST_SEARCHED = 10_000
 """Containers with more items are data: they are not searched for futures."""

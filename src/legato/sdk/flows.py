@@ -23,9 +23,9 @@ class Flow(Definition[P, R]):
 
     def __get__(self, instance: object, owner: type | None = None) -> Flow[..., R]:
         """A flow defined in a class is a method: bind it, keeping its options."""
-        if instance is None:
-            return self
         fn: Any = self.fn
+        if instance is None and not isinstance(fn, (classmethod, staticmethod)):
+            return self
         return type(self)(fn.__get__(instance, owner), **{**self.options, "name": self.name})
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -7,7 +7,7 @@ from typing import Any
 
 from legato.core.errors import Conflict, NotFound, UsageError
 from legato.core.records import FlowRun
-from legato.core.resume import PlanLine, plan
+from legato.core.resume import PlanLine, in_groups, plan
 from legato.core.states import COMPLETED, RUNNING, State
 from legato.engine.process import LEASE_S, Engine
 from legato.engine.shell import FlowShell
@@ -129,24 +129,5 @@ def code_by_key(flow: Definition[Any, Any]) -> Any:
 
 def say(run: FlowRun, lines: Sequence[PlanLine]) -> None:
     """Print the plan: what is reused when it is called alike, what runs again and why."""
-    for line in in_words(lines):
+    for line in in_groups(lines):
         console.line("INFO", f"flow run '{run.name}'", line)
-
-
-def in_words(lines: Sequence[PlanLine], *, limit: int = 12) -> list[str]:
-    """The plan as lines of text: counts, then each reason with the tasks it is about."""
-    reused = [line.name for line in lines if line.reused]
-    again: dict[str, list[str]] = {}
-    for line in lines:
-        if not line.reused:
-            again.setdefault(line.why, []).append(line.name)
-    total = sum(map(len, again.values()))
-    text = [f"of {len(lines)} earlier task runs {len(reused)} are reused if they are called alike, {total} run again"]
-    if reused:
-        text.append(f"  reused: {_some(reused)}")
-    text += [f"  again, because {why}: {_some(names)}" for why, names in list(again.items())[:limit]]
-    return text
-
-
-def _some(names: Sequence[str], limit: int = 6) -> str:
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -1,0 +1,250 @@
+"""What may be reused: the scenarios that broke simpler schemes, as properties over many interleavings; and each refusal by itself.
+
+A simulated flow is a list of calls in lanes. A first run makes them in some interleaving and may be cut off; a second run makes the same, or
+edited, calls in another interleaving. A reuse is wrong when the call is given a value that its own position did not make the first time.
+"""
+
+import random
+from collections.abc import Iterator, Mapping
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from legato.core.records import Result
+from legato.core.resume import Again, CallId, Memory, Past, Reuse, changed_names, in_groups, plan
+from legato.core.states import COMPLETED, CRASHED, FAILED, RUNNING, StateType
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One call of the simulated flow: which place in the code it is, its task and inputs. An impure one gives another value each time."""
+
+    place: str
+    task: str
+    inputs: int = 0
+    impure: bool = False
+    reads: str = ""
+
+
+class Run(msgspec.Struct):
+    values: dict[str, object]
+    pasts: list[Past]
+    reused: dict[str, str]
+    ran: list[str]
+
+
+def interleaved(lanes: list[list[Call]], rng: random.Random) -> Iterator[tuple[int, Call]]:
+    left = [list(lane) for lane in lanes]
+    while any(left):
+        n = rng.choice([n for n, lane in enumerate(left) if lane])
+        yield n, left[n].pop(0)
+
+
+def execute(lanes: list[list[Call]], seed: int, memory: Memory | None = None, *, cut: int | None = None, world: dict[str, int]) -> Run:
+    """Make the calls; `world` is what impure tasks read and change."""
+    rng = random.Random(seed)
+    occurrences: dict[str, int] = {}
+    run = Run({}, [], {}, [])
+    for step, (lane, call) in enumerate(interleaved(lanes, rng)):
+        group = f"{call.task}/{call.inputs}"
+        call_id = CallId(group, occurrences.get(group, 0), lane)
+        occurrences[group] = call_id.occurrence + 1
+        found = memory.recall(call_id, call.task, below=memory.tainted(lane)) if memory is not None else None
+        if isinstance(found, Reuse):
+            run.reused[call.place] = found.past.run_id
+            run.values[call.place] = found.past.result.preview if found.past.result else None
+            run.pasts.append(found.past)
+            continue
+        if cut is not None and step >= cut:
+            run.pasts.append(Past(call.place, call.task, call_id, RUNNING, call.place))
+            break
+        world["clock"] += 1
+        if call.task.startswith("write"):
+            world["table"] = call.inputs
+        value = str(world["clock"] if call.impure else world["table"] if call.task == "read" else (call.task, call.inputs))
+        run.values[call.place] = value
+        run.ran.append(call.place)
+        run.pasts.append(Past(call.place, call.task, call_id, COMPLETED, call.place, Result(hash=value, preview=value, inline=b"x")))
+        if memory is not None and isinstance(found, Again):
+            memory.ran(call.place, lane, found)
+    return run
+
+
+def lanes_of(lanes: int, calls: int, *, same: bool, impure: bool) -> list[list[Call]]:
+    return [[Call(f"{n}.{i}", "t", 0 if same else n * 100 + i, impure) for i in range(calls)] for n in range(lanes)]
+
+
+def wrong(first: Run, second: Run, edited: Mapping[str, str] = {}) -> list[str]:
+    """Places that were given a value other than the one they had made themselves.
+
+    A place that had made none may be given any lane's: the second run is then what another interleaving of the first would have been.
+    """
+    found = []
+    for place, source in second.reused.items():
+        own = first.values.get(edited.get(place, place))
+        if own is not None and str(own) != str(first.values[source]):
+            found.append(place)
+    return found
+
+
+SEEDS = st.tuples(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(1, 40))
+
+
+@given(SEEDS, st.booleans(), st.booleans())
+def test_lanes_that_crashed_never_get_each_others_values(seeds: tuple[int, int, int], same: bool, impure: bool) -> None:
+    lanes = lanes_of(4, 10, same=same, impure=impure)
+    world = {"clock": 0, "table": 0}
+    first = execute(lanes, seeds[0], cut=seeds[2], world=world)
+    second = execute(lanes, seeds[1], Memory(first.pasts), world=world)
+
+    if impure or not same:
+        assert wrong(first, second) == []
+    if not same:  # distinct inputs: nothing that was finished runs again
+        assert not set(second.ran) & {p.name for p in first.pasts if p.is_stored}
+    if same and not impure:  # equal and pure: as many runs as there are values missing, whichever lane makes them
+        assert len(second.ran) == 40 - sum(p.is_stored for p in first.pasts)
+
+
+@given(SEEDS)
+def test_a_poll_loop_goes_on_where_it_was(seeds: tuple[int, int, int]) -> None:
+    lanes = [[Call(f"p{i}", "poll", 0, impure=True) for i in range(10)]]
+    world = {"clock": 0, "table": 0}
+    first = execute(lanes, seeds[0], cut=seeds[2] % 10, world=world)
+    second = execute(lanes, seeds[1], Memory(first.pasts), world=world)
+
+    assert wrong(first, second) == []
+    assert len(second.reused) == seeds[2] % 10
+
+
+@given(SEEDS, st.integers(0, 9), st.booleans())
+def test_a_call_inserted_by_an_edit_never_shifts_values(seeds: tuple[int, int, int], at: int, impure: bool) -> None:
+    calls = [Call(f"c{i}", "now", 0 if impure else i, impure) for i in range(10)]
+    edited = [*calls[:at], Call("new", "now", 0 if impure else 99, impure), *calls[at:]]
+    world = {"clock": 0, "table": 0}
+    first = execute([calls], seeds[0], world=world)
+    second = execute([edited], seeds[1], Memory(first.pasts, flow_changed=True), world=world)
+
+    assert wrong(first, second) == []
+    if not impure:
+        assert {f"c{i}" for i in range(at)} <= second.reused.keys()
+
+
+@given(SEEDS)
+def test_a_read_below_a_changed_write_is_read_again(seeds: tuple[int, int, int]) -> None:
+    world = {"clock": 0, "table": 0}
+    first = execute([[Call("w", "write", 1), Call("r", "read")]], seeds[0], world=world)
+    second = execute([[Call("w", "write", 2), Call("r", "read")]], seeds[1], Memory(first.pasts), world=world)
+
+    assert (first.values["r"], second.values["r"]) == ("1", "2")
+
+
+@given(SEEDS)
+def test_one_changed_branch_of_a_fan_out_leaves_the_others_alone(seeds: tuple[int, int, int]) -> None:
+    lanes = lanes_of(8, 3, same=False, impure=False)
+    edited = [[Call("x", "t", 9999), *lanes[0][1:]], *lanes[1:]]
+    world = {"clock": 0, "table": 0}
+    first = execute(lanes, seeds[0], world=world)
+    second = execute(edited, seeds[1], Memory(first.pasts), world=world)
+
+    assert set(second.ran) == {"x", "0.1", "0.2"}
+
+
+@given(SEEDS)
+def test_a_loop_over_a_set_is_never_wrong(seeds: tuple[int, int, int]) -> None:
+    calls = [Call(f"s{i}", "t", i) for i in range(12)]
+    shuffled = random.Random(seeds[1]).sample(calls, 12)
+    world = {"clock": 0, "table": 0}
+    first = execute([calls], seeds[0], cut=seeds[2] % 12, world=world)
+    second = execute([shuffled], seeds[1], Memory(first.pasts), world=world)
+
+    assert wrong(first, second) == []
+
+
+# -- each refusal by itself
+
+
+def past(name: str = "t-0", group: str = "g", n: int = 0, lane: int = 0, **more: object) -> Past:
+    made = {"state": COMPLETED, "result": Result(hash="v", inline=b"v"), **more}
+    return Past(name, "t", CallId(group, n, lane), run_id=name, **made)  # type: ignore[arg-type]
+
+
+def why(memory: Memory, group: str = "g", n: int = 0, **more: object) -> str:
+    found = memory.recall(CallId(group, n, 0), "t", **more)  # type: ignore[arg-type]
+    return found.why if isinstance(found, Again) else "reused"
+
+
+@pytest.mark.parametrize(
+    ("made", "asked", "reason"),
+    [
+        ({}, {}, "reused"),
+        ({"state": RUNNING, "result": None}, {}, "it never finished"),
+        ({"state": CRASHED, "result": None}, {}, "it never finished"),
+        ({"state": FAILED, "result": None}, {}, "it failed"),
+        ({"result": None}, {}, "its value was not stored"),
+        ({"result": Result(unavailable="cannot be pickled")}, {}, "its value was not stored: cannot be pickled"),
+        ({"code": {"f": "1", "clean": "2"}}, {"code": {"f": "1", "clean": "3"}}, "its code differs: 'clean' changed"),
+        ({"code": {"f": "1"}}, {"code": {"f": "1"}}, "reused"),
+        ({}, {"inputs": "other"}, "its inputs differ"),
+        ({}, {"below": "write-0"}, "it comes after 'write-0', which is new or changed"),
+        ({"forced": "forked from 't'"}, {}, "forked from 't'"),
+        ({}, {"group": "other"}, "its inputs differ"),
+        ({}, {"n": 1}, "it was not called so often before"),
+    ],
+)
+def test_why_a_call_runs_again(made: dict[str, object], asked: dict[str, object], reason: str) -> None:
+    assert why(Memory([past(**made)]), **asked) == reason  # type: ignore[arg-type]
+
+
+def test_a_task_that_was_never_called_is_new() -> None:
+    assert why(Memory([])) == "it was not called before"
+
+
+def test_equals_from_several_lanes_that_differ_are_not_told_apart() -> None:
+    memory = Memory([past("a-0", n=0, lane=0), past("a-1", n=1, lane=1, result=Result(hash="w", inline=b"w"))])
+
+    assert "came from several threads and gave different values; give each call a key" in why(memory)
+
+
+@pytest.mark.parametrize(("state", "taints"), [(RUNNING, False), (CRASHED, False), (FAILED, True)])
+def test_what_ran_again_unchanged_does_not_spoil_what_comes_after(state: StateType, taints: bool) -> None:
+    memory = Memory([past("a-0", "a", state=state, result=None), past("b-0", "b")])
+    found = memory.recall(CallId("a", 0, 0), "t")
+    assert isinstance(found, Again)
+
+    memory.ran("a-0", 0, found)
+
+    assert bool(memory.tainted(0)) is taints
+
+
+def test_by_inputs_only_what_comes_after_a_change_is_reused() -> None:
+    memory = Memory([past("b-0", "b")], by_inputs_only=True)
+    memory.ran("new", 0, Again("new", changed=True))
+
+    assert why(memory, "b", below=memory.tainted(0)) == "reused"
+
+
+def test_the_plan_says_what_is_reused_and_why_the_rest_is_not() -> None:
+    def now(_: str) -> Mapping[str, str]:
+        return {"clean": "2"}
+
+    lines = plan([past("a-0", code={"clean": "2"}), past("b-0", code={"clean": "1"}), past("c-0", state=RUNNING, result=None)], now)
+
+    assert [(line.name, line.reused, line.why) for line in lines] == [
+        ("a-0", True, "it finished, and its value is stored"),
+        ("b-0", False, "its code differs: 'clean' changed"),
+        ("c-0", False, "it never finished"),
+    ]
+    assert in_groups(lines)[0] == "of 3 earlier task runs 1 is reused if it is called alike, 2 run again"
+
+
+def test_a_call_id_is_its_text() -> None:
+    call = CallId("0a1b", 3, 2)
+
+    assert CallId.parse(str(call)) == call
+    assert CallId.parse("") is None
+
+
+def test_changed_names_are_listed_up_to_a_few() -> None:
+    assert changed_names({}, {}) == ""
+    assert changed_names({"a": "1"}, {"a": "2", "b": "1", "c": "1", "d": "1"}) == "'a', 'b', 'c' and 1 more"
