@@ -22,7 +22,7 @@ from legato.core.clock import Clock
 from legato.core.errors import LegatoError, Unavailable
 from legato.core.records import Agent as AgentRecord
 from legato.core.records import Beat, Claim, ClaimRequest, RunKind, Transition
-from legato.core.states import CANCELLED, FAILED, State
+from legato.core.states import CANCELLED, FAILED, PAUSED, State
 from legato.engine.process import BEAT_EVERY_S, LEASE_S
 from legato.flow_runners.options import SubprocessFlowRunner, from_record
 from legato.flow_runners.subprocess import Process, SubprocessLauncher
@@ -285,9 +285,9 @@ class Agent:
                 self._end_run(running, grace_s=0.0)
 
     def _has_ended(self, running: Running) -> bool:
-        """The run is over in the store, by its own process: it is about to exit. Anything else means that it is no longer ours."""
+        """The run is over in the store, or suspended, by its own process: it is about to exit. Anything else means that it is no longer ours."""
         run = self.store.get_flow_run(running.id)
-        return run.state.is_final and run.attempt == running.attempt
+        return (run.state.is_final or run.state.type is PAUSED) and run.attempt == running.attempt
 
     def _end_run(self, running: Running, *, grace_s: float) -> None:
         running.cancelled = True

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,10 +17,12 @@ from legato.cli.failures import CANCELLED, CRASHED, FAILED, INTERRUPTED, Failure
 from legato.cli.output import show_one
 from legato.cli.parameters import check_names, parse_parameters
 from legato.cli.session import Session
-from legato.core.errors import LegatoError, ParameterError, RunCancelled, RunCrashed
+from legato.core.errors import LegatoError, ParameterError, RunCancelled, RunCrashed, RunSuspended
 from legato.engine.script import CANCEL
 from legato.engine.shell import FlowShell
 from legato.engine.tracebacks import relink
+from legato.sdk.calls import collected
+from legato.sdk.definitions import Kind
 from legato.sdk.flow_calls import new_flow_shell, run_shell
 from legato.sdk.flows import Flow
 from legato.sdk.loading import load_flow
@@ -31,8 +33,15 @@ def run_file(session: Session, entrypoint: str, given: Sequence[str]) -> int:
     """Run "FILE[:FLOW]" with `-p` parameters; returns the exit code that tells how the run ended."""
     flow = load_flow(_absolute(entrypoint), Path.cwd())
     parameters = _parameters(flow, given)
+    return drive(session, flow, lambda: new_flow_shell(flow, None, (), parameters, None))
+
+
+def drive(session: Session, flow: Flow[Any, Any], make: Callable[[], FlowShell]) -> int:
+    """Run the flow run that `make` begins or takes up; returns the exit code that tells how it ended."""
     try:
-        shell = new_flow_shell(flow, None, (), parameters, None)
+        shell = make()
+        if flow.makes is not Kind.VALUE:
+            shell.fn = collected(flow)
         return _run(session, shell, is_async=flow.is_async)
     finally:
         close_engine()
@@ -75,6 +84,9 @@ def _run(session: Session, shell: FlowShell, *, is_async: bool) -> int:
             run_shell(shell)
     except RunCancelled:
         return _ended(session, shell, INTERRUPTED if interrupts.count else CANCELLED)
+    except RunSuspended as error:
+        session.hint(f"{error.message}; {error.hint}")
+        return _ended(session, shell, 0)
     except RunCrashed as error:
         raise Failure(error.message, exit_code=CRASHED, hint=error.hint, code=error.code) from None
     except Exception as error:  # noqa: BLE001 it is in the run's record; here the user sees their own traceback

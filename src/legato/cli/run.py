@@ -154,10 +154,21 @@ def show(session: Session, run: str) -> None:
         ("Parent", found.parent_run_id),
         ("Trigger", found.trigger),
         ("Process", f"{found.pid} on {found.host}" if found.pid else ""),
+        *_asked(session, found),
     ]
     show_one(session, found, facts, name=found.id)
     if found.error is not None:
         session.hint(f"Its log: legato run logs {found.name}")
+
+
+def _asked(session: Session, run: FlowRun) -> list[tuple[str, str]]:
+    """What a paused run waits for, and how to answer."""
+    if run.state.is_final:
+        return []
+    open_ = [one for one in session.store.list_inputs(run.id) if one.answered_at is None]
+    fields = [f" -p {name}=…" for one in open_[:1] for name in one.schema.get("properties", {})]
+    how = "".join(fields) or (" --answer …" if open_ and open_[0].schema else "")
+    return [("Asks", f"{one.prompt or one.key}") for one in open_] + ([("Answer", f"legato run resume {run.name}{how}")] if open_ else [])
 
 
 def _result_in_words(run: FlowRun) -> str:
@@ -227,6 +238,86 @@ def cancel(session: Session, runs: tuple[str, ...], text: str) -> None:
             raise Conflict(f"run '{run.name}' is {run.state.name} already", hint="it has ended; there is nothing to cancel")
         after = session.store.request_cancel(run.id)
         session.say(f"{run.name} {'is cancelled' if after.state.is_final else 'was asked to stop'}")
+
+
+PLAN_HELP = "Only print what would be reused and what would run again, and why."
+
+
+@command.command(
+    "retry",
+    examples=["legato run retry amber-heron", "legato run retry 0192c3a8 --plan"],
+    exits=(1, 3, 5, 6, 8, 9, 130),
+)
+@click.argument("run", shell_complete=run_names)
+@click.option("--plan", "only_plan", is_flag=True, help=PLAN_HELP)
+@click.pass_obj
+def retry(session: Session, run: str, only_plan: bool) -> int:
+    """Run an ended run again, as a new attempt: finished tasks whose values are stored are not run again.
+
+    A deployment's run is given to agents; any other runs here, from the file it came from. The plan of what is reused is printed.
+    """
+    from legato.cli import again
+    from legato.cli.identity import find_run
+
+    return again.retry(session, find_run(session, run), only_plan=only_plan)
+
+
+@command.command(
+    "resume",
+    examples=[
+        "legato run resume amber-heron",
+        "legato run resume amber-heron -p approved=true -p reason=fine",
+        "legato run resume 0192c3a8 --answer 7",
+    ],
+    exits=(1, 2, 3, 5, 6, 8, 9, 130),
+)
+@click.argument("run", shell_complete=run_names)
+@click.option("--answer", metavar="JSON", help="What the run asked for: JSON if it reads as such, else text.")
+@click.option("-p", "--param", "given", multiple=True, metavar="NAME=VALUE", help="The same, a field at a time.")
+@click.option("--key", default="", help="Which of several questions is answered (default: the oldest).")
+@click.option("--plan", "only_plan", is_flag=True, help=PLAN_HELP)
+@click.pass_obj
+def resume(session: Session, run: str, answer: str | None, given: tuple[str, ...], key: str, only_plan: bool) -> int:
+    """Have a paused or suspended run go on, with an answer where it asked for one. A run that has ended is retried."""
+    from legato.cli import again
+    from legato.cli.identity import find_run
+
+    return again.resume(session, find_run(session, run), answer=answer, given=given, key=key, only_plan=only_plan)
+
+
+@command.command(
+    "fork",
+    examples=[
+        "legato run fork amber-heron --from train",
+        "legato run fork amber-heron --from train-2 -p month=4",
+        "legato run fork 0192c3a8 --plan",
+    ],
+    exits=(1, 2, 3, 6, 8, 9, 130),
+)
+@click.argument("run", shell_complete=run_names)
+@click.option(
+    "--from", "task", default="", metavar="TASK", help="Run this task again, and all that depended on it (its name, or a task run's)."
+)
+@click.option("-p", "--param", "given", multiple=True, metavar="NAME=VALUE", help="Parameters that are to be other than the run's.")
+@click.option("--plan", "only_plan", is_flag=True, help=PLAN_HELP)
+@click.pass_obj
+def fork(session: Session, run: str, task: str, given: tuple[str, ...], only_plan: bool) -> int:
+    """Run a new run that reuses what this one stored, from a task on, or with other parameters. This one stays as it is."""
+    from legato.cli import again
+    from legato.cli.identity import find_run
+
+    return again.fork(session, find_run(session, run), task=task, given=given, only_plan=only_plan)
+
+
+@command.command("pause", examples=["legato run pause amber-heron"], exits=(3, 5, 6))
+@click.argument("run", shell_complete=run_names)
+@click.pass_obj
+def pause(session: Session, run: str) -> None:
+    """Ask a running run to wait before its next task. `legato run resume` lets it go on."""
+    from legato.cli import again
+    from legato.cli.identity import find_run
+
+    again.pause(session, find_run(session, run))
 
 
 @command.command("rm", examples=["legato run rm amber-heron --yes", "legato run rm --filter 'state:failed tag:dev'"], exits=(3, 5, 6))

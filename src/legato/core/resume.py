@@ -240,19 +240,30 @@ def plan(pasts: Iterable[Past], code_now: Callable[[str], Mapping[str, str] | No
 def in_groups(lines: Sequence[PlanLine], *, limit: int = 12) -> list[str]:
     """The plan as lines of text: counts, then each reason with the tasks it is about."""
     reused = [line.name for line in lines if line.reused]
-    again: dict[str, list[str]] = {}
-    for line in lines:
-        if not line.reused:
-            again.setdefault(line.why, []).append(line.name)
-    total = sum(map(len, again.values()))
+    total = len(lines) - len(reused)
     kept = "1 is reused if it is called alike" if len(reused) == 1 else f"{len(reused)} are reused if they are called alike"
     text = [f"of {len(lines)} earlier task runs {kept}, {total} run{'s' if total == 1 else ''} again"]
     if reused:
         text.append(f"  reused: {_some(reused)}")
-    text += [f"  again, because {why}: {_some(names)}" for why, names in list(again.items())[:limit]]
+    return text + _reasons(lines, limit)
+
+
+def _reasons(lines: Iterable[PlanLine], limit: int) -> list[str]:
+    again: dict[str, list[str]] = {}
+    for line in lines:
+        if not line.reused:
+            again.setdefault(line.why, []).append(line.name)
+    text = [f"  again, because {why}: {_some(names)}" for why, names in list(again.items())[:limit]]
     if len(again) > limit:
         text.append(f"  and {len(again) - limit} more reasons")
     return text
+
+
+def reuse_in_words(reused: Sequence[str], again: Sequence[tuple[str, str]], *, limit: int = 12) -> list[str]:
+    """What came of it: how many calls were given their earlier values, and why the others ran."""
+    lines = [PlanLine(name, True, "") for name in reused] + [PlanLine(name, False, why) for name, why in again]
+    ran = f"{len(again)} ran" if again else "none ran"
+    return [f"reused {len(reused)} task run{'s' if len(reused) != 1 else ''}, {ran}", *_reasons(lines, limit)]
 
 
 def _some(names: Sequence[str], limit: int = 6) -> str:

@@ -1,7 +1,7 @@
 """A flow run's ledger: which call is which, what an earlier attempt left behind, and what this one has made so far.
 
-The decisions are `core.resume`'s; here are the counters, the lanes and the lock. A flow keeps a ledger when anything of it may be reused:
-it or one of its tasks stores values, it has retries, or it goes on from an earlier attempt.
+The decisions are `core.resume`'s; here are the counters, the lanes and the lock. Every call is identified, stored or not: whether a call is
+new decides about what comes after it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Ledger:
     def __init__(self, memory: Memory | None = None, *, keeps_values: bool = False) -> None:
         self.memory = memory
         self.keeps_values = keeps_values
-        self._counters: dict[str, itertools.count[int]] = {}
+        self._called: dict[str, int] = {}
         self._lanes: dict[object, int] = {}
         self._next_lane = itertools.count()
         self._made: list[Past] = []
@@ -34,10 +34,10 @@ class Ledger:
 
     def identify(self, group: str, parent: str) -> CallId:
         """The id of a call that is made now, on this thread. `parent` tells whose lanes count."""
-        counter = self._counters.get(group)
-        if counter is None:
-            counter = self._counters.setdefault(group, itertools.count())
-        return CallId(group, next(counter), self._lane(parent))
+        with self._lock:
+            occurrence = self._called.get(group, 0)
+            self._called[group] = occurrence + 1
+        return CallId(group, occurrence, self._lane(parent))
 
     def _lane(self, parent: str) -> int:
         here = (parent, threading.get_ident(), _asyncio_task())
@@ -92,7 +92,7 @@ class Ledger:
             self.memory = Memory(earlier.values())
             self._made = []
             self._room = KEPT_BYTES
-        self._counters = {}
+        self._called = {}
         self._lanes = {}
 
 

@@ -385,8 +385,7 @@ class TaskShell(Shell):
     @property
     def recalls(self) -> bool:
         """Whether an earlier attempt may know of this call."""
-        ledger = self.flow.ledger
-        return ledger is not None and ledger.memory is not None
+        return self.flow.ledger.memory is not None
 
     @property
     def task_name(self) -> str:
@@ -398,7 +397,7 @@ class TaskShell(Shell):
 
     def recall(self) -> Recalled:
         ledger, call = self.flow.ledger, self.call_id
-        if ledger is None or call is None:
+        if call is None:
             return Recalled(self.not_reusable)
         code = self.code() if self.code is not None else None
         found = ledger.recall(self.name, call, self.key, code=code, below=self.below, inputs=self.inputs)
@@ -431,7 +430,7 @@ class TaskShell(Shell):
     def _ended(self, i: Propose) -> None:
         """Tell the ledger: what came of this call decides about later ones, and about a retry of the flow."""
         ledger = self.flow.ledger
-        if ledger is None or self.call_id is None:
+        if self.call_id is None:
             return
         if self._again is not None:
             ledger.ran(self.name, self.call_id, self._again)
@@ -440,7 +439,7 @@ class TaskShell(Shell):
 
     def _remember(self, result: Result) -> None:
         ledger, call = self.flow.ledger, self.call_id
-        if ledger is not None and call is not None and ledger.keeps_values:
+        if call is not None and ledger.keeps_values:
             code = self.code() if self.code is not None else None
             ledger.made(Past(self.name, self.key, call, COMPLETED, self.run_id, result, code))
 
@@ -459,7 +458,7 @@ class TaskShell(Shell):
     def _keep(self, value: Any) -> None:
         """Keep an unstored value for a retry of the flow in this process, serialised: the object itself may be changed meanwhile."""
         ledger = self.flow.ledger
-        if ledger is not None and ledger.keeps_values:
+        if ledger.keeps_values:
             result = results.snapshot(value)
             self._remember(msgspec.structs.replace(result, inputs=self.inputs))
 
@@ -489,7 +488,10 @@ class FlowShell(Shell):
         self.flow = self
         self.log_prints = log_prints
         self.parent = parent
-        self.ledger = ledger
+        self.ledger = ledger or Ledger()
+        self.call_id: CallId | None = None
+        self.again: Again | None = None
+        self.recalled: Recalled | None = None
         self.parameters: Mapping[str, Any] = {}
         self.suspending = False
         self.interrupted = False
@@ -528,9 +530,18 @@ class FlowShell(Shell):
             raise Suspend from None
 
     def transition(self, i: Propose) -> Transition:
-        if i.name == "Retrying" and self.ledger is not None:
+        if i.name == "Retrying":
             self.ledger.restart()
+        if i.type in FINAL and self.parent is not None and self.call_id is not None:
+            self._tell_parent(self.parent.ledger, self.call_id, i)
         return super().transition(i)
+
+    def _tell_parent(self, ledger: Ledger, call: CallId, i: Propose) -> None:
+        """What came of this call, for the ledger of the flow that made it."""
+        if self.again is not None:
+            ledger.ran(self.name, call, self.again)
+        if i.type is COMPLETED and i.result is not None and ledger.keeps_values:
+            ledger.made(Past(self.name, f"flow {self.flow_name}", call, COMPLETED, self.run_id, i.result))
 
     @property
     def flow_name(self) -> str:
@@ -539,12 +550,6 @@ class FlowShell(Shell):
 
     def named_arguments(self) -> Mapping[str, Any]:
         return self.parameters
-
-    def keep_ledger(self) -> Ledger:
-        """The flow's ledger, begun when something of the flow is first worth remembering."""
-        if self.ledger is None:
-            self.ledger = Ledger()
-        return self.ledger
 
     def suspend(self) -> None:
         """From now on this flow, and every flow around it, unwinds."""
@@ -562,7 +567,7 @@ class FlowShell(Shell):
     @property
     def keeps_values(self) -> bool:
         """Whether what tasks give is kept for a retry in this process."""
-        return self.ledger is not None and self.ledger.keeps_values
+        return self.ledger.keeps_values
 
     # -- names and dependencies
 

@@ -116,6 +116,8 @@ async def acall_flow(flow: Definition[Any, Any], args: Sequence[Any], kwargs: di
 
 async def arun_shell(shell: FlowShell) -> Any:
     """Drive a flow run to its end on this loop, saying on the console when it begins and how it ended."""
+    if shell.recalled is not None:
+        return shell.recalled.value
     began = begin(shell)
     try:
         return await adrive(run_flow(shell.policy), shell)

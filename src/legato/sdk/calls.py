@@ -37,6 +37,9 @@ PENDING_STATE = Propose(PENDING, "Pending")
 _LARGE = 1000
 """Arguments with more items than this are known by their type and length only, where no value is stored that depends on them."""
 
+_SHORT = 12
+"""Bytes of inputs that are not worth hashing."""
+
 _provenance = msgspec.msgpack.Encoder(order="deterministic", enc_hook=provenance).encode
 
 
@@ -56,7 +59,7 @@ class Compiled:
     def __init__(self, task: Definition[Any, Any]) -> None:
         options = task.options
         self.task = task
-        self.key = f"{task.fn.__module__}.{task.fn.__qualname__}"
+        self.key = task.key
         self.tags = tuple(options.get("tags") or ())
         self.run_name = options.get("task_run_name")
         self.explicit_key = options.get("key")
@@ -80,6 +83,11 @@ class Compiled:
     @functools.cached_property
     def signature(self) -> Signature:
         return signature_of(f"task '{self.task.name}'", self.task.fn)
+
+    @functools.cached_property
+    def place(self) -> str:
+        """Where calls from a flow's own code stand."""
+        return _digest(f"/{self.key}".encode())
 
     def code(self) -> Mapping[str, str]:
         """The functions the task is made of, with a hash each."""
@@ -136,7 +144,7 @@ def _trigger(given: Any, name: str) -> Callable[..., bool]:
 
 def task_input_hash(task: Any, parameters: Mapping[str, Any]) -> str:
     """A `cache_key_fn`: the task and a stable hash of its arguments. Raises `UsageError` for arguments that have none."""
-    return cache_key(f"{task.fn.__module__}.{task.fn.__qualname__}", hash_inputs(parameters))
+    return cache_key(task.key, hash_inputs(parameters))
 
 
 def compiled_task(task: Definition[Any, Any]) -> Compiled:
@@ -177,8 +185,7 @@ def task_shell(task: Definition[Any, Any], parent: Shell, arguments: Arguments) 
     shell.hooks = compiled.hooks
     if parent is not flow:
         shell.parent_task_id = parent.run_id
-    if policy.persist or flow.ledger is not None:
-        _identify(shell, parent, compiled, arguments)
+    _identify(shell, parent, compiled, arguments)
     if compiled.log_prints is not None:
         shell.log_prints = compiled.log_prints
     if shell.log_prints:
@@ -190,26 +197,38 @@ def task_shell(task: Definition[Any, Any], parent: Shell, arguments: Arguments) 
 
 def _identify(shell: TaskShell, parent: Shell, compiled: Compiled, arguments: Arguments) -> None:
     """Say which call of the flow this is, so that another attempt knows it again."""
-    ledger = shell.flow.keep_ledger()
-    path = parent.call_id.path if isinstance(parent, TaskShell) and parent.call_id is not None else ""
+    ledger = shell.flow.ledger
     is_kept = shell.policy.persist or ledger.keeps_values
+    place = compiled.place if parent is shell.flow else place_in(parent, compiled.key)
     if compiled.explicit_key is not None:
-        group = _group(f"{path}/{compiled.key}/key", str(compiled.explicit_key).encode())
+        group = group_of(place, b"key" + str(compiled.explicit_key).encode())
     else:
         encoded, shell.not_reusable = _encoded(arguments, whole=is_kept)
-        group = _group(f"{path}/{compiled.key}", encoded)
         if shell.not_reusable and is_kept:
             return
-    shell.call_id = ledger.identify(group, parent.run_id)
-    shell.below = ledger.below(shell.call_id)
+        group = group_of(place, encoded)
+    call = shell.call_id = ledger.identify(group, parent.run_id)
+    if ledger.memory is not None:
+        shell.below = ledger.below(call)
     if is_kept:
         shell.code = compiled.code
 
 
-def _group(prefix: str, encoded: bytes) -> str:
-    import hashlib  # noqa: PLC0415 start-up time: most flows remember nothing
+def place_in(parent: Shell, key: str) -> str:
+    """Where calls of a task stand: what contains them, and the task."""
+    path = parent.call_id.path if isinstance(parent, TaskShell) and parent.call_id is not None else ""
+    return _digest(f"{path}/{key}".encode())
 
-    return hashlib.blake2b(encoded, key=hashlib.blake2b(prefix.encode(), digest_size=32).digest(), digest_size=12).hexdigest()
+
+def group_of(place: str, encoded: bytes) -> str:
+    """The group of calls at a place with these inputs; short inputs stand for themselves."""
+    return f"{place}-{encoded.hex() if len(encoded) <= _SHORT else _digest(encoded)}"
+
+
+def _digest(data: bytes) -> str:
+    import hashlib  # noqa: PLC0415 start-up time: a flow without inputs to remember needs none
+
+    return hashlib.blake2b(data, digest_size=12).hexdigest()
 
 
 def _encoded(arguments: Arguments, *, whole: bool) -> tuple[bytes, str]:
@@ -223,6 +242,14 @@ def _encoded(arguments: Arguments, *, whole: bool) -> tuple[bytes, str]:
         named = [*((str(n), value) for n, value in enumerate(args)), *kwargs.items()]
         marks = [(name, type(value).__qualname__) for name, value in named]
         return _provenance(marks), "" if not whole else _unhashable(named)
+
+
+def encoded_parameters(parameters: Mapping[str, Any]) -> bytes:
+    """A flow's parameters as canonical bytes; those that have no canonical form by their types."""
+    try:
+        return _provenance(parameters)
+    except (TypeError, ValueError, OverflowError):
+        return _provenance([(name, type(value).__qualname__) for name, value in parameters.items()])
 
 
 def _sketch(value: Any) -> Any:
@@ -265,7 +292,7 @@ def make_ready(shell: TaskShell, task: Definition[Any, Any], arguments: Argument
 def _content(shell: TaskShell) -> str:
     """A hash of what the futures among the inputs have come to; a type's name where it has none, which then never equals."""
     try:
-        return _group("", _provenance((shell.args, shell.kwargs)))
+        return _digest(_provenance((shell.args, shell.kwargs)))
     except (TypeError, ValueError, OverflowError):
         return f"unhashable {shell.run_id}"
 
@@ -356,9 +383,9 @@ def submit_with(submit: Submit, task: Definition[Any, Any], parent: Shell, args:
     return state_of(shell, future.result) if return_state else future
 
 
-def collected(task: Definition[Any, Any]) -> Callable[..., Any]:
-    """A generator task's function, as one that gives the list of its items: what submitting it comes to."""
-    return _Listed(task.fn) if task.makes is Kind.ITEMS else _AsyncListed(task.fn)
+def collected(definition: Definition[Any, Any]) -> Callable[..., Any]:
+    """A generator function, as one that gives the list of its items: what submitting or deploying it comes to."""
+    return _Listed(definition.fn) if definition.makes is Kind.ITEMS else _AsyncListed(definition.fn)
 
 
 class _Listed:

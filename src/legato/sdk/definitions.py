@@ -5,6 +5,7 @@ Importing this costs next to nothing; `calls` works with it, `tasks` and `flows`
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -53,6 +54,11 @@ class Definition(Generic[P, R]):
         if is_found(self):
             return self.__qualname__
         return object.__new__, (type(self),), {**self.__dict__, "compiled": None}
+
+    @property
+    def key(self) -> str:
+        """What names the function in every process: module and qualified name. A script's module is named by its file, however it is run."""
+        return f"{_module_of(self.fn)}.{self.fn.__qualname__}"
 
     @staticmethod
     def default_name(function: str) -> str:
@@ -107,6 +113,16 @@ class Quote(Generic[T]):
 def quote(value: T) -> Any:
     """As an argument: hand this value over as it is. It is not searched for futures, nor followed to the tasks that made it."""
     return Quote(value)
+
+
+def _module_of(fn: Callable[..., Any]) -> str:
+    if fn.__module__ != "__main__":
+        return fn.__module__
+    main = sys.modules["__main__"]
+    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    if spec is not None:
+        return str(spec.name)
+    return file.replace("\\", "/").rpartition("/")[2].removesuffix(".py") if file else "__main__"
 
 
 class Kind(Enum):

@@ -2,7 +2,7 @@
 
 `python -m legato.sdk.entry` reads the claim (JSON) from standard input. A warm parent calls `main` in its forked child.
 
-Exit codes: 0 the run completed; 1 it failed; 9 it was cancelled; 8 it could not be told how it ended (the agent asks the store, and
+Exit codes: 0 the run completed; 1 it failed; 9 it was cancelled; 75 it was suspended; 8 it could not be told how it ended (the agent asks the store, and
 reports the attempt lost). Whatever the code, a run is over only when the store says so.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from legato.core.errors import LegatoError, RunCancelled, RunCrashed, Unavailable
+from legato.core.errors import LegatoError, RunCancelled, RunCrashed, RunSuspended, Unavailable
 from legato.core.records import Claim, RunKind, Transition
 from legato.core.states import FAILED, State
 from legato.engine.process import Engine
@@ -24,6 +24,8 @@ from legato.engine.script import CANCEL
 from legato.engine.shell import FlowShell
 from legato.engine.tracebacks import error_detail
 from legato.logs import console
+from legato.sdk.calls import collected
+from legato.sdk.definitions import Kind
 from legato.sdk.flow_calls import compiled_flow, flow_shell, run_shell
 from legato.sdk.flows import Flow
 from legato.sdk.loading import load_flow
@@ -32,7 +34,7 @@ from legato.storage import bundles
 from legato.storage.local import LocalStorage
 from legato.system import SystemClock
 
-COMPLETED, FAILED_CODE, CRASHED_CODE, CANCELLED_CODE = 0, 1, 8, 9
+COMPLETED, FAILED_CODE, CRASHED_CODE, CANCELLED_CODE, SUSPENDED_CODE = 0, 1, 8, 9, 75
 
 
 def main(claim: Claim) -> int:
@@ -54,6 +56,8 @@ def _run(claim: Claim, engine: Engine) -> int:
     except Exception as error:  # noqa: BLE001 whatever keeps a flow from being loaded is the run's failure, and is recorded as such
         return _could_not_start(claim, engine, error)
     shell = flow_shell(flow, engine, run, parameters, new=False)
+    if flow.makes is not Kind.VALUE:
+        shell.fn = collected(flow)
     signal.signal(signal.SIGTERM, lambda *_: shell.stop(CANCEL))
     try:
         if flow.is_async:
@@ -64,6 +68,8 @@ def _run(claim: Claim, engine: Engine) -> int:
         return CANCELLED_CODE
     except RunCrashed:
         return CRASHED_CODE
+    except RunSuspended:
+        return SUSPENDED_CODE
     except Exception:  # noqa: BLE001 it is in the run's record, with its traceback
         return FAILED_CODE
     return COMPLETED

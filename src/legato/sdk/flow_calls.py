@@ -7,22 +7,25 @@ import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from legato.core.errors import LegatoError, ParameterError, RunCrashed, RunSuspended
+import msgspec
+
+from legato.core.errors import LegatoError, ParameterError, ResultMissing, RunCrashed, RunSuspended
 from legato.core.names import readable_name
 from legato.core.records import FlowRun, FlowRunFilter
-from legato.core.resume import Memory, changed_names, pasts_of
+from legato.core.resume import Again, Memory, Reuse, changed_names, pasts_of, reuse_in_words
 from legato.core.states import FINAL, RUNNING, State, StateType
+from legato.engine import results
 from legato.engine.drive import drive, drive_stream
 from legato.engine.hooks import hooks_of
 from legato.engine.ledger import Ledger
 from legato.engine.process import Engine
-from legato.engine.script import Policy, Stop, Suspend, run_flow, run_stream
+from legato.engine.script import Policy, Recalled, Stop, Suspend, run_flow, run_stream
 from legato.engine.shell import CURRENT, FlowShell, Shell, enter_user_code, leave_user_code
 from legato.engine.stops import main_thread_stops
 from legato.engine.tracebacks import relink
 from legato.logs import console
 from legato.sdk.arguments import Arguments
-from legato.sdk.calls import hold, policy_of, signature_of, taken_out
+from legato.sdk.calls import encoded_parameters, group_of, hold, place_in, policy_of, signature_of, taken_out
 from legato.sdk.definitions import TAGS, Definition
 from legato.sdk.process import current_engine, current_settings
 from legato.sdk.run_states import state_of
@@ -191,9 +194,42 @@ def new_flow_shell(
         entrypoint=compiled.entrypoint if parent is None else "",
         code=compiled.code() if policy.persist else None,
     )
-    shell = flow_shell(flow, engine, run, parameters, new=True, policy=policy, parent=parent.flow if parent is not None else None)
+    if parent is not None:
+        return _child_shell(flow, parent, run, parameters, policy)
+    shell = flow_shell(flow, engine, run, parameters, new=True, policy=policy)
     shell.quiet = trigger != "script"
     return shell
+
+
+def _child_shell(flow: Definition[Any, Any], parent: Shell, run: FlowRun, parameters: Mapping[str, Any], policy: Policy) -> FlowShell:
+    """The shell of a flow run inside another one's: a call of that one, which an earlier attempt may have made."""
+    compiled = compiled_flow(flow)
+    ledger = parent.flow.ledger
+    call = ledger.identify(group_of(place_in(parent, compiled.key), encoded_parameters(parameters)), parent.run_id)
+    found = ledger.recall(run.name, call, compiled.key, code=run.code, below=ledger.below(call), inputs="")
+    run = msgspec.structs.replace(run, call=str(call))
+    if isinstance(found, Again) and found.past is not None:
+        run = msgspec.structs.replace(run, forked_from=found.past.run_id)  # what it had finished is not run again
+    shell = flow_shell(flow, parent.engine, run, parameters, new=True, policy=policy, parent=parent.flow)
+    shell.call_id = call
+    if isinstance(found, Reuse):
+        shell.recalled = _recalled(shell, found)
+    elif found is not None:
+        shell.again = found
+    return shell
+
+
+def _recalled(shell: FlowShell, found: Reuse) -> Recalled | None:
+    """The value of the earlier run of a flow inside this one; None when it cannot be had, and the flow runs."""
+    assert shell.parent is not None
+    assert found.past.result is not None, "only stored values are reused"
+    try:
+        value = results.load(found.past.result, shell.engine.blobs)
+    except ResultMissing as error:
+        shell.again = shell.parent.ledger.gone(shell.name, found, f"its stored value is gone: {error.message}")
+        return None
+    shell.parent.ledger.reuses(found.past.name)
+    return Recalled(found.past.name, found.past.result, value)
 
 
 def flow_shell(
@@ -226,11 +262,8 @@ def flow_shell(
     shell.definition, shell.hooks, shell.parameters, shell.tags = flow, compiled.hooks, parameters, run.tags
     if not new:
         shell.seq, shell.attempt = run.seq, run.attempt
-    keeps = policy.retry.retries > 0
-    if run.forked_from is not None or (not new and run.attempt > 1):
-        shell.ledger = Ledger(_memory_of(engine, run, compiled), keeps_values=keeps)
-    elif policy.persist or keeps:
-        shell.ledger = Ledger(keeps_values=keeps)
+    goes_on = run.forked_from is not None or (not new and run.attempt > 1)
+    shell.ledger = Ledger(_memory_of(engine, run, compiled) if goes_on else None, keeps_values=policy.retry.retries > 0)
     return shell
 
 
@@ -256,6 +289,8 @@ def pasts_in(engine: Engine, run_id: str, *, fork_task: str | None = None) -> li
 
 def run_shell(shell: FlowShell) -> Any:
     """Drive a flow run to its end, saying on the console when it begins and how it ended."""
+    if shell.recalled is not None:
+        return shell.recalled.value
     began = begin(shell)
     try:
         with main_thread_stops():
@@ -287,6 +322,9 @@ def end(shell: FlowShell, began: datetime) -> None:
     shell.engine.release(shell.run_id)
     shell.close()
     state = shell.state
+    if shell.ledger.memory is not None and not shell.quiet:
+        for line in reuse_in_words(shell.ledger.reused, shell.ledger.again):
+            _say(shell, _INFO, line)
     if state is not None and state.type in FINAL and not shell.quiet:
         level = _INFO if state.type is StateType.COMPLETED else _ERROR
         took = f"after {(state.at - began).total_seconds():.3g} s"

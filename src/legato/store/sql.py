@@ -579,7 +579,8 @@ class SqlStore:
         now = now or self._clock.now()
         with self._database.write() as session:
             batch, run = self._hold(session, run_id, now)
-            if run.attempt == attempt and run.state_type not in FINAL:
+            is_suspended = run.state_type is PAUSED and run.lease_expires_at is None  # its process went on purpose
+            if run.attempt == attempt and run.state_type not in FINAL and not is_suspended:
                 after = state_after_loss(run, now, why)
                 batch.decide(Transition(RunKind.FLOW, run_id, run.seq + 1, after, attempt))
                 again = state_after_crash(run, now) if after.type is CRASHED else None

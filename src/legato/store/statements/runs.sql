@@ -96,7 +96,8 @@ delete from run_input where flow_run_id = :id;
 -- beat: renew an attempt's lease while the run is still its own, and has not been taken back to wait again.
 update flow_run set lease_expires_at = :lease where id = :id and attempt = :attempt
 and state_type in ('scheduled', 'pending', 'running', 'paused')
-and (state_type <> 'scheduled' or lease_expires_at is not null or agent_id is null) returning cancel_requested_at, pause_requested_at;
+and (state_type <> 'scheduled' or lease_expires_at is not null or agent_id is null)
+and (state_type <> 'paused' or lease_expires_at is not null) returning cancel_requested_at, pause_requested_at;
 
 -- expired_leases: index: flow_run_lease
 select {flow_run} from flow_run where lease_expires_at < :now order by lease_expires_at limit :limit;

@@ -1,0 +1,193 @@
+"""Runs that go on or run again: what `legato run retry`, `resume`, `fork` and `pause` do.
+
+A run of a deployment is handed to agents again; any other runs here, in this process, from the file it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from legato.cli.failures import Failure
+from legato.cli.parameters import as_json_or_text, parse_parameters
+from legato.core.errors import Conflict, NotFound, UsageError
+from legato.core.states import PAUSED, SCHEDULED, State
+
+if TYPE_CHECKING:
+    from legato.cli.session import Session
+    from legato.core.records import FlowRun, RunInput
+    from legato.sdk.flows import Flow
+
+
+def retry(session: Session, run: FlowRun, *, only_plan: bool) -> int:
+    """Run an ended run again, as a new attempt that reuses what finished."""
+    if not run.state.is_final:
+        raise Conflict(
+            f"run '{run.name}' is {run.display_state}", hint="only a run that has ended can be retried; legato run cancel ends it"
+        )
+    return _go_on(session, run, only_plan=only_plan, why="retried by hand")
+
+
+def resume(session: Session, run: FlowRun, *, answer: str | None, given: Sequence[str], key: str, only_plan: bool) -> int:
+    """Have a paused or suspended run go on, with an answer where it asked for one; retry one that has ended."""
+    if run.state.type is PAUSED or run.pause_requested_at is not None:
+        _answer(session, run, answer, given, key)
+        if run.state.type is not PAUSED or run.lease_expires_at is not None:
+            session.say(f"{run.name} goes on")
+            return 0
+        return _go_on(session, run, only_plan=only_plan, why="resumed by hand")
+    if answer is not None or given:
+        raise UsageError(f"run '{run.name}' is {run.display_state} and asks for nothing", hint=f"legato run show {run.name}")
+    return retry(session, run, only_plan=only_plan)
+
+
+def _answer(session: Session, run: FlowRun, answer: str | None, given: Sequence[str], key: str) -> None:
+    open_ = [one for one in session.store.list_inputs(run.id) if one.answered_at is None and (not key or one.key == key)]
+    if not open_:
+        if answer is not None or given:
+            raise UsageError(f"run '{run.name}' asks for nothing{f' called {key}' if key else ''}", hint=f"legato run show {run.name}")
+        return
+    asked = open_[0]
+    session.store.answer_input(run.id, asked.key, _value_of(asked, answer, given))
+
+
+def _value_of(asked: RunInput, answer: str | None, given: Sequence[str]) -> Any:
+    """The answer as JSON, held against what the run asked for as far as JSON can tell."""
+    wanted = asked.schema.get("type")
+    if given:
+        value: Any = parse_parameters(given)
+    elif answer is None:
+        value = None
+    else:
+        value = answer if wanted == "string" else as_json_or_text(answer)
+    missing = [name for name in asked.schema.get("required", ()) if not (isinstance(value, dict) and name in value)]
+    if missing or (value is None and wanted not in (None, "null")):
+        shape = ", ".join(f"{name}={one.get('type', '…')}" for name, one in asked.schema.get("properties", {}).items())
+        how = f"-p {missing[0]}=…" if missing else "--answer JSON"
+        raise UsageError(f"'{asked.prompt or asked.key}' asks for {shape or wanted}", hint=f"give it with {how}")
+    return value
+
+
+def _go_on(session: Session, run: FlowRun, *, only_plan: bool, why: str) -> int:
+    if only_plan:
+        return _print_plan(session, run, task=None)
+    if run.deployment_id is not None:
+        session.store.schedule_again(run.id, why=why)
+        session.say(f"{run.name} is scheduled again; an agent runs it, and finished tasks whose values are stored are not run again")
+        session.hint(f"Watch it: legato run watch {run.name}")
+        return 0
+    from legato.cli import local_run
+    from legato.sdk import resuming
+
+    flow = flow_of(run)
+    return local_run.drive(session, flow, lambda: resuming.taken_up(flow, run, why=why))
+
+
+def fork(session: Session, run: FlowRun, *, task: str, given: Sequence[str], only_plan: bool) -> int:
+    """Run a new run that reuses what this one stored, but for one task and what depended on it."""
+    if only_plan:
+        return _print_plan(session, run, task=task)
+    changes = parse_parameters(given)
+    if run.deployment_id is not None:
+        return _fork_deployed(session, run, task, changes)
+    from legato.cli import local_run
+    from legato.sdk import resuming
+
+    flow = flow_of(run)
+    return local_run.drive(session, flow, lambda: resuming.forked(flow, run, task=task, changes=changes))
+
+
+def _fork_deployed(session: Session, run: FlowRun, task: str, changes: dict[str, Any]) -> int:
+    import msgspec
+
+    from legato.core.names import readable_name
+    from legato.system import new_id
+
+    now, id_ = session.now(), new_id()
+    new = msgspec.structs.replace(
+        run,
+        id=id_,
+        name=readable_name(int(id_[-8:], 16)),
+        state=State(SCHEDULED, "Scheduled", now, due_at=now),
+        seq=1,
+        attempt=0,
+        created_at=now,
+        expected_start_at=now,
+        due_at=now,
+        started_at=None,
+        ended_at=None,
+        parameters={**run.parameters, **changes},
+        trigger=f"forked from {run.name}" + (f" at {task}" if task else ""),
+        schedule_id=None,
+        work_queue=None,
+        agent_id=None,
+        lease_expires_at=None,
+        cancel_requested_at=None,
+        pause_requested_at=None,
+        lost=0,
+        result=None,
+        error=None,
+        forked_from=run.id,
+        fork_task=task or None,
+    )
+    session.store.create_flow_run(new)
+    session.say(f"{new.name} is scheduled, forked from {run.name}")
+    session.hint(f"Watch it: legato run watch {new.name}")
+    return 0
+
+
+def _print_plan(session: Session, run: FlowRun, *, task: str | None) -> int:
+    from legato.core.resume import in_groups, plan
+    from legato.sdk import resuming
+    from legato.sdk.flow_calls import pasts_in
+    from legato.sdk.process import close_engine, current_engine
+
+    try:
+        pasts = pasts_in(current_engine(), run.id, fork_task=task or run.fork_task)
+        try:
+            code_now = resuming.code_by_key(flow_of(run))
+        except Failure as error:
+            session.hint(f"its code is not here, so only what was stored is known: {error.message}")
+            code_now = lambda _: None  # noqa: E731 a lambda is all it is
+        lines = plan(pasts, code_now)
+    finally:
+        close_engine()
+    if session.wants_json:
+        import msgspec
+
+        print(msgspec.json.encode(lines).decode())
+    else:
+        print("\n".join(in_groups(lines)))
+    return 0
+
+
+def flow_of(run: FlowRun) -> Flow[Any, Any]:
+    """The flow of a run that a script began, loaded from its file. Raises `Failure` when it is not here."""
+    from legato.sdk.loading import load_flow
+
+    path, _, name = run.entrypoint.rpartition(":")
+    if not path:
+        raise Failure(
+            f"run '{run.name}' cannot be run again from here: it does not say which file its flow is in",
+            exit_code=3,
+            hint="a flow that is defined inside a function, or typed in, has none",
+            next_step=f"From its own code: {run.flow_name.replace('-', '_')}.resume('{run.name}')",
+            code="no_entrypoint",
+        )
+    try:
+        return load_flow(f"{Path(path).name}:{name}", Path(path).parent)
+    except NotFound as error:
+        raise Failure(
+            f"the flow of run '{run.name}' is not at {run.entrypoint} any more: {error.message}",
+            exit_code=3,
+            hint="run this where the file is, or put it back",
+            code="not_found",
+        ) from error
+
+
+def pause(session: Session, run: FlowRun) -> None:
+    """Ask a running run to wait before its next task."""
+    session.store.request_pause(run.id)
+    session.say(f"{run.name} was asked to pause; it does before its next task")
+    session.hint(f"Go on: legato run resume {run.name}")
