@@ -25,7 +25,7 @@ def h() -> Iterator[Harness]:
 def dask_cluster() -> Iterator[Any]:
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None, host="127.0.0.1") as cluster:
+    with LocalCluster(n_workers=2, threads_per_worker=2, processes=True, dashboard_address=":0", host="127.0.0.1") as cluster:
         yield cluster
 
 

@@ -87,6 +87,11 @@ def test_async_tasks_are_awaited_where_tasks_run(h: Harness, runner: Any) -> Non
     assert [line.message for line in h.logs()] == ["awaited 4"]
 
 
+@pytest.mark.parametrize("make_items", [work.count_to, work.count_slowly_to], ids=["sync", "async"])
+def test_a_submitted_generator_task_gives_the_list_of_its_items(h: Harness, runner: Any, make_items: Any) -> None:
+    assert in_flow(runner, lambda: make_items.submit(3).result()) == [0, 1, 2]
+
+
 async def _async_body(results: list[Any]) -> None:
     futures = work.double.map([1, 2, 3])
     results.extend([await future for future in futures])
@@ -466,6 +471,22 @@ def test_a_thousand_tasks(h: Harness, runner: Any) -> None:
     assert in_flow(runner, lambda: sum(future.result() for future in work.double.map(range(1000)))) == 999_000
 
     assert h.store.count_task_runs([h.flow_runs()[0].id])[h.flow_runs()[0].id] == {"completed": 1000}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_ten_thousand_tasks(h: Harness, runner: Any) -> None:
+    threads = []
+
+    def body() -> int:
+        futures = work.double.map(range(10_000))
+        threads.append(threading.active_count())
+        return sum(future.result() for future in futures)
+
+    assert in_flow(runner, body) == 99_990_000
+
+    assert h.store.count_task_runs([h.flow_runs()[0].id])[h.flow_runs()[0].id] == {"completed": 10_000}
+    assert threads[0] < 60
 
 
 def test_two_flows_at_once(h: Harness, runner: Any) -> None:

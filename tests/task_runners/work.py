@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +193,22 @@ def show(text: str) -> None:
 @task
 def read_variable(name: str) -> Any:
     return Variable.get(name)
+
+
+@task
+def count_to(n: int) -> Iterator[int]:
+    yield from range(n)
+
+
+@task
+async def count_slowly_to(n: int) -> AsyncIterator[int]:
+    for i in range(n):
+        await asyncio.sleep(0)
+        yield i
+
+
+@task
+def note_span(file: Path) -> None:
+    note(file, "in")
+    time.sleep(0.02)
+    note(file, "out")

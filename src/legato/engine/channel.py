@@ -19,6 +19,7 @@ Requests: (b"S", number, 0) with a socket: start; (b"K", pid, signal): send a si
 
 _HEADER = struct.Struct("<QB")
 _READ = 1 << 16
+_LOOK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 _WHOLE = 1 << 15
 """Frames up to this size are sent in one piece: copying them costs less than another system call."""
 
@@ -73,7 +74,7 @@ class Channel:
     def is_open(self) -> bool:
         """Whether the other side is still there, as far as can be seen without waiting."""
         try:
-            return bool(self._buffer) or self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+            return bool(self._buffer) or self.socket.recv(1, _LOOK) != b""
         except BlockingIOError:
             return True
         except OSError:

@@ -95,8 +95,13 @@ def missing(package: str, extra: str) -> UsageError:
     return UsageError(f"{package} is not installed", hint=f"install it with: pip install 'legato[{extra}]'")
 
 
+def checked(max_in_flight: int | None) -> int | None:
+    """The option, refused if it makes no sense."""
+    if max_in_flight is not None and max_in_flight < 1:
+        raise UsageError(f"max_in_flight is {max_in_flight}", hint="give a number from 1 up, or leave it out")
+    return max_in_flight
+
+
 def in_flight(slots: int, wanted: int | None) -> int:
     """How many jobs to have with a cluster at a time: enough that none of its slots waits for us, few enough to have a thread each here."""
-    if wanted is not None and wanted < 1:
-        raise UsageError(f"max_in_flight is {wanted}", hint="give a number from 1 up, or leave it out")
     return wanted or min(max(8, 2 * slots), 512)

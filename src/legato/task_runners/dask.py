@@ -11,7 +11,7 @@ from typing import Any
 
 from legato.core.errors import UsageError
 from legato.task_runners.away import GRACE_S
-from legato.task_runners.clusters import ClusterRunner, in_flight, missing, perform
+from legato.task_runners.clusters import ClusterRunner, checked, in_flight, missing, perform
 
 _SCATTERED_BYTES = 1 << 20
 """Jobs larger than this are handed to a worker as data, instead of going through the scheduler."""
@@ -87,7 +87,7 @@ class _Cluster:
 class DaskTaskRunner:
     """Run submitted tasks on a Dask cluster: `cluster` (an object of Dask's), or the one at `address`, or one of this machine's own.
 
-    `cluster_kwargs` are for `distributed.LocalCluster` (default: one process a core, no dashboard). `max_in_flight`: how many tasks are with
+    `cluster_kwargs` are for `distributed.LocalCluster` (default: one process a core, its web page on any free port). `max_in_flight`: how many tasks are with
     the cluster at a time (default: twice its threads, from 8 to 512). Needs `pip install 'legato[dask]'`.
     """
 
@@ -104,7 +104,7 @@ class DaskTaskRunner:
         self.cluster = cluster
         self.address = address
         self.cluster_kwargs = dict(cluster_kwargs or {})
-        self.max_in_flight = max_in_flight
+        self.max_in_flight = checked(max_in_flight)
 
     def start(self) -> ClusterRunner:
         """A runner for one flow run. Raises `UsageError` when Dask is not installed."""
@@ -114,7 +114,7 @@ class DaskTaskRunner:
             raise missing("Dask (distributed)", "dask") from None
         own = None
         if self.cluster is None and self.address is None:
-            own = distributed.LocalCluster(**{"threads_per_worker": 1, "dashboard_address": None, **self.cluster_kwargs})
+            own = distributed.LocalCluster(**{"threads_per_worker": 1, "dashboard_address": ":0", **self.cluster_kwargs})
         client = distributed.Client(self.address or self.cluster or own, set_as_default=False)
         slots = sum(client.nthreads().values())
         return ClusterRunner("dask", _Cluster(client, own), in_flight(slots, self.max_in_flight))

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from legato.task_runners.clusters import ClusterRunner, in_flight, missing, perform
+from legato.task_runners.clusters import ClusterRunner, checked, in_flight, missing, perform
 
 
 def _ray() -> Any:
@@ -109,7 +109,7 @@ class RayTaskRunner:
     ) -> None:
         self.address = address
         self.init_kwargs = dict(init_kwargs or {})
-        self.max_in_flight = max_in_flight
+        self.max_in_flight = checked(max_in_flight)
 
     def start(self) -> ClusterRunner:
         """A runner for one flow run. Raises `UsageError` when Ray is not installed."""
