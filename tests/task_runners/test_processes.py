@@ -160,7 +160,7 @@ def _waiting(folder: Path) -> Any:
 
 def test_nothing_is_left_behind(h: Harness, processes: Any) -> None:
     in_flow(processes, lambda: work.double.submit(1).result())  # whatever is opened once for the whole process is open now
-    before = set(Path("/proc/self/fd").iterdir())
+    files, children = set(Path("/proc/self/fd").iterdir()), psutil.Process().children(recursive=True)
 
     def body() -> None:
         work.double.submit(1).result()
@@ -169,8 +169,8 @@ def test_nothing_is_left_behind(h: Harness, processes: Any) -> None:
 
     in_flow(processes, body)
 
-    assert psutil.Process().children(recursive=True) == []
-    assert set(Path("/proc/self/fd").iterdir()) <= before
+    assert set(psutil.Process().children(recursive=True)) <= set(children)  # those of clusters that other tests use
+    assert set(Path("/proc/self/fd").iterdir()) <= files
 
 
 def test_a_worker_is_replaced_before_it_keeps_too_many_functions(h: Harness) -> None:

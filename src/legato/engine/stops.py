@@ -58,6 +58,8 @@ class Region:
                 self.step_out()
                 raise
             raise Stop(self.reason) from None
+        finally:
+            self._thread = 0  # hooks, which run later in the same run's context, are not in it
 
     def step_in(self) -> None:
         """User code begins, or goes on after a call into the engine."""
