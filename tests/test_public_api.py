@@ -50,6 +50,7 @@ NAMES = [
     "none_failed",
     "pause_flow_run",
     "quote",
+    "read_result",
     "runtime",
     "suspend_flow_run",
     "tags",

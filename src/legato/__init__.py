@@ -53,6 +53,7 @@ _HOMES = {
     "none_failed": "legato.core.triggers",
     "pause_flow_run": "legato.sdk.asking",
     "quote": "legato.sdk.definitions",
+    "read_result": "legato.sdk.reading",
     "runtime": "legato.sdk.runtime",
     "suspend_flow_run": "legato.sdk.asking",
     "tags": "legato.sdk.definitions",
@@ -109,6 +110,7 @@ if TYPE_CHECKING:
     from legato.sdk.flows import Flow as Flow
     from legato.sdk.flows import flow as flow
     from legato.sdk.logging import get_run_logger as get_run_logger
+    from legato.sdk.reading import read_result as read_result
     from legato.sdk.tasks import Task as Task
     from legato.sdk.tasks import task as task
     from legato.sdk.variables import Variable as Variable

@@ -175,6 +175,7 @@ class Policy(msgspec.Struct, frozen=True):
     persist: bool = False
     gated: bool = False
     timeout_s: float | None = None
+    serializer: Any = None
 
 
 _ONCE = Policy()

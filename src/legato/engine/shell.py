@@ -289,7 +289,7 @@ class Shell:
         return region
 
     def save(self, value: Any) -> Result:
-        return results.save(value, self.engine.blobs)
+        return results.save(value, self.engine.blobs, self.policy.serializer or self.flow.policy.serializer)
 
 
 CURRENT: contextvars.ContextVar[Shell | None] = contextvars.ContextVar("legato_run", default=None)

@@ -14,6 +14,7 @@ from legato.core.errors import UpstreamFailed, UsageError
 from legato.core.retry import RetryPolicy
 from legato.core.states import COMPLETED, FAILED, PENDING
 from legato.core.triggers import TRIGGERS, all_succeeded
+from legato.engine import serializers
 from legato.engine.drive import drive, drive_stream
 from legato.engine.futures import DeferredList, Future, FutureList, when_all_ended
 from legato.engine.hooks import hooks_of
@@ -131,7 +132,8 @@ def policy_of(options: Mapping[str, Any], *, persist: bool, gated: bool = False)
         options.get("retries", 0), tuple(delay) if isinstance(delay, list) else delay, options.get("retry_jitter_factor", 0)
     )
     timeout = options.get("timeout_seconds")
-    return Policy(retry, options.get("retry_condition_fn"), persist, gated, None if timeout is None else float(timeout))
+    limit = None if timeout is None else float(timeout)
+    return Policy(retry, options.get("retry_condition_fn"), persist, gated, limit, serializers.chosen(options.get("result_serializer")))
 
 
 def _trigger(given: Any, name: str) -> Callable[..., bool]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 from legato.sdk.definitions import HOOK_OPTIONS, Definition, Kind, P, R, check_options
 
 if TYPE_CHECKING:
+    from legato.engine.serializers import Serializer
     from legato.sdk.definitions import Hooked
 
 
@@ -85,6 +86,7 @@ def flow(
     timeout_seconds: float | None = None,
     validate_parameters: bool = True,
     persist_result: bool | None = None,
+    result_serializer: str | Serializer | None = None,
     log_prints: bool = False,
     flow_run_name: str | Callable[[], str] | None = None,
     on_running: Hooked = None,
@@ -99,7 +101,8 @@ def flow(fn: Callable[P, R], /, **options: Any) -> Flow[P, R]: ...
 def flow(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a function a flow. Its name is the function's, with dashes.
 
-    `task_runner`: how submitted tasks are executed (default `ThreadTaskRunner()`). `persist_result`: store its tasks' values too.
+    `task_runner`: how submitted tasks are executed (default `ThreadTaskRunner()`). `persist_result`: store its tasks' values too;
+    `result_serializer`: how they and its own value are stored.
     `validate_parameters`: check and coerce arguments by their annotations. `flow_run_name`: a template such as "train-{month}", or a function.
     Retries, timeout, log_prints and hooks are as for `task`.
     Raises `UsageError` for an option that does not exist, or a value that makes no sense.
@@ -113,7 +116,15 @@ def flow(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 _FLOW_OPTIONS = frozenset(
     (
         *("name", "description", "version", "tags", "task_runner", "retries", "retry_delay_seconds", "retry_jitter_factor"),
-        *("retry_condition_fn", "timeout_seconds", "validate_parameters", "persist_result", "log_prints", "flow_run_name"),
+        *(
+            "retry_condition_fn",
+            "timeout_seconds",
+            "validate_parameters",
+            "persist_result",
+            "result_serializer",
+            "log_prints",
+            "flow_run_name",
+        ),
         *HOOK_OPTIONS,
     )
 )

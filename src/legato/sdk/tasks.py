@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from legato.core.caching import CachePolicy
     from legato.core.triggers import Trigger
     from legato.engine.futures import Future, FutureList
+    from legato.engine.serializers import Serializer
     from legato.engine.shell import Shell
     from legato.sdk.definitions import Hooked
 
@@ -127,6 +128,7 @@ def task(
     cache_expiration: timedelta | None = None,
     refresh_cache: bool | None = None,
     persist_result: bool | None = None,
+    result_serializer: str | Serializer | None = None,
     log_prints: bool | None = None,
     task_run_name: str | Callable[[], str] | None = None,
     trigger: str | Trigger | None = None,
@@ -147,7 +149,8 @@ def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     `retry_jitter_factor` f spreads delays over ±f; `retry_condition_fn(exception)` says which failures are worth a retry.
     `timeout_seconds`: for each attempt. `cache_policy`: what must be equal for a stored result to be reused, such as `INPUTS + SOURCE`, for
     `cache_expiration` at the most; `refresh_cache` runs it anyway and replaces what is stored. `cache_key_fn(context, parameters)` is the
-    older spelling of a policy that is a function. `persist_result`: store the value, so that a resumed run need not make it again.
+    older spelling of a policy that is a function. `persist_result`: store the value, so that a resumed run need not make it again;
+    `result_serializer`: how, by name ("json", "cloudpickle", "arrow", "compressed/json", …) or as an object.
     `log_prints`: `print` goes to the run's log. `task_run_name`: a template of its parameters such as "load-{month}", or a function.
     `trigger`: when it runs, given how those before it ended: `all_succeeded` (the default), `all_failed`, `any_failed`, `any_succeeded`,
     `all_done`, `none_failed`, by name or as a function of a list of `Upstream`. `key`: tells apart calls that cannot be told apart by their
@@ -163,17 +166,8 @@ def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 _TASK_OPTIONS = frozenset(
     (
         *("name", "description", "tags", "retries", "retry_delay_seconds", "retry_jitter_factor", "retry_condition_fn", "timeout_seconds"),
-        *(
-            "cache_policy",
-            "cache_key_fn",
-            "cache_expiration",
-            "refresh_cache",
-            "persist_result",
-            "log_prints",
-            "task_run_name",
-            "trigger",
-            "key",
-        ),
+        *("cache_policy", "cache_key_fn", "cache_expiration", "refresh_cache", "persist_result", "result_serializer"),
+        *("log_prints", "task_run_name", "trigger", "key"),
         *HOOK_OPTIONS,
     )
 )

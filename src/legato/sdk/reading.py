@@ -1,0 +1,70 @@
+"""Reading what past runs have returned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from legato.core.errors import NotFound, ResultMissing, UsageError
+from legato.core.ids import is_id
+from legato.core.records import FlowRun, TaskRun
+from legato.engine import results
+from legato.sdk.process import current_engine
+
+if TYPE_CHECKING:
+    from legato.store.port import Store
+
+_SHORTEST_PREFIX = 4
+
+
+def read_result(run: str, task: str | None = None) -> Any:
+    """The value that a flow run returned, by its name, id or the beginning of its id; with `task`, that of its task run "load-0".
+
+    The id of a task run will do by itself. Needs the storage that the value was written to: this machine's, or one that is shared.
+    Raises `NotFound`, `UsageError` when several runs are meant, and `ResultMissing` when there is no value, or it cannot be had any more.
+    """
+    engine = current_engine()
+    engine.outbox.flush()
+    store = cast("Store", engine.store)  # an engine asks little of its store; what it is opened on is a whole one
+    found: FlowRun | TaskRun = _flow_run(store, run) if task is not None or not is_id(run) else _either(store, run)
+    if task is not None:
+        found = _task_run(store, found, task)
+    if found.result is None:
+        raise ResultMissing(f"run '{found.name}' has no stored value: it is {found.state.name}", hint=_hint(found))
+    return results.load(found.result, engine.blobs)
+
+
+def _hint(found: FlowRun | TaskRun) -> str:
+    if not found.state.is_final:
+        return "wait until it has ended"
+    return "give the task persist_result=True or a cache_policy, to have its value stored" if isinstance(found, TaskRun) else ""
+
+
+def _either(store: Store, run_id: str) -> FlowRun | TaskRun:
+    try:
+        return store.get_flow_run(run_id)
+    except NotFound:
+        return store.get_task_run(run_id)
+
+
+def _flow_run(store: Store, text: str) -> FlowRun:
+    if is_id(text):
+        return store.get_flow_run(text)
+    found = [run for run in store.find_flow_runs(text) if run.name == text or len(text) >= _SHORTEST_PREFIX]
+    if not found:
+        raise NotFound("flow run", text, hint="legato run ls lists the runs that are here")
+    if len(found) > 1:
+        shown = ", ".join(f"{run.id} ({run.flow_name}, {run.state.name})" for run in found[:5])
+        raise UsageError(f"'{text}' could be any of these runs: {shown}", hint="give the id")
+    return found[0]
+
+
+def _task_run(store: Store, run: FlowRun | TaskRun, name: str) -> TaskRun:
+    cursor: str | None = None
+    while True:
+        page = store.list_task_runs(run.id, cursor=cursor)
+        for task in page.items:
+            if task.name == name:
+                return task
+        cursor = page.cursor
+        if cursor is None:
+            raise NotFound("task run", f"{run.name}/{name}", hint=f"legato task ls {run.name} lists them")
