@@ -57,6 +57,7 @@ NAMES = [
     "task",
     "task_input_hash",
     "track",
+    "transaction",
     "unmapped",
     "update_progress_artifact",
     "wait",

@@ -60,6 +60,7 @@ _HOMES = {
     "task": "legato.sdk.tasks",
     "task_input_hash": "legato.sdk.calls",
     "track": "legato.sdk.artifacts",
+    "transaction": "legato.sdk.transactions",
     "unmapped": "legato.sdk.definitions",
     "update_progress_artifact": "legato.sdk.artifacts",
     "wait": "legato.engine.futures",
@@ -113,6 +114,7 @@ if TYPE_CHECKING:
     from legato.sdk.reading import read_result as read_result
     from legato.sdk.tasks import Task as Task
     from legato.sdk.tasks import task as task
+    from legato.sdk.transactions import transaction as transaction
     from legato.sdk.variables import Variable as Variable
     from legato.task_runners.dask import DaskTaskRunner as DaskTaskRunner
     from legato.task_runners.processes import ProcessTaskRunner as ProcessTaskRunner

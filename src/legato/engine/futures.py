@@ -14,6 +14,10 @@ from legato.core.states import State, StateType
 R = TypeVar("R")
 
 
+SCOPE: contextvars.ContextVar[Any] = contextvars.ContextVar("legato_scope", default=None)
+"""The block that the running code is in and that ends after its tasks: a transaction, or None."""
+
+
 class Future(Generic[R]):
     """The promise of a submitted task run. `await` it, or call `result()`.
 
@@ -22,7 +26,7 @@ class Future(Generic[R]):
 
     __slots__ = (
         *("__weakref__", "_callbacks", "_claim", "_event", "_exc", "_lock", "_state", "_tb", "_value", "_work"),
-        *("call", "context", "name", "run_id", "ended_as", "seen", "wait_here"),
+        *("call", "context", "name", "run_id", "ended_as", "scope", "seen", "wait_here"),
     )
 
     def __init__(self, run_id: str, name: str, work: Callable[[], R]) -> None:
@@ -31,6 +35,7 @@ class Future(Generic[R]):
         self._work: Callable[[], R] | None = work
         self._claim = [None]
         self.context: contextvars.Context | None = None
+        self.scope: Any = None
         self._lock = threading.Lock()
         self._event: threading.Event | None = None
         self._callbacks: list[Callable[[Future[R]], None]] = []

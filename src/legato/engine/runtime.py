@@ -52,6 +52,11 @@ class RunView:
         return self._shell.kind
 
     @property
+    def asked_the_cache(self) -> bool:
+        """Whether its start asked the cache for a stored result."""
+        return getattr(self._shell, "cache", None) is not None
+
+    @property
     def attempt(self) -> int:
         """Which try this is, from 1 up."""
         return self._shell.attempt

@@ -194,7 +194,7 @@ def run_task(policy: Policy, *, recalls: bool = False) -> Script:
             return recalled.value
         why = recalled.why
     while True:
-        verdict = yield from _admitted(policy, attempt, policy.gated, why)
+        verdict = yield from admitted(policy, attempt, gated=policy.gated, why=why)
         if verdict is not None and verdict.kind is not VerdictKind.ACCEPTED:
             return (yield from _answered(verdict))
         try:
@@ -226,7 +226,7 @@ def run_stream(policy: Policy, kind: str) -> Script:
     items: list[Any] = []
     is_flow = kind == "flow"
     while True:
-        verdict = yield from _admitted(policy, attempt, policy.gated or is_flow)
+        verdict = yield from admitted(policy, attempt, gated=policy.gated or is_flow)
         if verdict is not None and verdict.kind is not VerdictKind.ACCEPTED:
             return (yield from _answered(verdict))
         n, sent = 0, None
@@ -332,7 +332,7 @@ def _start(gated: bool, attempt: int, why: str = "") -> Propose:
     return _RUN_GATED if gated else _RUN
 
 
-def _admitted(policy: Policy, attempt: int, gated: bool, why: str = "") -> Generator[Instruction, Any, Verdict | None]:
+def admitted(policy: Policy, attempt: int, *, gated: bool, why: str = "") -> Generator[Instruction, Any, Verdict | None]:
     """Propose the start of a task until the answer is something else than "wait". What it waits for is recorded once."""
     waiting = False
     while True:

@@ -21,6 +21,7 @@ from legato.core.records import CacheAsk, ErrorDetail, FlowRun, LogLine, Result,
 from legato.core.resume import Again, CallId, Past, Reuse
 from legato.core.states import COMPLETED, FINAL, PENDING, RUNNING, SCHEDULED, State
 from legato.engine import results
+from legato.engine.futures import SCOPE
 from legato.engine.hooks import Hooks, run_hooks
 from legato.engine.ledger import Ledger
 from legato.engine.process import Engine
@@ -621,6 +622,7 @@ class FlowShell(Shell):
     def opened(self, future: Future[Any], shell: TaskShell | None) -> None:
         """A task was submitted: the flow does not end before it."""
         self._open.add(future)
+        future.scope = SCOPE.get()
         if shell is not None:
             self._shells.add(shell)
         future.add_done_callback(self._closed)
@@ -629,6 +631,14 @@ class FlowShell(Shell):
         if future.unseen_failure:
             self._failed.append(future)
         self._open.discard(future)
+
+    def open_futures(self) -> list[Future[Any]]:
+        """The submitted tasks that have not ended."""
+        return list(self._open.copy())
+
+    def failed_futures(self) -> list[Future[Any]]:
+        """Submitted tasks that failed, as far as nobody has settled them."""
+        return list(self._failed)
 
     def settle(self, i: Settle) -> list[str]:
         self.stop_tasks(i.stop)

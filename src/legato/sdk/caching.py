@@ -12,6 +12,7 @@ from legato.core.caching import CachePolicy, as_policy, hash_input, key_of
 from legato.core.errors import UsageError
 from legato.core.hashing import Walk
 from legato.core.records import CacheAsk
+from legato.engine.futures import SCOPE
 from legato.engine.shell import FlowShell, Shell, TaskShell
 from legato.sdk.code import code_of
 from legato.sdk.definitions import Definition
@@ -77,8 +78,8 @@ class Caching:
             parts=parts,
             expires_s=self._expires_s,
             refresh=self._refresh,
-            patient=not _would_hold_up_a_loop(self._task),
-            within=_enclosing(shell),
+            patient=self._task.is_async or not would_hold_up_a_loop(),
+            within=enclosing(shell),
         )
 
     def _parts(self, shell: TaskShell, parameters: dict[str, Any]) -> dict[str, str] | None:
@@ -133,10 +134,8 @@ def _hash(name: str, value: Any, whose: str = "") -> str:
     return f"weak {digest}" if _pickled.any else digest
 
 
-def _would_hold_up_a_loop(task: Definition[Any, Any]) -> bool:
+def would_hold_up_a_loop() -> bool:
     """Whether waiting here would stop an event loop, on which the holder may be running."""
-    if task.is_async:
-        return False
     import sys  # noqa: PLC0415 beside its only use
 
     asyncio = sys.modules.get("asyncio")
@@ -149,9 +148,10 @@ def _would_hold_up_a_loop(task: Definition[Any, Any]) -> bool:
     return True
 
 
-def _enclosing(shell: TaskShell) -> tuple[str, ...]:
-    """The runs that this call is inside of, as far as they are in this process: none of them can end before it does."""
-    found = []
+def enclosing(shell: TaskShell) -> tuple[str, ...]:
+    """The runs and transactions that this call is inside of, in this process: none of them can end before it does."""
+    scope = SCOPE.get()
+    found = scope.run_ids() if scope is not None else []
     outer: Shell | None = shell.caller
     while outer is not None:
         found.append(outer.run_id)

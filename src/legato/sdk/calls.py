@@ -66,6 +66,10 @@ class Compiled:
         self.explicit_key = options.get("key")
         self.trigger = _trigger(options.get("trigger"), task.name)
         self.hooks = hooks_of(options)
+        if options.get("on_commit") or options.get("on_rollback"):
+            from legato.sdk.transactions import with_staging  # noqa: PLC0415 start-up time: wanted by flows with transactions
+
+            self.hooks = with_staging(self.hooks)
         self.caching = _caching(task, self.key)
         self.log_prints = options.get("log_prints")
         self.persist = options.get("persist_result")

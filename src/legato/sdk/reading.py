@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from legato.core.errors import NotFound, ResultMissing, UsageError
 from legato.core.ids import is_id
 from legato.core.records import FlowRun, TaskRun
 from legato.engine import results
-from legato.sdk.process import current_engine
+from legato.sdk.process import current_engine, current_store
 
 if TYPE_CHECKING:
     from legato.store.port import Store
@@ -24,7 +24,7 @@ def read_result(run: str, task: str | None = None) -> Any:
     """
     engine = current_engine()
     engine.outbox.flush()
-    store = cast("Store", engine.store)  # an engine asks little of its store; what it is opened on is a whole one
+    store = current_store()
     found: FlowRun | TaskRun = _flow_run(store, run) if task is not None or not is_id(run) else _either(store, run)
     if task is not None:
         found = _task_run(store, found, task)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from legato.engine.serializers import Serializer
     from legato.engine.shell import Shell
     from legato.sdk.definitions import Hooked
+    from legato.sdk.transactions import Transaction, TransactionHook
 
 T = TypeVar("T")
 
@@ -105,6 +106,20 @@ class Task(Definition[P, R]):
             return alone.map(self, args, kwargs)
         return calls.map_task(self, parent, self.submit, args, kwargs)
 
+    def on_commit(self, hook: TransactionHook) -> TransactionHook:
+        """Decorator: call this function with the transaction when the one that the task ran in is committed."""
+        return self._hook("on_commit", hook)
+
+    def on_rollback(self, hook: TransactionHook) -> TransactionHook:
+        """Decorator: call this function with the transaction when the one that the task ran in is undone. It undoes what the task did."""
+        return self._hook("on_rollback", hook)
+
+    def _hook(self, option: str, hook: TransactionHook) -> TransactionHook:
+        before = self.options.get(option) or ()
+        self.options = {**self.options, option: (*((before,) if callable(before) else before), hook)}
+        self.compiled = None
+        return hook
+
     def with_options(self, **options: Any) -> Task[P, R]:
         """The same task with some options changed."""
         return task(self.fn, **{**self.options, **options})
@@ -139,6 +154,8 @@ def task(
     on_retry: Hooked = None,
     on_crashed: Hooked = None,
     on_cancellation: Hooked = None,
+    on_commit: Callable[[Transaction], Any] | Sequence[Callable[[Transaction], Any]] | None = None,
+    on_rollback: Callable[[Transaction], Any] | Sequence[Callable[[Transaction], Any]] | None = None,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 @overload
 def task(fn: Callable[P, R], /, **options: Any) -> Task[P, R]: ...
@@ -168,6 +185,7 @@ _TASK_OPTIONS = frozenset(
         *("name", "description", "tags", "retries", "retry_delay_seconds", "retry_jitter_factor", "retry_condition_fn", "timeout_seconds"),
         *("cache_policy", "cache_key_fn", "cache_expiration", "refresh_cache", "persist_result", "result_serializer"),
         *("log_prints", "task_run_name", "trigger", "key"),
+        *("on_commit", "on_rollback"),
         *HOOK_OPTIONS,
     )
 )
