@@ -43,11 +43,11 @@ def discard(txn) -> None:
 
 @flow
 def publish_months(months: list[str], folder: str) -> None:
-    made = {month: features.submit(month) for month in months}
+    made = {month: features(month) for month in months}
     with transaction() as txn:
         txn.set("folder", folder)
         for month, values in made.items():
-            write(folder, month, values.result())
+            write(folder, month, values)
 
 
 if __name__ == "__main__":

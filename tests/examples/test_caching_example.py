@@ -16,8 +16,10 @@ def run(script: Path, *arguments: str) -> tuple[int, list[str]]:
 
 def last_messages() -> list[str]:
     def legato(*words: str) -> list[dict[str, object]]:
-        said = subprocess.run([sys.executable, "-m", "legato.cli", *words, "-o", "json"], capture_output=True, text=True, timeout=60, check=True)
-        return [json.loads(line) for line in said.stdout.splitlines()]
+        said = subprocess.run(
+            [sys.executable, "-m", "legato.cli", *words, "-o", "json"], capture_output=True, text=True, timeout=60, check=True
+        )
+        return list(json.loads(said.stdout))
 
     latest = str(legato("run", "ls")[0]["id"])
     return [str(task["state"]) for task in legato("task", "ls", latest)]

@@ -19,14 +19,15 @@ from legato.sdk.definitions import Definition
 
 
 class CacheContext:
-    """What a key function is told of the call: the `task`, its `name` and function `fn`, and the flow run it belongs to."""
+    """What a key function is told of the call: the `task`, its `name`, `key` and function `fn`, and the flow run it belongs to."""
 
-    __slots__ = ("flow_run_id", "flow_run_name", "fn", "name", "options", "task")
+    __slots__ = ("flow_run_id", "flow_run_name", "fn", "key", "name", "options", "task")
 
     def __init__(self, task: Definition[Any, Any], flow: FlowShell) -> None:
         self.task = task
         self.fn: Callable[..., Any] = task.fn
         self.name = task.name
+        self.key = task.key
         self.options = task.options
         self.flow_run_id = flow.run_id
         self.flow_run_name = flow.name
