@@ -380,6 +380,41 @@ def test_results_are_stored_and_cached_ones_are_not_made_again(h: Harness, runne
     assert (first.state.name, second.state.name) == ("Completed", "Cached")
 
 
+def test_a_retry_of_the_flow_reuses_what_its_tasks_gave(h: Harness, runner: Any, tmp_path: Path) -> None:
+    file = tmp_path / "notes"
+
+    def body() -> list[int]:
+        values = [future.result() for future in work.note_and_double.map([str(file)] * 3, [1, 2, 3])]
+        if not work.notes(tmp_path / "attempts"):
+            work.note(tmp_path / "attempts", "one")
+            raise ValueError("the first attempt fails")
+        return values
+
+    assert in_flow(runner, body, retries=1, persist_result=True) == [2, 4, 6]
+
+    assert len(work.notes(file)) == 3
+
+
+def test_a_task_knows_its_run_and_its_flows(h: Harness, runner: Any) -> None:
+    @flow(task_runner=runner)
+    def main(city: str) -> Any:
+        return work.describe_run.submit(5).result()
+
+    described = main("rome")
+
+    assert described == ("describe_run-0", "describe_run", {"x": 5}, h.flow_runs()[0].id, "main")
+
+
+def test_hooks_are_called_in_the_flows_process(h: Harness, runner: Any) -> None:
+    import os
+
+    pids: list[int] = []
+
+    in_flow(runner, lambda: work.double.with_options(on_completion=lambda *_: pids.append(os.getpid())).submit(1).result())
+
+    assert pids == [os.getpid()]
+
+
 def test_a_nested_tasks_result_is_stored(h: Harness, runner: Any) -> None:
     @task(persist_result=True)
     def inner() -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-from legato import Variable, create_markdown_artifact, flow, get_run_logger, task
+from legato import Variable, create_markdown_artifact, flow, get_run_logger, runtime, task
 
 
 class Refusal(Exception):
@@ -212,3 +212,16 @@ def note_span(file: Path) -> None:
     note(file, "in")
     time.sleep(0.02)
     note(file, "out")
+
+
+@task
+def note_and_double(file: str, x: int) -> int:
+    note(Path(file), str(x))
+    return double(x)
+
+
+@task
+def describe_run(x: int) -> Any:
+    run = runtime.task_run
+    assert run is not None
+    return run.name, run.task_name, dict(run.parameters), run.flow_run_id, run.flow_name
