@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from legato import Variable, allow_failure, flow, task
+from legato import Variable, allow_failure, flow, tags, task
 from legato.core.errors import RunCancelled, RunCrashed, RunFailure, TaskTimeout, UpstreamFailed, UsageError
 from legato.testing import Harness
 
@@ -294,6 +294,17 @@ def test_a_task_called_in_a_task_is_recorded_in_the_same_flow(h: Harness, runner
     assert by_task.keys() == {"outer", "double"}
     assert by_task["double"].flow_run_id == h.flow_runs()[0].id
     assert h.states(by_task["double"]) == ["Running", "Completed"]
+
+
+def test_tags_reach_the_tasks_called_in_a_task(h: Harness, runner: Any) -> None:
+    def body() -> None:
+        with tags("night"):
+            work.outer.submit(3).result()
+        work.outer.submit(3).result()
+
+    in_flow(runner, body)
+
+    assert sorted(run.tags for run in h.task_runs()) == [(), (), ("night",), ("night",)]
 
 
 def test_a_task_may_submit_tasks_and_wait_for_them(h: Harness, runner: Any) -> None:

@@ -41,6 +41,7 @@ class Job(msgspec.Struct, omit_defaults=True):
     flow_log_prints: bool = False
     persist: bool = False
     tags: tuple[str, ...] = ()
+    scope_tags: tuple[str, ...] = ()
     function: bytes | None = None
 
 
@@ -152,6 +153,7 @@ class JobMaker:
             flow_log_prints=flow.log_prints,
             persist=flow.policy.persist,
             tags=shell.tags,
+            scope_tags=shell.scope_tags,
         )
         return job, function
 

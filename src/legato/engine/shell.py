@@ -354,6 +354,8 @@ class TaskShell(Shell):
         self.upstream = upstream
         self.cache_key = cache_key
         self.cache_expires_s = cache_expires_s
+        self.scope_tags: tuple[str, ...] = ()
+        """Tags that the runs it begins are given, too."""
         self.elsewhere: Callable[[TaskShell], Any] | None = None
         """Performs the call in place of this process: another process's, a cluster's. All the rest of a task's life stays here."""
         self.call_id: CallId | None = None

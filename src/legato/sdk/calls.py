@@ -188,6 +188,7 @@ def task_shell(task: Definition[Any, Any], parent: Shell, arguments: Arguments) 
         upstream=tuple(arguments.upstream),
     )
     shell.definition = task
+    shell.scope_tags = more or ()
     shell.hooks = compiled.hooks
     if parent is not flow:
         shell.parent_task_id = parent.run_id

@@ -36,7 +36,7 @@ from legato.engine.stops import main_thread_stops
 from legato.logs import console
 from legato.sdk import process
 from legato.sdk.calls import compiled_task
-from legato.sdk.definitions import Definition
+from legato.sdk.definitions import TAGS, Definition
 from legato.system import now
 from legato.task_runners.threads import ThreadTaskRunner
 
@@ -113,6 +113,7 @@ class Call:
     def run(self, find_function: Callable[[Job], Callable[..., Any]]) -> Answer:
         """Perform it; whatever happens is in the answer."""
         job = self._job
+        TAGS.set(job.scope_tags or None)
         try:
             shell = self._shell = self._make_shell(find_function)
             if self._reason is not None:
