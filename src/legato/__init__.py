@@ -17,6 +17,7 @@ _HOMES = {
     "DEFAULT": "legato.core.caching",
     "DaskTaskRunner": "legato.task_runners.dask",
     "Deployment": "legato.sdk.deployments",
+    "Explanation": "legato.core.explanation",
     "Flow": "legato.sdk.flows",
     "Future": "legato.engine.futures",
     "INPUTS": "legato.core.caching",
@@ -47,6 +48,7 @@ _HOMES = {
     "create_markdown_artifact": "legato.sdk.artifacts",
     "create_progress_artifact": "legato.sdk.artifacts",
     "create_table_artifact": "legato.sdk.artifacts",
+    "explain": "legato.sdk.explaining",
     "exponential_backoff": "legato.core.retry",
     "flow": "legato.sdk.flows",
     "get_run_logger": "legato.sdk.logging",
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from legato.core.caching import TASK as TASK
     from legato.core.caching import CacheKeyFn as CacheKeyFn
     from legato.core.caching import CachePolicy as CachePolicy
+    from legato.core.explanation import Explanation as Explanation
     from legato.core.retry import exponential_backoff as exponential_backoff
     from legato.core.schedules import CronSchedule as CronSchedule
     from legato.core.schedules import IntervalSchedule as IntervalSchedule
@@ -108,6 +111,7 @@ if TYPE_CHECKING:
     from legato.sdk.definitions import tags as tags
     from legato.sdk.definitions import unmapped as unmapped
     from legato.sdk.deployments import Deployment as Deployment
+    from legato.sdk.explaining import explain as explain
     from legato.sdk.flows import Flow as Flow
     from legato.sdk.flows import flow as flow
     from legato.sdk.logging import get_run_logger as get_run_logger

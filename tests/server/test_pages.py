@@ -1,6 +1,7 @@
 """The UI's pages: one call each, as the HTTP contract says."""
 
 import json
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -32,7 +33,7 @@ def test_a_failed_run_says_where_and_why(server: ServerProcess, remote: RemoteSt
 
     got = page(server, f"runs/{run.id}")
 
-    assert got["answer"]["title"] == "Failed at train-0: ValueError: no such column 'x'"
+    assert got["answer"]["sentences"][0] == "Failed at train-0: ValueError: no such column 'x'"
     assert (got["answer"]["kind"], got["answer"]["task_run_id"]) == ("failed", train.run_id)
     assert got["counts"] == {"completed": 1, "failed": 1}
     assert got["logs"] == {"total": 2, "warnings": 0, "errors": 1}
@@ -44,6 +45,8 @@ def test_a_failed_run_says_where_and_why(server: ServerProcess, remote: RemoteSt
     assert page(server, f"runs/{run.id[:-1]}")["run"]["id"] == run.id
     assert page(server, "runs/brisk-otter")["run"]["id"] == run.id
     assert page(server, f"tasks/{train.run_id}")["transitions"][-1]["state"]["type"] == "failed"
+    assert page(server, f"tasks/{train.run_id}")["answer"]["sentences"][0] == "Failed: ValueError: no such column 'x'"
+    assert server.request("GET", f"/api/task-runs/{train.run_id}/why").json()["kind"] == "failed"
     assert [line["message"] for line in page(server, f"runs/{run.id}/logs?min_level=30")["lines"]] == ["oh no"]
 
 
@@ -61,12 +64,16 @@ def test_child_runs_stand_among_the_tasks(server: ServerProcess, remote: RemoteS
 def test_a_late_run_says_what_it_waits_for(server: ServerProcess, remote: RemoteStore) -> None:
     deployment = add_deployment(remote, "late", flow_runner={"type": "late"})
     run = remote.create_flow_run(scheduled(deployment=deployment))
-    assert page(server, f"runs/{run.id}")["answer"]["title"] == "Late: no work queue takes it"
+    assert re.match(
+        r"Late by .*: no work queue takes it \(\d+ queues? looked at\)", page(server, f"runs/{run.id}")["answer"]["sentences"][0]
+    )
 
     queue = add_queue(remote, "late", flow_runners=("late",))
 
     answer = page(server, f"runs/{run.id}")["answer"]
-    assert (answer["title"], answer["hint"]) == ("Late: queue late has no live agent", "legato agent start late")
+    assert re.match(r"Late by .*: queue 'late' has no live agent", answer["sentences"][0])
+    assert answer["hint"] == "legato agent start late"
+    assert server.request("GET", f"/api/flow-runs/{run.id}/why").json()["sentences"][1] == "It is next in line"
     attention = page(server, "home")["attention"]
     assert any(each["title"].startswith("queue late: 1 run late by up to") for each in attention)
     remote.delete_queue(queue.id)

@@ -167,47 +167,55 @@ export class World {
       case "failed":
         return {
           kind: "failed",
-          title: `Failed at ${failed?.name ?? "the flow itself"}: ${run.error?.type ?? "Error"}: ${run.error?.message ?? ""}`,
-          detail: `${c.completed ?? 0} of ${tasks.length} tasks completed, ${c.pending ?? 0} never ran. The same error in 6 of the last 20 runs, first at 16:55.`,
+          sentences: [
+            `Failed at ${failed?.name ?? "the flow itself"}: ${run.error?.type ?? "Error"}: ${run.error?.message ?? ""}`,
+            `${c.completed ?? 0} of ${tasks.length} tasks completed, ${c.pending ?? 0} never ran. The same error in 6 of the last 20 runs, first at 16:55`,
+          ],
           hint: `legato run logs ${run.name}`,
           task_run_id: failed?.id ?? null,
         };
       case "crashed":
         return {
           kind: "crashed",
-          title: "Crashed: the agent w-2 on gpu-box went away",
-          detail:
-            "Its lease ran out 35 s after the last heartbeat. The flow's policy for lost runs is to stay crashed.",
+          sentences: [
+            "Crashed: the agent w-2 on gpu-box went away",
+            "Its lease ran out 35 s after the last heartbeat",
+            "The flow's policy for lost runs is to stay crashed",
+          ],
           hint: `legato run logs ${run.name}`,
         };
       case "scheduled":
         return run.state.name === "Late"
           ? {
               kind: "waiting",
-              title: "Late: queue gpu has no live agent",
-              detail: "It was due 12 min ago.",
+              sentences: ["Late by 12 min: no agent has looked at queue 'gpu' for 14 min", "3 runs are before it"],
               hint: "legato agent start gpu",
             }
-          : { kind: "waiting", title: "Waiting for its time", detail: `Due at ${run.expected_start_at}.`, hint: "" };
+          : { kind: "waiting", sentences: ["Waiting for its time", `Due at ${run.expected_start_at}`], hint: "" };
       case "running":
         return {
           kind: "running",
-          title: `${c.completed ?? 0} of ${tasks.length} tasks done, ${c.running ?? 0} running`,
-          detail: `Slowest so far: add_features-0 (4.0 s). Usually takes 42 s.`,
+          sentences: [
+            `${c.completed ?? 0} of ${tasks.length} tasks done, ${c.running ?? 0} running`,
+            "Slowest so far: add_features-0 (4.0 s)",
+            "Usually takes 42 s",
+          ],
         };
       case "paused":
         return {
           kind: "paused",
-          title: "Paused: waits for a person",
-          detail: "approve_prices asks for a value.",
+          sentences: ["Paused for 3 min: asks 'Approve the prices?'"],
         };
       case "cancelled":
-        return { kind: "cancelled", title: "Cancelled by ana", detail: "2 tasks were running and were stopped." };
+        return { kind: "cancelled", sentences: ["Cancelled by ana", "2 tasks were running and were stopped"] };
       default:
         return {
           kind: "completed",
-          title: `Completed in ${took.toFixed(0)} s, like the median of 42 s`,
-          detail: `${tasks.length} tasks, ${tasks.filter((t) => t.state.name === "Cached").length} from the cache. Result: RMSE 7.758`,
+          sentences: [
+            `Completed in ${took.toFixed(0)} s, like the median of 42 s`,
+            `${tasks.length} tasks, ${tasks.filter((t) => t.state.name === "Cached").length} from the cache`,
+            "Result: RMSE 7.758",
+          ],
         };
     }
   }

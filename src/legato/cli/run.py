@@ -128,6 +128,8 @@ def show(session: Session, run: str) -> None:
     """Show one run: what it is in, since when, and why."""
     from legato.cli.identity import find_run
     from legato.cli.output import StateWord, show_one
+    from legato.core.why import explain
+    from legato.store.evidence import facts_of_flow_run
 
     found = find_run(session, run)
     tasks = session.store.count_task_runs([found.id]).get(found.id, {})
@@ -137,7 +139,7 @@ def show(session: Session, run: str) -> None:
         ("Name", found.name),
         ("Flow", found.flow_name),
         ("State", StateWord(found.display_state, found.state.type)),
-        ("Why", found.state.message),
+        ("Why", explain(facts_of_flow_run(session.store, found, session.now())).title),
         ("Error", f"{found.error.type}: {found.error.message}" if found.error else ""),
         ("Where", where),
         ("Due", found.due_at),
@@ -159,6 +161,8 @@ def show(session: Session, run: str) -> None:
     show_one(session, found, facts, name=found.id)
     if found.error is not None:
         session.hint(f"Its log: legato run logs {found.name}")
+    elif not found.state.is_final:
+        session.hint(f"More of why: legato why {found.name}")
 
 
 def _asked(session: Session, run: FlowRun) -> list[tuple[str, str]]:

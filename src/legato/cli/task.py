@@ -48,15 +48,18 @@ def show(session: Session, task: str) -> None:
     """Show one task run: what it is in, since when, and why."""
     from legato.cli.identity import find_task_run
     from legato.cli.output import StateWord, show_one
+    from legato.core.why import explain
+    from legato.store.evidence import facts_of_task_run
 
     found = find_task_run(session, task)
+    facts_now = facts_of_task_run(session.store, found, session.store.get_flow_run(found.flow_run_id), session.now())
     facts = [
         ("ID", found.id),
         ("Name", found.name),
         ("Flow run", found.flow_run_id),
         ("Task", found.key),
         ("State", StateWord(found.state.name, found.state.type)),
-        ("Why", found.state.message),
+        ("Why", explain(facts_now).title),
         ("Error", f"{found.error.type}: {found.error.message}" if found.error else ""),
         ("Where", f"{found.error.file}:{found.error.line} in {found.error.function}" if found.error and found.error.file else ""),
         ("Started", found.started_at),

@@ -13,6 +13,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from legato.core.errors import UsageError
+from legato.core.explanation import Explanation
 from legato.core.ids import is_id
 from legato.core.records import (
     Agent,
@@ -37,6 +38,7 @@ from legato.core.records import (
 )
 from legato.core.states import StateType
 from legato.engine.images import image_bytes, image_type
+from legato.sdk.explaining import explain_in
 from legato.server.desk import Desk
 from legato.server.problems import BadRequest
 from legato.services.planning import run_of
@@ -222,7 +224,19 @@ async def list_transitions(desk: AtDesk, run_id: Name) -> list[JournalEntry]:
     return await desk.read(lambda: desk.store.list_transitions(run_id))
 
 
+@get("/api/flow-runs/{run_id:str}/why")
+async def why_flow_run(desk: AtDesk, run_id: Name) -> Explanation:
+    """Why a run waits, failed, was cancelled, …: by id, the beginning of an id, or name."""
+    return await desk.read(lambda: explain_in(desk.store, run_id, desk.now()))
+
+
 # ---------------------------------------------------------------------- task runs, journal, logs
+
+
+@get("/api/task-runs/{run_id:str}/why")
+async def why_task_run(desk: AtDesk, run_id: Name) -> Explanation:
+    """Why a task run waits, was skipped, was cached, …"""
+    return await desk.read(lambda: explain_in(desk.store, run_id, desk.now()))
 
 
 @get("/api/task-runs")
@@ -511,7 +525,7 @@ ROUTES: list[HTTPRouteHandler | Router] = [
     _one_deployment("/api/deployments/{name:str}", by_id),
     _one_deployment("/api/deployments/{flow:str}/{name:str}", by_full_name),
     *(create_flow_run, list_flow_runs, count_flow_runs, find_flow_runs, next_due, expired_leases, get_flow_run, delete_flow_run),
-    *(pause_flow_run, schedule_again, take_flow_run, list_inputs, ask_input, answer_input),
+    *(pause_flow_run, schedule_again, take_flow_run, list_inputs, ask_input, answer_input, why_flow_run, why_task_run),
     *(cancel_flow_run, report_lost, list_transitions, list_task_runs, count_task_runs, get_task_run, read_journal, journal_position),
     *(list_artifacts, get_artifact, artifact_image, list_variables, get_variable, set_variable, delete_variable),
     *(read_logs, count_logs, list_flows, list_deployments, save_deployment),

@@ -59,7 +59,7 @@ async def run_logs(
 @get("/api/ui/tasks/{run_id:str}")
 async def task(desk: AtDesk, run_id: Name) -> views.TaskPage:
     """One task run."""
-    return await desk.read(lambda: views.task_page(desk.store, run_id))
+    return await desk.read(lambda: views.task_page(desk.store, run_id, desk.now()))
 
 
 @get("/api/ui/deployments")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from statistics import median
 from typing import Any
 
 import msgspec
 
 from legato.core.errors import NotFound
+from legato.core.explanation import Explanation, in_words, took_s
 from legato.core.ids import is_id
 from legato.core.queues import in_words as filter_in_words
 from legato.core.queues import matches
@@ -29,12 +29,11 @@ from legato.core.records import (
 )
 from legato.core.schedules import describe, dst_notes, fires_between, next_fires
 from legato.core.states import COMPLETED, CRASHED, FAILED, PAUSED, PENDING, RUNNING, SCHEDULED, StateType
-from legato.server.answers import Answer, Evidence, answer, in_words, took_s
+from legato.core.why import explain
 from legato.services.planning import run_of
+from legato.store.evidence import facts_of_flow_run, facts_of_task_run, usual_s
 from legato.store.port import Store
 
-MEDIAN_OF = 20
-"""Completed runs whose median duration says how long a run usually takes."""
 AGENT_LIVE = timedelta(seconds=60)
 HISTORY_BARS = 24
 SEARCHED = 1000
@@ -91,7 +90,7 @@ class RunPage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Everything about one run."""
 
     run: FlowRun
-    answer: Answer
+    answer: Explanation
     deployment: Deployment | None = None
     parent: FlowRun | None = None
     children: list[FlowRun] = []
@@ -110,6 +109,7 @@ class TaskPage(msgspec.Struct, frozen=True, omit_defaults=True):
     task: TaskRun
     transitions: list[JournalEntry]
     run: FlowRun
+    answer: Explanation
 
 
 class LogsPage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -260,20 +260,13 @@ def rows_of(store: Store, runs: Sequence[FlowRun]) -> list[RunRow]:
     """Runs with their tasks, warnings and errors counted, and how long their flow usually takes."""
     ids = [run.id for run in runs]
     tasks, logs = (store.count_task_runs(ids), store.count_logs(ids)) if ids else ({}, {})
-    usual = {flow: median_s(store, flow) for flow in {run.flow_name for run in runs}}
+    usual = {flow: usual_s(store, flow) for flow in {run.flow_name for run in runs}}
     rows = []
     for run in runs:
         _, warnings, errors = logs.get(run.id, (0, 0, 0))
         counted: dict[str, Any] = {"tasks": tasks.get(run.id, {}), "warnings": warnings, "errors": errors, "median_s": usual[run.flow_name]}
         rows.append(RunRow(**fields_of(run), **counted))
     return rows
-
-
-def median_s(store: Store, flow_name: str, *, but: str = "") -> float | None:
-    """How long the flow's last completed runs took, in the middle; `but` for one, which is to be compared with it."""
-    page = store.list_flow_runs(FlowRunFilter(flow_name=flow_name, states=(COMPLETED,)), limit=MEDIAN_OF)
-    took = [seconds for run in page.items if run.id != but and (seconds := took_s(run)) is not None]
-    return round(median(took), 3) if took else None
 
 
 def find_run(store: Store, wanted: str) -> FlowRun:
@@ -294,13 +287,11 @@ def run_page(store: Store, wanted: str, now: datetime) -> RunPage:
     children = store.list_flow_runs(FlowRunFilter(parent_run_id=run.id), limit=1000, oldest_first=True).items
     both: list[TaskRun | FlowRun] = [*tasks, *children]
     entries = sorted(both, key=lambda each: (each.created_at, each.id))
-    usual = median_s(store, run.flow_name, but=run.id)
     counts = dict(Counter(each.state.type for each in entries))
-    failed = next((t for t in tasks if t.state.type is FAILED and t.state.name != "UpstreamFailed"), None)
-    queues = store.list_queues(now=now) if run.state.type is SCHEDULED else []
+    facts = facts_of_flow_run(store, run, now, tasks=tasks, counts=counts)
     return RunPage(
         run=run,
-        answer=answer(Evidence(run, now, counts, failed, usual, queues)),
+        answer=explain(facts),
         deployment=_deployment_of(store, run),
         parent=store.get_flow_run(run.parent_run_id) if run.parent_run_id else None,
         children=children,
@@ -309,7 +300,7 @@ def run_page(store: Store, wanted: str, now: datetime) -> RunPage:
         artifacts=len(store.list_artifacts(ArtifactFilter(flow_run_id=run.id), limit=ARTIFACTS_COUNTED + 1, brief=True).items),
         tasks=columns_of(run, entries),
         edges=edges_of(entries),
-        median_s=usual,
+        median_s=facts.usual_s.get(run.flow_name),
         position=position,
     )
 
@@ -371,10 +362,12 @@ def edges_of(entries: Sequence[TaskRun | FlowRun]) -> list[int]:
     return [number for pair in pairs for number in pair]
 
 
-def task_page(store: Store, task_run_id: str) -> TaskPage:
+def task_page(store: Store, task_run_id: str, now: datetime) -> TaskPage:
     """Everything about one task run."""
     task = store.get_task_run(task_run_id)
-    return TaskPage(task, store.list_transitions(task.id), store.get_flow_run(task.flow_run_id))
+    run = store.get_flow_run(task.flow_run_id)
+    facts = facts_of_task_run(store, task, run, now)
+    return TaskPage(task, list(facts.journal), run, explain(facts))
 
 
 def logs_page(store: Store, run_id: str, *, task: str | None, min_level: int, text: str, after: int, limit: int) -> LogsPage:

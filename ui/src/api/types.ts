@@ -244,10 +244,12 @@ export interface RunsPage {
 
 export type AnswerKind = "failed" | "crashed" | "waiting" | "running" | "paused" | "completed" | "cancelled";
 
+/** Why a run is as it is: the same sentences as `legato why` prints. The first is the reason. */
 export interface Answer {
   kind: AnswerKind;
-  title: string;
-  detail?: string;
+  sentences: string[];
+  /** The numbers in the sentences. */
+  facts?: Record<string, unknown>;
   hint?: string;
   task_run_id?: string | null;
   /** What it failed with, where it began: the task's error, else the flow's. */
@@ -290,6 +292,7 @@ export interface TaskPage {
   task: TaskRun;
   transitions?: JournalEntry[];
   run: FlowRun;
+  answer?: Answer | null;
 }
 
 export interface LogsPage {
