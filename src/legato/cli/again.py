@@ -42,14 +42,24 @@ def resume(session: Session, run: FlowRun, *, answer: str | None, given: Sequenc
     return retry(session, run, only_plan=only_plan)
 
 
+def open_questions(session: Session, run: FlowRun) -> list[RunInput]:
+    """What a run, or a flow run inside it, waits to be told."""
+    from legato.core.records import FlowRunFilter
+
+    asked = [one for one in session.store.list_inputs(run.id) if one.answered_at is None]
+    for child in session.store.list_flow_runs(FlowRunFilter(parent_run_id=run.id, states=(PAUSED,))).items:
+        asked += open_questions(session, child)
+    return asked
+
+
 def _answer(session: Session, run: FlowRun, answer: str | None, given: Sequence[str], key: str) -> None:
-    open_ = [one for one in session.store.list_inputs(run.id) if one.answered_at is None and (not key or one.key == key)]
+    open_ = [one for one in open_questions(session, run) if not key or one.key == key]
     if not open_:
         if answer is not None or given:
             raise UsageError(f"run '{run.name}' asks for nothing{f' called {key}' if key else ''}", hint=f"legato run show {run.name}")
         return
     asked = open_[0]
-    session.store.answer_input(run.id, asked.key, _value_of(asked, answer, given))
+    session.store.answer_input(asked.flow_run_id, asked.key, _value_of(asked, answer, given))
 
 
 def _value_of(asked: RunInput, answer: str | None, given: Sequence[str]) -> Any:
@@ -72,6 +82,8 @@ def _value_of(asked: RunInput, answer: str | None, given: Sequence[str]) -> Any:
 def _go_on(session: Session, run: FlowRun, *, only_plan: bool, why: str) -> int:
     if only_plan:
         return _print_plan(session, run, task=None)
+    while run.parent_run_id is not None:  # a flow run inside another goes on with that one
+        run = session.store.get_flow_run(run.parent_run_id)
     if run.deployment_id is not None:
         session.store.schedule_again(run.id, why=why)
         session.say(f"{run.name} is scheduled again; an agent runs it, and finished tasks whose values are stored are not run again")

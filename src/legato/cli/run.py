@@ -169,7 +169,9 @@ def _asked(session: Session, run: FlowRun) -> list[tuple[str, str]]:
     """What a paused run waits for, and how to answer."""
     if run.state.is_final:
         return []
-    open_ = [one for one in session.store.list_inputs(run.id) if one.answered_at is None]
+    from legato.cli.again import open_questions
+
+    open_ = open_questions(session, run)
     fields = [f" -p {name}=…" for one in open_[:1] for name in one.schema.get("properties", {})]
     how = "".join(fields) or (" --answer …" if open_ and open_[0].schema else "")
     return [("Asks", f"{one.prompt or one.key}") for one in open_] + ([("Answer", f"legato run resume {run.name}{how}")] if open_ else [])

@@ -12,13 +12,13 @@ import msgspec
 from legato.core.errors import LegatoError, ParameterError, ResultMissing, RunCrashed, RunSuspended
 from legato.core.names import readable_name
 from legato.core.records import FlowRun, FlowRunFilter
-from legato.core.resume import Again, Memory, Reuse, changed_names, pasts_of, reuse_in_words
+from legato.core.resume import Again, Memory, Past, Reuse, changed_names, pasts_of, reuse_in_words
 from legato.core.states import FINAL, RUNNING, State, StateType
 from legato.engine import results
 from legato.engine.drive import drive, drive_stream
 from legato.engine.hooks import hooks_of
 from legato.engine.ledger import Ledger
-from legato.engine.process import Engine
+from legato.engine.process import LEASE_S, Engine
 from legato.engine.script import Policy, Recalled, Stop, Suspend, run_flow, run_stream
 from legato.engine.shell import CURRENT, FlowShell, Shell, enter_user_code, leave_user_code
 from legato.engine.stops import main_thread_stops
@@ -208,15 +208,25 @@ def _child_shell(flow: Definition[Any, Any], parent: Shell, run: FlowRun, parame
     call = ledger.identify(group_of(place_in(parent, compiled.key), encoded_parameters(parameters)), parent.run_id)
     found = ledger.recall(run.name, call, compiled.key, code=run.code, below=ledger.below(call), inputs="")
     run = msgspec.structs.replace(run, call=str(call))
-    if isinstance(found, Again) and found.past is not None:
-        run = msgspec.structs.replace(run, forked_from=found.past.run_id)  # what it had finished is not run again
-    shell = flow_shell(flow, parent.engine, run, parameters, new=True, policy=policy, parent=parent.flow)
+    taken = _taken_up(parent.engine, found.past) if isinstance(found, Again) and found.past is not None else None
+    shell = flow_shell(flow, parent.engine, taken or run, parameters, new=taken is None, policy=policy, parent=parent.flow)
     shell.call_id = call
     if isinstance(found, Reuse):
         shell.recalled = _recalled(shell, found)
     elif found is not None:
         shell.again = found
     return shell
+
+
+def _taken_up(engine: Engine, past: Past) -> FlowRun | None:
+    """The earlier run of a flow inside this one, to go on as a new attempt; None for one that completed: its value is not good any more."""
+    if past.state is StateType.COMPLETED:
+        return None
+    store: Any = engine.store
+    taken: FlowRun = store.take_flow_run(
+        past.run_id, host=engine.host, pid=engine.pid, lease_s=LEASE_S, why="the flow around it runs again"
+    )
+    return taken
 
 
 def _recalled(shell: FlowShell, found: Reuse) -> Recalled | None:

@@ -1,0 +1,308 @@
+"""Flows that wait for a person: pausing in their process, suspending without one, and being held from outside."""
+
+import asyncio
+import threading
+from collections import Counter
+from typing import Any
+
+import pydantic
+import pytest
+
+from legato import flow, pause_flow_run, runtime, suspend_flow_run, task
+from legato.core.errors import PauseTimeout, RunCancelled, RunSuspended, UsageError
+from legato.core.records import FlowRun, RunInput
+from legato.core.states import StateType
+from legato.engine.script import CANCEL
+from legato.testing import Harness
+
+from tests.support.waiting import until
+
+ran: Counter[str] = Counter()
+
+
+@pytest.fixture(autouse=True)
+def clean() -> None:
+    ran.clear()
+
+
+class Approval(pydantic.BaseModel):
+    ok: bool
+    reason: str = ""
+
+
+@task(persist_result=True)
+def work(n: int) -> int:
+    ran[f"work {n}"] += 1
+    return n
+
+
+def asked(h: Harness, n: int = 1) -> RunInput:
+    """The question that a run waits with, once it does."""
+
+    def look() -> RunInput | None:
+        runs = h.store.list_flow_runs(oldest_first=True).items
+        open_ = [one for run in runs for one in h.store.list_inputs(run.id) if one.answered_at is None]
+        return open_[n - 1] if len(open_) >= n else None
+
+    found = until(look, what="a question")
+    assert found is not None
+    return found
+
+
+def answer(h: Harness, value: Any) -> None:
+    wanted = asked(h)
+    h.store.answer_input(wanted.flow_run_id, wanted.key, value)
+
+
+def answering(h: Harness, value: Any) -> threading.Thread:
+    thread = threading.Thread(target=answer, args=(h, value))
+    thread.start()
+    return thread
+
+
+def only(h: Harness) -> FlowRun:
+    (run,) = h.flow_runs()
+    return run
+
+
+# -- pausing
+
+
+def test_a_paused_flow_goes_on_with_the_typed_answer(h: Harness) -> None:
+    @flow
+    def main() -> Approval:
+        work(1)
+        return pause_flow_run(Approval, prompt="Deploy?")
+
+    thread = answering(h, {"ok": "true"})
+    assert main() == Approval(ok=True)
+    thread.join()
+
+    assert h.states(only(h)) == ["Running", "Paused", "Running", "Completed"]
+    (wanted,) = h.store.list_inputs(only(h).id)
+    assert (wanted.prompt, wanted.schema["required"]) == ("Deploy?", ["ok"])
+
+
+def test_an_async_flow_pauses_without_holding_its_loop(h: Harness) -> None:
+    beats = []
+
+    async def beat() -> None:
+        while True:
+            beats.append(1)
+            await asyncio.sleep(0.01)
+
+    @flow
+    async def main() -> Any:
+        beating = asyncio.ensure_future(beat())
+        got = await pause_flow_run.aio(prompt="?")
+        beating.cancel()
+        return got
+
+    thread = answering(h, [1, 2])
+    assert asyncio.run(main()) == [1, 2]
+    thread.join()
+    assert len(beats) > 3
+
+
+def test_an_answer_that_does_not_fit_is_asked_for_again(h: Harness) -> None:
+    @flow
+    def main() -> int:
+        return pause_flow_run(int, prompt="how many?")
+
+    def answer_twice() -> None:
+        answer(h, "many")
+        until(lambda: asked(h).key.endswith("+"))
+        answer(h, 3)
+
+    thread = threading.Thread(target=answer_twice)
+    thread.start()
+    assert main() == 3
+    thread.join()
+    assert "the answer does not fit, so it is asked again" in h.store.list_inputs(only(h).id)[1].prompt
+
+
+def test_a_pause_that_nobody_answers_times_out(h: Harness) -> None:
+    @flow
+    def main() -> None:
+        pause_flow_run(timeout=0.05, prompt="anyone?")
+
+    with pytest.raises(PauseTimeout, match=r"nobody answered within 0\.05 s: anyone"):
+        main()
+    assert h.states(only(h)) == ["Running", "Paused", "Running", "Failed"]
+
+
+def test_a_paused_flow_can_be_cancelled(h: Harness) -> None:
+    @flow
+    def main() -> None:
+        pause_flow_run(prompt="?")
+
+    def cancel() -> None:
+        asked(h)
+        until(lambda: h.store.get_flow_run(asked(h).flow_run_id).state.type is StateType.PAUSED)
+        h.engine._held[asked(h).flow_run_id].stop(CANCEL)
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    with pytest.raises(RunCancelled):
+        main()
+    thread.join()
+    assert only(h).state.name == "Cancelled"
+
+
+@pytest.mark.parametrize("ask", [pause_flow_run, suspend_flow_run])
+def test_only_flows_can_wait_for_a_person(h: Harness, ask: Any) -> None:
+    @task
+    def inside() -> None:
+        ask()
+
+    @flow
+    def main() -> None:
+        inside()
+
+    with pytest.raises(UsageError, match=r"_flow_run\(\) was called outside a flow"):
+        ask()
+    with pytest.raises(UsageError, match=r"(?s)was called in task run 'inside-0'.*call it in the flow"):
+        main()
+
+
+# -- suspending
+
+
+def test_a_suspended_flow_lets_its_process_go_and_runs_again_with_the_answer(h: Harness) -> None:
+    seen = []
+
+    @flow
+    def main() -> tuple[int, int]:
+        first = work(1)
+        futures = work.map([2, 3])
+        try:
+            extra = suspend_flow_run(int, prompt="how many?")
+        finally:
+            seen.append(runtime.flow_run.is_suspending if runtime.flow_run else None)
+        return first + sum(futures.result()), extra
+
+    with pytest.raises(RunSuspended, match=r"(?s)is suspended.*legato run resume"):
+        main()
+    suspended = only(h)
+    assert (suspended.state.type, suspended.state.name, suspended.lease_expires_at) == (StateType.PAUSED, "Suspended", None)
+    assert {task_run.state.name for task_run in h.task_runs()} == {"Completed"}
+
+    answer(h, 10)
+    assert main.resume(suspended.id) == (6, 10)
+
+    assert ran == {"work 1": 1, "work 2": 1, "work 3": 1}
+    assert seen == [True, False]
+    assert (only(h).state.name, only(h).attempt) == ("Completed", 2)
+
+
+def test_a_flow_resumed_without_an_answer_is_suspended_again(h: Harness) -> None:
+    @flow
+    def main() -> Any:
+        return suspend_flow_run(prompt="?")
+
+    with pytest.raises(RunSuspended):
+        main()
+    with pytest.raises(RunSuspended):
+        main.resume(only(h).id)
+    answer(h, "now")
+    assert main.resume(only(h).id) == "now"
+    assert only(h).attempt == 3
+
+
+@pytest.mark.parametrize("kind", ["bare except", "group"])
+def test_code_that_swallows_the_suspension_is_suspended_all_the_same(h: Harness, kind: str) -> None:
+    @flow
+    async def main() -> None:
+        if kind == "bare except":
+            try:
+                await suspend_flow_run.aio()
+            except BaseException:  # noqa: BLE001 what it is about
+                ran["swallowed"] += 1
+        else:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(suspend_flow_run.aio())
+
+    with pytest.raises(RunSuspended):
+        asyncio.run(main())
+    assert only(h).state.name == "Suspended"
+
+
+def test_after_a_swallowed_suspension_no_task_begins(h: Harness) -> None:
+    @flow
+    def main() -> None:
+        try:
+            suspend_flow_run()
+        except BaseException:  # noqa: BLE001 what it is about
+            work(9)
+
+    with pytest.raises(RunSuspended):
+        main()
+    assert ran == {}
+
+
+def test_a_subflows_suspension_suspends_the_flow_around_it(h: Harness) -> None:
+    @flow(persist_result=True)
+    def child() -> int:
+        return work(5) + int(suspend_flow_run(int))
+
+    @flow
+    def main() -> int:
+        return child() + work(1)
+
+    with pytest.raises(RunSuspended):
+        main()
+    root = next(run for run in h.flow_runs() if run.flow_name == "main")
+    assert {run.state.name for run in h.flow_runs()} == {"Suspended"}
+
+    answer(h, 100)
+    assert main.resume(root.id) == 106
+    assert ran == {"work 5": 1, "work 1": 1}
+
+
+# -- held from outside
+
+
+def test_a_flow_that_somebody_pauses_waits_before_its_next_task(h: Harness) -> None:
+    @flow
+    def main() -> int:
+        work(1)
+        h.engine._held[runtime.flow_run.id].pause()  # type: ignore[union-attr]
+        return work(2)
+
+    thread = answering(h, None)
+    assert main() == 2
+    thread.join()
+    assert h.states(only(h)) == ["Running", "Paused", "Running", "Completed"]
+    assert h.journal(only(h))[1].state.message == "paused by a person"
+
+
+def test_an_async_flow_that_somebody_pauses_waits_where_it_awaits(h: Harness) -> None:
+    @task
+    async def later(n: int) -> int:
+        ran[f"later {n}"] += 1
+        return n
+
+    @flow
+    async def main() -> int:
+        await later(1)
+        h.engine._held[runtime.flow_run.id].pause()  # type: ignore[union-attr]
+        return await later(2)
+
+    thread = answering(h, None)
+    assert asyncio.run(main()) == 2
+    thread.join()
+    assert h.states(only(h)) == ["Running", "Paused", "Running", "Completed"]
+
+
+def test_the_wish_to_pause_comes_with_the_heartbeat(h: Harness) -> None:
+    @flow
+    def main() -> int:
+        run_id = runtime.flow_run.id  # type: ignore[union-attr]
+        h.store.request_pause(run_id)
+        h.engine._beat({run_id: h.engine._held[run_id]})
+        return work(1)
+
+    thread = answering(h, None)
+    assert main() == 1
+    thread.join()
+    assert (only(h).pause_requested_at, "Paused" in h.states(only(h))) == (None, True)
