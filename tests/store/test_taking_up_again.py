@@ -7,7 +7,7 @@ from legato.core.records import Beat, FlowRun, RunInput, VerdictKind
 from legato.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, PAUSED, PENDING, RUNNING, SCHEDULED, StateType
 from legato.store.port import Store
 
-from tests.store.make import apply, at, begin, claimed, move, scheduled
+from tests.store.make import apply, at, begin, claimed, move, scheduled, task_of
 
 
 def ended(store: Store, type_: StateType = FAILED, **particulars: object) -> FlowRun:
@@ -151,3 +151,14 @@ def test_inputs_go_with_their_run(store: Store) -> None:
     store.delete_flow_run(run.id)
 
     assert store.list_inputs(run.id) == []
+
+
+def test_only_the_latest_attempts_task_runs_are_counted(store: Store) -> None:
+    run = begin(store, lease_expires_at=at(30))
+    store.apply([task_of(run), task_of(run)], now=at(1))
+    apply(store, move(run, FAILED, 5), 5)
+    taken = take(store, store.get_flow_run(run.id))
+    store.apply([task_of(taken)], now=at(11))
+
+    assert store.count_task_runs([run.id]) == {run.id: {PENDING: 1}}
+    assert len(store.list_task_runs(run.id).items) == 3

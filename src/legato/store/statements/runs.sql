@@ -40,8 +40,10 @@ select {task_run} from task_run where id = :id;
 -- task_runs_after: task runs of one flow run, in order of creation. index: task_run_flow_run
 select n, {task_run} from task_run where flow_run_id = :flow_run_id and n > :after order by n limit :limit;
 
--- count_task_runs: index: task_run_flow_run
-select flow_run_id, state_type, count(*) from task_run where flow_run_id in :ids* group by flow_run_id, state_type;
+-- count_task_runs: those of the latest attempt that has any: what earlier attempts did is history. index: task_run_flow_run
+select t.flow_run_id, t.state_type, count(*) from task_run t where t.flow_run_id in :ids*
+and t.flow_attempt = (select l.flow_attempt from task_run l where l.flow_run_id = t.flow_run_id order by l.n desc limit 1)
+group by t.flow_run_id, t.state_type;
 
 -- flow_runs_by_id_prefix: ids that begin with a text, newest first; the text holds only hex digits and dashes.
 select {flow_run} from flow_run where id >= :low and id < :high order by id desc limit :limit;
