@@ -9,12 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from legato.core.ids import uuid7
-
 if TYPE_CHECKING:
     from random import Random
 
 _MASK = (1 << 62) - 1
+_VARIANT = 1 << 63
 _STRIDE = 0x9E3779B97F4A7C15 & _MASK
 """An odd number near 2^62 divided by the golden ratio: its multiples visit all of the 62 bits, far apart (Knuth, TAOCP 6.4)."""
 
@@ -49,10 +48,18 @@ class _Ids:
         """For a forked child, so that parent and child never make the same id."""
         self._begin = int.from_bytes(os.urandom(8), "big")
         self._count = itertools.count()
+        self._head = (-1, "")
 
     def new(self) -> str:
-        ms, ns = divmod(time.time_ns(), 1_000_000)
-        return uuid7(ms, (ns * 4096 // 1_000_000) << 62 | (self._begin + next(self._count) * _STRIDE & _MASK))
+        """What `uuid7` would make of the same numbers; the text of a millisecond is kept, which spares half of the work."""
+        ns = time.time_ns()
+        ms = ns // 1_000_000
+        head_ms, head = self._head
+        if ms != head_ms:
+            head = f"{ms >> 16 & 0xFFFFFFFF:08x}-{ms & 0xFFFF:04x}-7"
+            self._head = (ms, head)
+        rest = f"{_VARIANT | self._begin + next(self._count) * _STRIDE & _MASK:016x}"
+        return f"{head}{(ns - ms * 1_000_000) * 4096 // 1_000_000:03x}-{rest[:4]}-{rest[4:]}"
 
 
 _ids = _Ids()

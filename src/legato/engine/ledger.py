@@ -10,6 +10,7 @@ import itertools
 import sys
 import threading
 from collections.abc import Mapping
+from threading import get_ident
 
 from legato.core.resume import Again, CallId, Memory, Past, Recall, Reuse
 
@@ -40,7 +41,7 @@ class Ledger:
         return CallId(group, occurrence, self._lane(parent))
 
     def _lane(self, parent: str) -> int:
-        here = (parent, threading.get_ident(), _asyncio_task())
+        here = (parent, get_ident(), _asyncio_task() if "asyncio" in sys.modules else "")
         lane = self._lanes.get(here)
         if lane is None:
             lane = self._lanes.setdefault(here, next(self._next_lane))

@@ -98,6 +98,19 @@ class Shell:
     """Said with the state in which it starts, where the script says nothing."""
     tags: tuple[str, ...] = ()
 
+    # What most runs never change is on the class: a task run's shell is made in a microsecond.
+    seq = 0
+    attempt = 1
+    state: State | None = None
+    region: Stoppable | None = None
+    stop_reason: str | None = None
+    on_start: Callable[[], None] | None = None
+    outer: Region | None = None
+    hooks: Hooks | None = None
+    definition: Any = None
+    items: Any = None
+    _context: contextvars.Context | None = None
+
     def __init__(self, engine: Engine, run_id: str, name: str, policy: Policy, fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
         self.engine = engine
         self.run_id = run_id
@@ -106,19 +119,8 @@ class Shell:
         self.fn = fn
         self.args = args
         self.kwargs = kwargs
-        self.seq = 0
-        self.attempt = 1
-        self.state: State | None = None
-        self.region: Stoppable | None = None
-        self.stop_reason: str | None = None
-        self.on_start: Callable[[], None] | None = None
-        self.outer: Region | None = None
         self.caller: Shell | None = CURRENT.get()
         """The run whose code called this one."""
-        self.hooks: Hooks | None = None
-        self.definition: Any = None
-        self.items: Any = None
-        self._context: contextvars.Context | None = None
 
     def perform(self, i: Instruction) -> Any:
         if isinstance(i, Propose):
@@ -191,19 +193,35 @@ class Shell:
         """The next transition of this run. The first one carries the run's record."""
         at = now()
         self.seq = seq = self.seq + 1
-        fence = self.flow.attempt
-        if i.name == "Retrying":
-            self.attempt += 1
-        due_at = at + timedelta(seconds=i.delay_s) if i.type is SCHEDULED else None
-        message = i.message or (self.start_message if i.type is RUNNING else "")
-        state = self.state = State(i.type, i.name, at, message, due_at)
-        error = error_detail(i.error) if i.error is not None and i.type is not SCHEDULED else None
+        fence = self.flow.attempt  # of the attempt that proposes: a flow's retry is still its present one's doing
+        type_, name, message = i.type, i.name, i.message
+        asked, due_at, error = None, None, None
+        if type_ is RUNNING:
+            message = message or self.start_message
+            asked = self.cache
+            if name == "Retrying":
+                self.attempt += 1
+        elif type_ is SCHEDULED:
+            due_at = at + timedelta(seconds=i.delay_s)
+        state = self.state = State(type_, name, at, message, due_at)
         if i.error is not None:
+            error = error_detail(i.error) if type_ is not SCHEDULED else None
             self._log_failure(state, error)
         flow_run, task_run = self.record(state) if seq == 1 else (None, None)
-        asked = self.cache if i.type is RUNNING else None
         return Transition(
-            *(self.kind, self.run_id, seq, state, self.attempt, fence, flow_run, task_run, i.result, error), release=i.release, cache=asked
+            self.kind,
+            self.run_id,
+            seq,
+            state,
+            self.attempt,
+            fence,
+            flow_run,
+            task_run,
+            i.result,
+            error,
+            False,
+            i.release,
+            asked,
         )
 
     def _log_failure(self, state: State, error: ErrorDetail | None) -> None:
@@ -245,6 +263,8 @@ class Shell:
         region = self._stoppable()
         token = CURRENT.set(self)
         try:
+            if self.policy.timeout_s is None:
+                return region.call(self.fn, self.args, self.kwargs)
             return call_with_timeout(region, self.policy.timeout_s, self.fn, self.args, self.kwargs)
         finally:
             CURRENT.reset(token)
@@ -329,6 +349,19 @@ class TaskShell(Shell):
     """One task run."""
 
     kind = RunKind.TASK
+    cache_key: str | None = None
+    cache_expires_s: float | None = None
+    scope_tags: tuple[str, ...] = ()
+    """Tags that the runs it begins are given, too."""
+    elsewhere: Callable[[TaskShell], Any] | None = None
+    """Performs the call in place of this process: another process's, a cluster's. All the rest of a task's life stays here."""
+    call_id: CallId | None = None
+    parent_task_id: str | None = None
+    code: Callable[[], Mapping[str, str]] | None = None
+    inputs = ""
+    below = ""
+    not_reusable = ""
+    _again: Again | None = None
 
     def __init__(
         self,
@@ -343,28 +376,13 @@ class TaskShell(Shell):
         key: str,
         tags: tuple[str, ...] = (),
         upstream: tuple[str, ...] = (),
-        cache_key: str | None = None,
-        cache_expires_s: float | None = None,
     ) -> None:
-        super().__init__(flow.engine, run_id, name, policy, fn, args, kwargs)
+        Shell.__init__(self, flow.engine, run_id, name, policy, fn, args, kwargs)
         self.flow = flow
         self.log_prints = flow.log_prints
         self.key = key
         self.tags = tags
         self.upstream = upstream
-        self.cache_key = cache_key
-        self.cache_expires_s = cache_expires_s
-        self.scope_tags: tuple[str, ...] = ()
-        """Tags that the runs it begins are given, too."""
-        self.elsewhere: Callable[[TaskShell], Any] | None = None
-        """Performs the call in place of this process: another process's, a cluster's. All the rest of a task's life stays here."""
-        self.call_id: CallId | None = None
-        self.parent_task_id: str | None = None
-        self.code: Callable[[], Mapping[str, str]] | None = None
-        self.inputs = ""
-        self.below = ""
-        self.not_reusable = ""
-        self._again: Again | None = None
 
     def record(self, state: State) -> tuple[FlowRun | None, TaskRun | None]:
         return None, TaskRun(
@@ -425,8 +443,8 @@ class TaskShell(Shell):
     def transition(self, i: Propose) -> Transition:
         if i.result is not None and self.inputs:
             i = Propose(i.type, i.name, i.message, i.gate, msgspec.structs.replace(i.result, inputs=self.inputs), i.error, i.delay_s)
-        transition = super().transition(i)
-        if self.call_id is not None and i.type in FINAL:
+        transition = Shell.transition(self, i)
+        if i.type in FINAL and (self._again is not None or i.result is not None):
             self._ended(i)
         return transition
 
@@ -447,8 +465,9 @@ class TaskShell(Shell):
             ledger.made(Past(self.name, self.key, call, COMPLETED, self.run_id, result, code))
 
     def call(self) -> Any:
-        value = super().call() if self.elsewhere is None else self.elsewhere(self)
-        self.gave(value)
+        value = Shell.call(self) if self.elsewhere is None else self.elsewhere(self)
+        if type(value) not in _UNTRACKED or self.flow.ledger.keeps_values:
+            self.gave(value)
         return value
 
     def gave(self, value: Any) -> None:

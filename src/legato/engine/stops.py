@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any, Protocol
 
 from legato.engine.script import TIMEOUT, Stop
@@ -41,8 +42,13 @@ class Region:
 
     def call(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Run `fn` as this region. Raises `Stop` with its reason when it was stopped."""
-        self._thread = threading.get_ident()
-        self.step_in()
+        self._thread = get_ident()
+        if self.reason is not None:
+            self._check()
+        self._token.append(None)
+        if self.reason is not None:  # see `step_in`
+            self.step_out()
+            self._check()
         try:
             try:
                 value = fn(*args, **kwargs)
@@ -51,7 +57,10 @@ class Region:
             except BaseException:
                 self.step_out()
                 raise
-            self.step_out()
+            try:
+                self._token.pop()
+            except IndexError:
+                self._take_stop()
             return value
         except Stop:
             if self.reason is None:
@@ -77,7 +86,7 @@ class Region:
     @property
     def is_here(self) -> bool:
         """Whether the calling thread is the one that runs this region."""
-        return self._thread == threading.get_ident()
+        return self._thread == get_ident()
 
     def step_out(self) -> None:
         """User code ends, or calls into the engine: from here on nothing is raised from outside."""

@@ -20,6 +20,7 @@ from legato.sdk.definitions import AllowFailure, Quote
 
 _PLAIN = (type(None), bool, int, float, str, bytes)
 _DEPTH = 8
+_NOTHING: frozenset[int] = frozenset()
 
 LARGEST_SEARCHED = 10_000
 """Containers with more items are data: they are not searched for futures."""
@@ -32,21 +33,25 @@ class Skip(Exception):
 class Arguments:
     """A call's arguments, with the futures in them found."""
 
-    __slots__ = ("args", "futures", "kwargs", "tolerated", "upstream", "wrapped")
+    __slots__ = ("args", "futures", "kwargs", "plain", "tolerated", "upstream", "wrapped")
 
     def __init__(self, flow: FlowShell, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         self.args = args
         self.kwargs = kwargs
         self.futures: list[Future[Any]] = []
-        self.tolerated: set[int] = set()
+        self.tolerated: frozenset[int] = _NOTHING
         self.upstream: list[str] = []
         self.wrapped = False
+        self.plain = True
+        """Whether there is nothing to search: only numbers, texts and the like."""
         for value in args:
             if type(value) not in _PLAIN:
+                self.plain = False
                 self._find(flow, value, _DEPTH)
         if kwargs:
             for value in kwargs.values():
                 if type(value) not in _PLAIN:
+                    self.plain = False
                     self._find(flow, value, _DEPTH)
 
     def wait_for(self, futures: Any) -> None:
@@ -75,14 +80,14 @@ class Arguments:
         self.wrapped = True
         known = len(self.futures)
         self._find(flow, value, depth)
-        self.tolerated.update(id(future) for future in self.futures[known:])
+        self.tolerated = self.tolerated.union(id(future) for future in self.futures[known:])
 
     def _note(self, future: Any, *, tolerated: bool = False) -> None:
         if not isinstance(future, Future):
             raise UsageError(f"wait_for holds {future!r}, which is no future", hint="give it what task.submit() returned")
         self.futures.append(future)
         if tolerated:
-            self.tolerated.add(id(future))
+            self.tolerated = self.tolerated | {id(future)}
         self._depend(future.run_id)
 
     def _depend(self, run_id: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import functools
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -105,10 +105,9 @@ class Compiled:
         if self.caching is not None:
             self.caching.prepare(shell, lambda: self.signature.bind(tuple(shell.args), shell.kwargs))
 
-    def name_of(self, flow: FlowShell, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-        """The name of a new run: the task's with the next number, or from its template."""
-        if self.run_name is None:
-            return f"{self.task.name}-{flow.number_of(self.task.name)}"
+    def name_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        """The name of a new run, from the task's template or function."""
+        assert self.run_name is not None, "without one, runs are numbered"
         if callable(self.run_name):
             return str(self.run_name())
         try:
@@ -155,10 +154,10 @@ def task_input_hash(task: Any, parameters: Mapping[str, Any]) -> str:
 
 def compiled_task(task: Definition[Any, Any]) -> Compiled:
     """The task's options, made ready."""
-    compiled = task.compiled
+    compiled: Compiled | None = task.compiled
     if compiled is None:
         compiled = task.compiled = Compiled(task)
-    return cast("Compiled", compiled)
+    return compiled
 
 
 Submit: TypeAlias = Callable[[TaskShell, Definition[Any, Any], Arguments], Future[Any]]
@@ -169,27 +168,29 @@ Submit: TypeAlias = Callable[[TaskShell, Definition[Any, Any], Arguments], Futur
 
 def task_shell(task: Definition[Any, Any], parent: Shell, arguments: Arguments) -> TaskShell:
     """The shell of a new task run."""
-    compiled = compiled_task(task)
+    compiled: Compiled = task.compiled or compiled_task(task)
     flow = parent.flow
-    policy = compiled.policy_in(flow)
+    policy = compiled.policy_in(flow) if flow.policy.persist else compiled.policy
     tags = compiled.tags
     if (more := TAGS.get()) is not None:
         tags = (*tags, *(tag for tag in more if tag not in tags))
     shell = TaskShell(
         flow,
         new_id(),
-        compiled.name_of(flow, arguments.args, arguments.kwargs),
+        f"{task.name}-{flow.number_of(task.name)}" if compiled.run_name is None else compiled.name_of(arguments.args, arguments.kwargs),
         policy,
         task.fn,
         arguments.args,
         arguments.kwargs,
         key=compiled.key,
         tags=tags,
-        upstream=tuple(arguments.upstream),
+        upstream=tuple(arguments.upstream) if arguments.upstream else (),
     )
     shell.definition = task
-    shell.scope_tags = more or ()
-    shell.hooks = compiled.hooks
+    if more is not None:
+        shell.scope_tags = more
+    if compiled.hooks is not None:
+        shell.hooks = compiled.hooks
     if parent is not flow:
         shell.parent_task_id = parent.run_id
     _identify(shell, parent, compiled, arguments)
@@ -241,7 +242,11 @@ def _digest(data: bytes) -> str:
 def _encoded(arguments: Arguments, *, whole: bool) -> tuple[bytes, str]:
     """The inputs as canonical bytes, and why a stored value cannot be found again by them ("" when it can)."""
     args, kwargs = arguments.args, arguments.kwargs
+    if not args and not kwargs:
+        return b"", ""
     try:
+        if arguments.plain:
+            return _provenance(args if not kwargs else (args, kwargs)), ""
         if not whole:
             return _provenance(([_sketch(value) for value in args], {name: _sketch(value) for name, value in kwargs.items()})), ""
         return _provenance((args, kwargs)), ""
@@ -341,9 +346,9 @@ def hold(parent: Shell) -> None:
 def run_here(shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) -> Any:
     """Drive a task run to its end on this thread."""
     try:
-        if arguments.futures or arguments.wrapped or compiled_task(task).must_settle:
+        if arguments.futures or arguments.wrapped or task.compiled.must_settle:
             make_ready(shell, task, arguments)
-        return drive(run_task(shell.policy, recalls=shell.recalls), shell)
+        return drive(run_task(shell.policy, recalls=shell.flow.ledger.memory is not None), shell)
     except Skip:
         return None
 

@@ -40,6 +40,7 @@ class Definition(Generic[P, R]):
         self.options = options
         self.name: str = options.get("name") or self.default_name(getattr(fn, "__name__", type(fn).__name__))
         self.is_async, self.makes = _kind_of(fn)
+        self.is_plain = self.makes is Kind.VALUE and not self.is_async
         self.compiled: Any = None
         self.__name__ = fn.__name__
         self.__qualname__ = fn.__qualname__

@@ -24,6 +24,22 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class _Loaded:
+    """The module that calls tasks, once the first call has loaded it: an import statement in each call costs half a microsecond."""
+
+    calls: Any = None
+
+
+_loaded = _Loaded()
+
+
+def _load_calls() -> Any:
+    from legato.sdk import calls  # noqa: PLC0415 start-up time: decorating must cost nothing
+
+    _loaded.calls = calls
+    return calls
+
+
 class Task(Definition[P, R]):
     """A decorated function. Call it for its value, `submit` it for a future, `map` it over many arguments. `fn` is the function itself."""
 
@@ -38,13 +54,12 @@ class Task(Definition[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it here and now, tracked, and return its value. Outside a flow it is tracked too, as a flow run of that one task."""
-        from legato.sdk import calls  # noqa: PLC0415 start-up time: decorating must cost nothing
-
+        calls = _loaded.calls or _load_calls()
         parent = calls.CURRENT.get()
-        if parent is None or self.makes is not Kind.VALUE or self.is_async:
+        if parent is None or self.is_plain is False:
             return cast("R", self._call_otherwise(parent, args, kwargs))
         try:
-            return cast("R", calls.call_task(self, parent, args, kwargs))
+            return calls.call_task(self, parent, args, kwargs)  # type: ignore[no-any-return]  # a cast costs a call
         except BaseException as exc:
             calls.relink(exc)
             raise
@@ -74,8 +89,7 @@ class Task(Definition[P, R]):
 
         Futures among the arguments are waited for and replaced by their values. `wait_for=[…]` waits for futures without taking their values.
         """
-        from legato.sdk import calls  # noqa: PLC0415 start-up time
-
+        calls = _loaded.calls or _load_calls()
         parent = calls.CURRENT.get()
         if parent is None:
             from legato.sdk import alone  # noqa: PLC0415 start-up time

@@ -42,10 +42,9 @@ class ThreadRunner:
         future.wait_here = self._wait_for
         with self._changed:
             self._queue.append(future)
-            if self._idle > 0:
-                self._changed.notify()
-            else:
+            if len(self._queue) > self._idle:  # an idle thread that was told of an earlier one counts as idle until it wakes
                 self._grow()
+            self._changed.notify()
 
     def close(self) -> None:
         with self._changed:
@@ -99,7 +98,7 @@ class ThreadRunner:
     def _stand_aside(self, future: Future[Any]) -> None:
         with self._changed:
             self._blocked += 1
-            if self._queue and self._idle == 0:
+            if len(self._queue) > self._idle:
                 self._grow()
         try:
             future.wait(timeout=threading.TIMEOUT_MAX)
