@@ -26,7 +26,7 @@ endif
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} \
 	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-zA-Z0-9_-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	  /^[a-zA-Z0-9_-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
 demo: $(ENV_STAMP) ## run the main example: train a model, with retries, caching and full history
@@ -57,6 +57,10 @@ $(UI_STAMP): $(UI_SOURCES) hatch_build.py | $(ENV_STAMP)
 .PHONY: bench
 bench: $(ENV_STAMP) ## run the benchmarks and compare them with the budgets
 	@if [ -f benchmarks/__main__.py ]; then $(BIN)/python -m benchmarks $(ARGS); else echo "bench: nothing here yet"; fi
+
+.PHONY: bench-peers
+bench-peers: $(ENV_STAMP) ## run the same workloads on Legato, Prefect and DBOS, in environments of their own
+	$(BIN)/python -m benchmarks.peers $(ARGS)
 
 .PHONY: docs
 docs: $(ENV_STAMP) ## build the documentation into site/; a broken link is an error
