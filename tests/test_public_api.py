@@ -21,6 +21,7 @@ NAMES = [
     "IntervalSchedule",
     "NONE",
     "PARAMETERS",
+    "Plan",
     "ProcessTaskRunner",
     "RRuleSchedule",
     "RUN",

@@ -24,6 +24,7 @@ _HOMES = {
     "IntervalSchedule": "legato.core.schedules",
     "NONE": "legato.core.caching",
     "PARAMETERS": "legato.core.caching",
+    "Plan": "legato.core.graph",
     "ProcessTaskRunner": "legato.task_runners.processes",
     "RRuleSchedule": "legato.core.schedules",
     "RUN": "legato.core.caching",
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from legato.core.caching import CacheKeyFn as CacheKeyFn
     from legato.core.caching import CachePolicy as CachePolicy
     from legato.core.explanation import Explanation as Explanation
+    from legato.core.graph import Plan as Plan
     from legato.core.retry import exponential_backoff as exponential_backoff
     from legato.core.schedules import CronSchedule as CronSchedule
     from legato.core.schedules import IntervalSchedule as IntervalSchedule

@@ -18,6 +18,7 @@ ENTRIES = {
     "up": Entry("up", "Server, agent and browser in one line.", "Run"),
     "run": Entry("run", "Run a flow now; list, show, watch and cancel runs.", "Run"),
     "task": Entry("task", "Task runs of a run.", "Run"),
+    "plan": Entry("plan", "The graph of a flow before anything runs.", "Run"),
     "why": Entry("why", "Why a run waits, failed, was cached, skipped, …, in sentences.", "Run"),
     "flow": Entry("flow", "Flows that have been run or deployed.", "Run"),
     "deployment": Entry("deployment", "Make flows runnable by others, on schedules.", "Deploy"),

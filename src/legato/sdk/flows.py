@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 from legato.sdk.definitions import HOOK_OPTIONS, Definition, Kind, P, R, check_options
 
 if TYPE_CHECKING:
+    from legato.core.graph import Plan
     from legato.engine.serializers import Serializer
     from legato.sdk.definitions import Hooked
 
@@ -53,6 +54,16 @@ class Flow(Definition[P, R]):
         from legato.sdk import acalls  # noqa: PLC0415 start-up time: asyncio is loaded by flows that use it
 
         return acalls.stream_flow(self, args, kwargs) if self.makes is Kind.ASYNC_ITEMS else acalls.acall_flow(self, args, kwargs)
+
+    def plan(self, **parameters: Any) -> Plan:
+        """The graph of what a run with these parameters would call, without running anything: `print` it, or ask it `after_failure("load")`.
+
+        It is read from the source. Parameters that are not given are not known, nor is what depends on them. Raises `UsageError` where there
+        is no source (in a REPL), and for a parameter that the flow does not have.
+        """
+        from legato.sdk.plan import plan_of  # noqa: PLC0415 start-up time
+
+        return plan_of(self, parameters)
 
     def resume(self, run_id: str) -> R:
         """Run a run of this flow again, in this process, as a new attempt: finished tasks whose values are stored are not run again.
