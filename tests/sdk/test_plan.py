@@ -1,6 +1,6 @@
 """The graph before anything runs: it is what a run will record, says what is not known, and calls nothing of the user's."""
 
-# ruff: noqa: B018, BLE001, C416, C419, E731, F841, PERF401, PLE0643, PLW0108, PLW0602, PTH123, RUF018, SIM108, SIM201 odd code is what is tested
+# ruff: noqa: B018, BLE001, E731, PERF401, PLE0643, PLW0108, PLW0602, PTH123, RUF018, SIM108, SIM201 odd code is what is tested
 import asyncio
 import contextlib
 import functools
