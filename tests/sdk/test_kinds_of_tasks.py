@@ -1,6 +1,7 @@
 """Everything a flow and a task can be: generators, methods, calls outside flows, names, tags."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from legato import Future, flow, runtime, tags, task
 from legato.core.errors import UsageError
+from legato.sdk.process import current_settings, use_engine
 from legato.testing import Harness
 
 from tests.support.waiting import until
@@ -397,3 +399,26 @@ def test_runtime_tells_where_the_code_is(h: Harness) -> None:
 def test_runtime_outside_a_flow_is_none() -> None:
     assert runtime.flow_run is None
     assert runtime.task_run is None
+
+
+# -- loggers of other libraries
+
+
+def test_lines_of_extra_loggers_go_to_the_runs_log(h: Harness) -> None:
+    use_engine(h.engine, current_settings()._replace(extra_loggers=("some.library",)))
+    library = logging.getLogger("some.library")
+
+    @task
+    def work() -> None:
+        library.warning("pool is full")
+        logging.getLogger("some.other").warning("not asked for")
+
+    @flow
+    def main() -> None:
+        work()
+
+    library.warning("before any run")
+    main()
+    library.warning("after the run")
+
+    assert [(line.logger, line.message, line.task_run_id) for line in h.logs()] == [("some.library", "pool is full", h.task_runs()[0].id)]

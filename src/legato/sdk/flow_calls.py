@@ -321,6 +321,10 @@ def begin(shell: FlowShell) -> datetime:
         from legato.sdk.logging import patch_print  # noqa: PLC0415 start-up time: the logging module is wanted only by runs that log
 
         patch_print()
+    if extra := current_settings().extra_loggers:
+        from legato.sdk.logging import attach_extra_loggers  # noqa: PLC0415 start-up time
+
+        attach_extra_loggers(extra)
     if not shell.quiet:
         shell.on_start = lambda: _say(shell, _INFO, "began")
     shell.engine.hold(shell)

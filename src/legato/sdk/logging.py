@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import logging
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,9 +28,37 @@ class RunHandler(logging.Handler):
         try:
             message = self.format(record)
             shell = CURRENT.get()
-            write_line(shell, record.levelno, record.name, message, at=datetime.fromtimestamp(record.created, UTC))
+            at = datetime.fromtimestamp(record.created, UTC)
+            write_line(shell, record.levelno, record.name, message, at=at, on_console=self.is_on_console())
         except Exception:  # noqa: BLE001 the logging module's own rule: report to stderr, never break the caller
             self.handleError(record)
+
+    def is_on_console(self) -> bool:
+        """Whether its lines are printed as well."""
+        return True
+
+
+class ExtraHandler(RunHandler):
+    """Sends what another library logs inside a run to the run's log; elsewhere it is not ours. The console shows it unless the program
+    has a handler of its own for it.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if CURRENT.get() is not None:
+            super().emit(record)
+
+    def is_on_console(self) -> bool:
+        return not logging.getLogger().handlers
+
+
+def attach_extra_loggers(names: Iterable[str]) -> None:
+    """From now on, lines of these loggers that are logged inside runs go to the runs' logs."""
+    for name in names:
+        logger = logging.getLogger(name)
+        if not any(isinstance(handler, RunHandler) for handler in logger.handlers):
+            logger.addHandler(ExtraHandler())
+            if logger.level == logging.NOTSET:
+                logger.setLevel(current_settings().log_level)
 
 
 def get_run_logger(name: str = "legato.run") -> logging.Logger:
@@ -48,13 +77,14 @@ def _logger(name: str) -> logging.Logger:
     return logger
 
 
-def write_line(shell: Shell | None, level: int, logger: str, message: str, *, at: datetime | None = None) -> None:
+def write_line(shell: Shell | None, level: int, logger: str, message: str, *, at: datetime | None = None, on_console: bool = True) -> None:
     """Put one line on the console, and in the run's log."""
     if level < console.LEVELS[current_settings().log_level]:
         return
     if len(message) > LONGEST_LINE:
         message = f"{message[:LONGEST_LINE]}… ({len(message) - LONGEST_LINE} more characters were cut)"
-    console.line(_level_name(level), who(shell), message)
+    if on_console:
+        console.line(_level_name(level), who(shell), message)
     if shell is not None:
         task_run_id = None if isinstance(shell, FlowShell) else shell.run_id
         line = LogLine(shell.flow.run_id, at or now(), level, logger, message, task_run_id)

@@ -139,6 +139,10 @@ class Call:
             from legato.sdk.logging import patch_print  # noqa: PLC0415 start-up time: wanted only by runs that log
 
             patch_print()
+        if extra := process.current_settings().extra_loggers:
+            from legato.sdk.logging import attach_extra_loggers  # noqa: PLC0415 start-up time: wanted only by runs that log
+
+            attach_extra_loggers(extra)
         return shell
 
     def _read(self, job: Job, find_function: Callable[[Job], Callable[..., Any]]) -> tuple[Callable[..., Any], Any]:

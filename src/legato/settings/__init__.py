@@ -29,6 +29,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("api_key", "", "what this program shows to get into a server that asks for it", secret=True),
     Setting("database_url", "", "the database: sqlite:////path.db or postgresql://…; empty: legato.db in the home folder", secret=True),
     Setting("log_level", "INFO", "what is printed and stored of a run's log: DEBUG, INFO, WARNING, ERROR or CRITICAL"),
+    Setting(
+        "extra_loggers",
+        "",
+        "loggers of other libraries, separated by commas, whose lines go to the run's log as well: sqlalchemy.engine,httpx",
+    ),
     Setting("persist_results", "false", "store the results of all tasks, so that a run can go on where it stopped"),
     Setting("refresh_cache", "false", "run every cached task and replace what is stored; a task's own refresh_cache option comes first"),
     Setting("server_host", "127.0.0.1", "address the server listens on; anything but loopback needs server_api_key"),
@@ -46,6 +51,7 @@ class Settings(NamedTuple):
     api_key: str
     database_url: str
     log_level: str
+    extra_loggers: tuple[str, ...]
     persist_results: bool
     refresh_cache: bool
     server_host: str
@@ -90,6 +96,7 @@ def load(environ: Mapping[str, str] | None = None, *, folder: Path | None = None
         api_key=values["api_key"],
         database_url=values["database_url"] or f"sqlite:///{home / 'legato.db'}",
         log_level=_one_of("log_level", values["log_level"].upper(), ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
+        extra_loggers=tuple(name.strip() for name in values["extra_loggers"].split(",") if name.strip()),
         persist_results=_one_of("persist_results", values["persist_results"].lower(), ("true", "false", "1", "0")) in ("true", "1"),
         refresh_cache=_one_of("refresh_cache", values["refresh_cache"].lower(), ("true", "false", "1", "0")) in ("true", "1"),
         server_host=values["server_host"],

@@ -40,11 +40,12 @@ class ThreadRunner:
 
     def submit(self, future: Future[Any]) -> None:
         future.wait_here = self._wait_for
-        with self._changed:
-            self._queue.append(future)
-            if len(self._queue) > self._idle:  # an idle thread that was told of an earlier one counts as idle until it wakes
-                self._grow()
-            self._changed.notify()
+        self._queue.append(future)
+        if self._idle or self._threads - self._blocked < self._max:  # else all are busy, and look at the queue before they rest
+            with self._changed:
+                if len(self._queue) > self._idle:  # an idle thread that was told of an earlier one counts as idle until it wakes
+                    self._grow()
+                self._changed.notify()
 
     def close(self) -> None:
         with self._changed:
@@ -65,19 +66,28 @@ class ThreadRunner:
 
     def _next(self) -> Future[Any] | None:
         """The next future to run; None: this thread is not needed any more."""
+        if self._threads - self._blocked <= self._max:
+            try:
+                return self._queue.popleft()  # without the lock: both ends of a deque are atomic
+            except IndexError:
+                pass
         with self._changed:
             while True:
                 if self._threads - self._blocked > self._max:  # a stand-in whose waiter has woken up
                     self._threads -= 1
                     return None
-                if self._queue:
-                    return self._queue.popleft()
-                self._idle += 1
-                woken = self._changed.wait(_IDLE_S) if not self._closed else False
-                self._idle -= 1
-                if not woken and not self._queue:
-                    self._threads -= 1
-                    return None
+                self._idle += 1  # before the look at the queue: whoever adds to it after that look sees an idle thread, and wakes it
+                try:
+                    future = self._queue.popleft()
+                except IndexError:
+                    woken = self._changed.wait(_IDLE_S) if not self._closed else False
+                    self._idle -= 1
+                    if not woken and not self._queue:
+                        self._threads -= 1
+                        return None
+                else:
+                    self._idle -= 1
+                    return future
 
     def _wait_for(self, future: Future[Any]) -> None:
         """Wait for a future, without costing the pool a thread."""
