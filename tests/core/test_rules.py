@@ -2,13 +2,27 @@
 
 from itertools import product
 
+import msgspec
 import pytest
 
 from legato.core.caching import CacheEntry, CacheHolder
 from legato.core.records import Result, RunKind, Transition, Verdict, VerdictKind
 from legato.core.retry import MAX_LOST
-from legato.core.rules import FLOW_RUN_RULES, TASK_RUN_RULES, Facts, RunFacts, decide, state_after_crash, state_after_loss
-from legato.core.states import CRASHED, FINAL, INITIAL, NAMES, PENDING, RUNNING, SCHEDULED, TRANSITIONS, State, StateType, may_follow
+from legato.core.rules import FLOW_RUN_RULES, TASK_RUN_RULES, Facts, RunFacts, decide, is_plain, state_after_crash, state_after_loss
+from legato.core.states import (
+    COMPLETED,
+    CRASHED,
+    FINAL,
+    INITIAL,
+    NAMES,
+    PENDING,
+    RUNNING,
+    SCHEDULED,
+    TRANSITIONS,
+    State,
+    StateType,
+    may_follow,
+)
 
 from tests.store.make import NOON, at, scheduled, task_of
 
@@ -46,6 +60,26 @@ def test_no_rule_ever_leaves_the_table(kind: RunKind) -> None:
         else:
             assert (verdict.kind, bool(verdict.code), bool(verdict.reason)) == (VerdictKind.REFUSED, True, True)
             assert (verdict.seq, verdict.attempt) == (run.seq, run.attempt)
+
+
+def test_what_is_plain_is_what_the_rules_accept() -> None:
+    run = scheduled(attempt=2)
+    plain = 0
+    for parent_type, current, proposed, fence, released, cancel, reopen in product(
+        StateType, (None, *StateType), StateType, (None, 1, 2), (False, True), (False, True), (False, True)
+    ):
+        parent = facts_of(parent_type, released=released, cancel_requested=cancel)
+        task_run = None if current is None else facts_of(current)
+        for kind, seq, recorded in product((FLOW, TASK), (0, 1, 3, 4, 5), (False, True)):
+            t = proposal(kind, proposed, seq=seq, fence=fence, reopen=reopen)
+            if recorded:
+                t = msgspec.structs.replace(t, task_run=task_of(run).task_run)
+            if is_plain(t, task_run, parent):
+                plain += 1
+                assert decide(Facts(t, NOON, task_run, parent)) == Verdict(VerdictKind.ACCEPTED, seq, t.attempt), (t, task_run, parent)
+    assert plain > 500
+    assert is_plain(task_of(run), None, facts_of(RUNNING))
+    assert is_plain(proposal(TASK, COMPLETED), facts_of(RUNNING), facts_of(RUNNING))
 
 
 def test_every_rule_answers_every_case_without_raising() -> None:

@@ -25,6 +25,8 @@ class StateType(StrEnum):
     CRASHED = "crashed"
     CANCELLED = "cancelled"
 
+    __hash__ = str.__hash__  # the inherited one is written in Python, and looked up in tables a few times a transition
+
 
 SCHEDULED, PENDING, RUNNING, PAUSED, COMPLETED, FAILED, CRASHED, CANCELLED = StateType
 

@@ -14,7 +14,7 @@ import msgspec
 
 from legato.core.clock import from_us, to_us
 from legato.core.records import CacheAsk, FlowRun, OnLost, Result, RunKind, TaskRun, Transition, Verdict, VerdictKind
-from legato.core.rules import Facts, RunFacts, decide
+from legato.core.rules import Facts, RunFacts, decide, is_plain
 from legato.core.states import CANCELLED, CRASHED, FINAL, RUNNING, SCHEDULED, State, StateType
 from legato.store import rows
 from legato.store.database import Row, Session
@@ -88,11 +88,14 @@ class Batch:
 
     def decide(self, t: Transition) -> Verdict:
         """The verdict on one transition; an accepted or replaced one is projected onto the facts."""
-        run = self._runs.get(t.run_id)
-        if t.task_run is not None:
-            parent = self._runs.get(t.task_run.flow_run_id)
-        else:
-            parent = self._runs.get(run.flow_run_id) if run is not None and t.kind is _TASK else None
+        run, record, parent = self._runs.get(t.run_id), t.task_run, None
+        if record is not None:
+            parent = self._runs.get(record.flow_run_id)
+        elif run is not None and t.kind is _TASK:
+            parent = self._runs.get(run.flow_run_id)
+        if parent is not None and is_plain(t, run, parent) and (t.state.type is not RUNNING or self._ask_of(t, run) is None):
+            self._project(t, t.state, t.result, run)
+            return Verdict(_ACCEPTED, t.seq, t.attempt)
         facts, ask = Facts(t, self._now, run, parent), None
         if run is not None and t.seq <= run.seq:
             facts.recorded = self._recorded(run, t.seq)
@@ -131,7 +134,7 @@ class Batch:
             return State(run.state_type, run.state_name, from_us(run.state_at), run.state_message)
         for _, run_id, _, written, _, type_, name, at, message, _ in reversed(self._journal):  # by this very batch
             if run_id == run.id and written == seq:
-                return State(type_, name, from_us(at), message)
+                return State(StateType(type_), name, from_us(at), message)
         row = self._session.row(self._sql["recorded_state"], run_id=run.id, seq=seq)
         return None if row is None else State(StateType(row[0]), row[1], from_us(row[2]), row[3])
 
@@ -162,7 +165,7 @@ class Batch:
             run.due_at, run.ended_at, run.result, run.error = due_at, None, None, None
         if t.kind is _FLOW:
             self._after_flow_run(t, run, state, came_from)
-        self._journal.append((t.kind, run.id, run.flow_run_id, t.seq, t.attempt, type_, state.name, at, message, due_at))
+        self._journal.append((str(t.kind), run.id, run.flow_run_id, t.seq, t.attempt, str(type_), state.name, at, message, due_at))
 
     def _after_flow_run(self, t: Transition, run: Working, state: State, came_from: StateType) -> None:
         """What a flow run's transition brings with it: leases and slots let go, what ran inside swept up."""
@@ -340,12 +343,12 @@ def _new_row(run: Working) -> tuple[Any, ...]:
     if isinstance(run.record, TaskRun):
         task = run.record
         return (
-            *(task.id, task.flow_run_id, task.key, task.name, run.state_type, run.state_name, run.state_at, run.state_message),
-            *(run.seq, run.attempt, task.flow_attempt, to_us(task.created_at), run.started_at, run.ended_at),
-            *(text_of(task.tags) if task.tags else "[]", text_of(task.upstream) if task.upstream else "[]"),
-            *(run.cache_key, run.cache_expires_s, task.retries),
-            *(task.call, text_of(task.code) if task.code else None, task.parent_task_id, run.result, run.error),
-        )
+            task.id, task.flow_run_id, task.key, task.name, str(run.state_type), run.state_name, run.state_at, run.state_message,
+            run.seq, run.attempt, task.flow_attempt, to_us(task.created_at), run.started_at, run.ended_at,
+            text_of(task.tags) if task.tags else "[]", text_of(task.upstream) if task.upstream else "[]",
+            run.cache_key, run.cache_expires_s, task.retries,
+            task.call, text_of(task.code) if task.code else None, task.parent_task_id, run.result, run.error,
+        )  # fmt: skip
     assert run.record is not None
     values = dict(zip(rows.FLOW_RUN, rows.flow_run_row(run.record), strict=True))
     values.update(zip(_CHANGING[_FLOW], _changed_row(run), strict=True))
@@ -353,7 +356,7 @@ def _new_row(run: Working) -> tuple[Any, ...]:
 
 
 def _changed_row(run: Working) -> tuple[Any, ...]:
-    common = (run.id, run.state_type, run.state_name, run.state_at, run.state_message, run.seq, run.attempt)
+    common = (run.id, str(run.state_type), run.state_name, run.state_at, run.state_message, run.seq, run.attempt)
     if run.kind is _TASK:
         return (*common, run.started_at, run.ended_at, run.cache_key, run.cache_expires_s, run.result, run.error)
     return (
