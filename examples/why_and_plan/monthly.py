@@ -42,6 +42,6 @@ if __name__ == "__main__":
     print(plan)
     print("if load fails:", plan.after_failure("load"))
 
-    state = monthly(month=month, return_state=True)  # type: ignore[call-arg]  # an option of the call, not of the function
+    state = monthly(month=month, return_state=True)
     for node in plan.nodes:
-        print(f"{node.name}: {explain(f'{state.run_id}/{node.name}').title}")  # type: ignore[attr-defined]  # a state, as asked for
+        print(f"{node.name}: {explain(f'{state.run_id}/{node.name}').title}")

@@ -132,16 +132,18 @@ if TYPE_CHECKING:
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 the names are strings
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'legato' has no attribute '{name}'")
-    import importlib  # noqa: PLC0415 start-up time: `from legato import flow` loads one module
+if not TYPE_CHECKING:  # or type checkers would believe in every name
 
-    module = importlib.import_module(home)
-    value = module if home.endswith(f".{name}") and not hasattr(module, name) else getattr(module, name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> Any:
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module 'legato' has no attribute '{name}'")
+        import importlib  # noqa: PLC0415 start-up time: `from legato import flow` loads one module
+
+        module = importlib.import_module(home)
+        value = module if home.endswith(f".{name}") and not hasattr(module, name) else getattr(module, name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

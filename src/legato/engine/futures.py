@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
-from typing import Any, Generic, NamedTuple, TypeVar, cast, overload
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast, overload
 
 from legato.core.states import State, StateType
 
@@ -65,7 +65,11 @@ class Future(Generic[R]):
             self._wait(timeout)
         return self._state is not None
 
-    def result(self, timeout: float | None = None, *, raise_on_failure: bool = True) -> R:
+    @overload
+    def result(self, timeout: float | None = None, *, raise_on_failure: Literal[True] = True) -> R: ...
+    @overload
+    def result(self, timeout: float | None = None, *, raise_on_failure: bool) -> R | BaseException: ...
+    def result(self, timeout: float | None = None, *, raise_on_failure: bool = True) -> R | BaseException:
         """The value. Waits for it, at most `timeout` seconds (`TimeoutError`); raises what the task raised.
 
         With `raise_on_failure=False` a failed task's exception is returned instead.
@@ -75,7 +79,7 @@ class Future(Generic[R]):
         if raise_on_failure or self._exc is None:
             return self._outcome()
         self.seen = True
-        return self._exc  # type: ignore[return-value]  # what raise_on_failure=False asks for
+        return self._exc
 
     def exception(self) -> BaseException | None:
         """What the task raised, or None. Waits for the end."""
@@ -183,7 +187,11 @@ def _interruptible(event: threading.Event, timeout: float | None) -> None:
 class FutureList(list[Future[R]]):
     """What `map` returns: the futures in order. As an argument of another task it becomes the list of their values."""
 
-    def result(self, timeout: float | None = None, *, raise_on_failure: bool = True) -> list[R]:
+    @overload
+    def result(self, timeout: float | None = None, *, raise_on_failure: Literal[True] = True) -> list[R]: ...
+    @overload
+    def result(self, timeout: float | None = None, *, raise_on_failure: bool) -> list[R | BaseException]: ...
+    def result(self, timeout: float | None = None, *, raise_on_failure: bool = True) -> list[Any]:
         """All values, in order. Waits, at most `timeout` seconds in all (`TimeoutError`); raises what the first failed one raised."""
         deadline = _Deadline(timeout)
         return [future.result(deadline.left(), raise_on_failure=raise_on_failure) for future in self]
@@ -280,14 +288,16 @@ def when_all_ended(futures: Iterable[Future[Any]], act: Callable[[], None]) -> N
         future.add_done_callback(one_less)
 
 
-class Waited(NamedTuple):
+class Waited(NamedTuple, Generic[R]):
     """What `wait` returns."""
 
-    done: list[Future[Any]]
-    not_done: list[Future[Any]]
+    done: list[Future[R]]
+    not_done: list[Future[R]]
 
 
-def wait(futures: Iterable[Future[R]], timeout: float | None = None, *, return_when: str = "all") -> Waited:
+def wait(
+    futures: Iterable[Future[R]], timeout: float | None = None, *, return_when: Literal["all", "first", "failure"] = "all"
+) -> Waited[R]:
     """Wait until "all" have ended, the "first" has, or one has failed ("failure"; or all have ended); at most `timeout` seconds.
 
     Returns those that have ended and those that have not, in the order given. Raises nothing of what the tasks raised.

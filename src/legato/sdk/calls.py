@@ -458,7 +458,7 @@ def map_task(task: Definition[Any, Any], parent: Shell, submit: Callable[..., An
     return [_state_of_future(future) for future in futures] if return_state else futures
 
 
-def _state_of_future(future: Future[Any]) -> RunState:
+def _state_of_future(future: Future[Any]) -> RunState[Any]:
     exc = future.exception()
     return RunState(future.ended_as, future.run_id, None if exc is not None else future.result(), exc)
 

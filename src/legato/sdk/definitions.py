@@ -13,7 +13,10 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+"""Covariant, so that a type checker that knows better what `async def` gives (CoroutineType) finds it where Coroutine is asked for."""
 T = TypeVar("T")
 
 _COROUTINE, _GENERATOR, _ASYNC_GENERATOR = 0x80, 0x20, 0x200
@@ -30,12 +33,12 @@ if TYPE_CHECKING:
     Hooked: TypeAlias = Hook | Sequence[Hook] | None
 
 
-class Definition(Generic[P, R]):
+class Definition(Generic[P, R_co]):
     """A decorated function. `compiled` is a place for what `calls` works out once."""
 
     kind = ""
 
-    def __init__(self, fn: Callable[P, R], **options: Any) -> None:
+    def __init__(self, fn: Callable[P, R_co], **options: Any) -> None:
         self.fn = fn
         self.options = options
         self.name: str = options.get("name") or self.default_name(getattr(fn, "__name__", type(fn).__name__))

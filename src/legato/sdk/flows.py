@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast, overload
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, TypeVar, cast, overload
 
-from legato.sdk.definitions import HOOK_OPTIONS, Definition, Kind, P, R, check_options
+from legato.sdk.definitions import HOOK_OPTIONS, Definition, Kind, P, Q, R, R_co, check_options
 
 if TYPE_CHECKING:
     from legato.core.graph import Plan
     from legato.engine.serializers import Serializer
     from legato.sdk.definitions import Hooked
+    from legato.sdk.run_states import RunState
+
+T = TypeVar("T")
 
 
-class Flow(Definition[P, R]):
+class Flow(Definition[P, R_co]):
     """A decorated function. Call it to run it, tracked, here and now; deploy it to have others run it."""
 
     kind = "flow"
@@ -23,24 +26,38 @@ class Flow(Definition[P, R]):
         """The function's name, with dashes."""
         return function.replace("_", "-")
 
-    def __get__(self, instance: object, owner: type | None = None) -> Flow[..., R]:
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Flow[P, R_co]: ...
+    @overload
+    def __get__(self: Flow[Concatenate[Any, Q], R_co], instance: object, owner: type | None = None) -> Flow[Q, R_co]: ...
+    def __get__(self, instance: object, owner: type | None = None) -> Flow[..., R_co]:
         """A flow defined in a class is a method: bind it, keeping its options."""
         fn: Any = self.fn
         if instance is None and not isinstance(fn, (classmethod, staticmethod)):
             return self
         return type(self)(fn.__get__(instance, owner), **{**self.options, "name": self.name})
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    @overload
+    def __call__(
+        self: Flow[..., Coroutine[Any, Any, T]], *args: Any, return_state: Literal[True], **kwargs: Any
+    ) -> Coroutine[Any, Any, RunState[T]]: ...
+    @overload
+    def __call__(self, *args: Any, return_state: Literal[True], **kwargs: Any) -> RunState[R_co]: ...
+    @overload
+    def __call__(self, *args: Any, wait_for: Any, **kwargs: Any) -> R_co: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run it, and return its value. Inside another flow it is a run of its own, a child of that one.
 
         Raises `ParameterError` before anything is recorded when the arguments do not fit its annotations.
         """
         if self.makes is not Kind.VALUE or self.is_async:
-            return cast("R", self._call_other(args, kwargs))
+            return cast("R_co", self._call_other(args, kwargs))
         from legato.sdk import flow_calls  # noqa: PLC0415 start-up time: decorating must cost nothing
 
         try:
-            return cast("R", flow_calls.call_flow(self, args, kwargs))
+            return cast("R_co", flow_calls.call_flow(self, args, kwargs))
         except BaseException as exc:
             flow_calls.relink(exc)
             raise
@@ -65,7 +82,7 @@ class Flow(Definition[P, R]):
 
         return plan_of(self, parameters)
 
-    def resume(self, run_id: str) -> R:
+    def resume(self, run_id: str) -> R_co:
         """Run a run of this flow again, in this process, as a new attempt: finished tasks whose values are stored are not run again.
 
         `run_id`: a run's id or name. The plan of what is reused, and why the rest is not, is printed before. Raises `Conflict` while somebody
@@ -73,9 +90,9 @@ class Flow(Definition[P, R]):
         """
         from legato.sdk import resuming  # noqa: PLC0415 start-up time
 
-        return cast("R", resuming.resume(self, run_id))
+        return cast("R_co", resuming.resume(self, run_id))
 
-    def with_options(self, **options: Any) -> Flow[P, R]:
+    def with_options(self, **options: Any) -> Flow[P, R_co]:
         """The same flow with some options changed."""
         return flow(self.fn, **{**self.options, **options})
 

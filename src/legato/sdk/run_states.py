@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, Literal, TypeVar, overload
 
 from legato.core.states import FAILED, State, StateType
 from legato.engine.shell import Shell
 from legato.engine.tracebacks import relink
 from legato.system import now
 
+T = TypeVar("T")
 
-class RunState:
+
+class RunState(Generic[T]):
     """How a run ended. `type` is what programs branch on, `name` and `message` are for people."""
 
     def __init__(self, state: State | None, run_id: str, value: Any, exc: BaseException | None) -> None:
@@ -22,6 +24,10 @@ class RunState:
         self.run_id = run_id
         self._value, self._exc = value, exc
 
+    @overload
+    def result(self, *, raise_on_failure: Literal[True] = True) -> T: ...
+    @overload
+    def result(self, *, raise_on_failure: bool) -> T | BaseException: ...
     def result(self, *, raise_on_failure: bool = True) -> Any:
         """The value; raises what the run raised, or returns that with `raise_on_failure=False`."""
         if self._exc is None:
@@ -44,7 +50,7 @@ class RunState:
         return f"{self.name}({self.message!r})"
 
 
-def state_of(shell: Shell, run: Callable[[], Any]) -> RunState:
+def state_of(shell: Shell, run: Callable[[], Any]) -> RunState[Any]:
     """How a run ended, with its failure as a value."""
     try:
         value = run()

@@ -7,7 +7,7 @@ runtime.flow_run.id, runtime.flow_run.parameters["month"], runtime.task_run.atte
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from legato.engine.runtime import RunView
 from legato.engine.shell import CURRENT
@@ -16,13 +16,15 @@ flow_run: RunView | None
 task_run: RunView | None
 
 
-def __getattr__(name: str) -> Any:
-    shell = CURRENT.get()
-    if name == "flow_run":
-        return RunView(shell.flow) if shell is not None else None
-    if name == "task_run":
-        return RunView(shell) if shell is not None and shell is not shell.flow else None
-    raise AttributeError(f"legato.runtime has no attribute '{name}'; it has flow_run and task_run")
+if not TYPE_CHECKING:  # or type checkers would believe in every name
+
+    def __getattr__(name: str) -> Any:
+        shell = CURRENT.get()
+        if name == "flow_run":
+            return RunView(shell.flow) if shell is not None else None
+        if name == "task_run":
+            return RunView(shell) if shell is not None and shell is not shell.flow else None
+        raise AttributeError(f"legato.runtime has no attribute '{name}'; it has flow_run and task_run")
 
 
 def __dir__() -> list[str]:

@@ -5,10 +5,10 @@ Importing this costs next to nothing; the engine is loaded by the first call (se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, TypeVar, cast, overload
 
-from legato.sdk.definitions import HOOK_OPTIONS, Definition, Kind, P, R, check_options
+from legato.sdk.definitions import HOOK_OPTIONS, Definition, Kind, P, Q, R, R_co, check_options
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from legato.engine.serializers import Serializer
     from legato.engine.shell import Shell
     from legato.sdk.definitions import Hooked
+    from legato.sdk.run_states import RunState
     from legato.sdk.transactions import Transaction, TransactionHook
 
 T = TypeVar("T")
@@ -40,26 +41,40 @@ def _load_calls() -> Any:
     return calls
 
 
-class Task(Definition[P, R]):
+class Task(Definition[P, R_co]):
     """A decorated function. Call it for its value, `submit` it for a future, `map` it over many arguments. `fn` is the function itself."""
 
     kind = "task"
 
-    def __get__(self, instance: object, owner: type | None = None) -> Task[..., R]:
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Task[P, R_co]: ...
+    @overload
+    def __get__(self: Task[Concatenate[Any, Q], R_co], instance: object, owner: type | None = None) -> Task[Q, R_co]: ...
+    def __get__(self, instance: object, owner: type | None = None) -> Task[..., R_co]:
         """A task defined in a class is a method: bind it, keeping its options."""
         fn: Any = self.fn
         if instance is None and not isinstance(fn, (classmethod, staticmethod)):
             return self
         return type(self)(fn.__get__(instance, owner), **{**self.options, "name": self.name})
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    @overload
+    def __call__(
+        self: Task[..., Coroutine[Any, Any, T]], *args: Any, return_state: Literal[True], **kwargs: Any
+    ) -> Coroutine[Any, Any, RunState[T]]: ...
+    @overload
+    def __call__(self, *args: Any, return_state: Literal[True], **kwargs: Any) -> RunState[R_co]: ...
+    @overload
+    def __call__(self, *args: Any, wait_for: Any, **kwargs: Any) -> R_co: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run it here and now, tracked, and return its value. Outside a flow it is tracked too, as a flow run of that one task."""
         calls = _loaded.calls or _load_calls()
         parent = calls.CURRENT.get()
         if parent is None or self.is_plain is False:
-            return cast("R", self._call_otherwise(parent, args, kwargs))
+            return cast("R_co", self._call_otherwise(parent, args, kwargs))
         try:
-            return calls.call_task(self, parent, args, kwargs)  # type: ignore[no-any-return]  # a cast costs a call
+            return calls.call_task(self, parent, args, kwargs)
         except BaseException as exc:
             calls.relink(exc)
             raise
@@ -81,9 +96,29 @@ class Task(Definition[P, R]):
         return acalls.acall_task(self, parent, args, kwargs)
 
     @overload
+    def submit(self: Task[..., Coroutine[Any, Any, T]], *args: Any, return_state: Literal[True], **kwargs: Any) -> RunState[T]: ...  # type: ignore[overload-overlap]  # the first that fits is meant
+    @overload
+    def submit(self, *args: Any, return_state: Literal[True], **kwargs: Any) -> RunState[R_co]: ...  # type: ignore[overload-overlap]  # the first that fits is meant
+    @overload
     def submit(self: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> Future[T]: ...
     @overload
-    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Future[R]: ...
+    def submit(self: Task[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any) -> Future[T]: ...
+    @overload
+    def submit(self: Task[P, AsyncGenerator[T, Any]], *args: P.args, **kwargs: P.kwargs) -> Future[list[T]]: ...
+    @overload
+    def submit(self: Task[..., AsyncGenerator[T, Any]], *args: Any, **kwargs: Any) -> Future[list[T]]: ...
+    @overload
+    def submit(self: Task[P, AsyncIterator[T]], *args: P.args, **kwargs: P.kwargs) -> Future[list[T]]: ...
+    @overload
+    def submit(self: Task[..., AsyncIterator[T]], *args: Any, **kwargs: Any) -> Future[list[T]]: ...
+    @overload
+    def submit(self: Task[P, Generator[T, Any, Any]], *args: P.args, **kwargs: P.kwargs) -> Future[list[T]]: ...
+    @overload
+    def submit(self: Task[..., Generator[T, Any, Any]], *args: Any, **kwargs: Any) -> Future[list[T]]: ...
+    @overload
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Future[R_co]: ...
+    @overload
+    def submit(self, *args: Any, **kwargs: Any) -> Future[R_co]: ...
     def submit(self, *args: Any, **kwargs: Any) -> Any:
         """Hand it to the flow's task runner; returns a future at once.
 
@@ -102,9 +137,19 @@ class Task(Definition[P, R]):
         return calls.submit_task(self, parent, args, kwargs)
 
     @overload
+    def map(self: Task[..., Coroutine[Any, Any, T]], *args: Any, return_state: Literal[True], **kwargs: Any) -> list[RunState[T]]: ...
+    @overload
+    def map(self, *args: Any, return_state: Literal[True], **kwargs: Any) -> list[RunState[R_co]]: ...
+    @overload
     def map(self: Task[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any) -> FutureList[T]: ...
     @overload
-    def map(self, *args: Any, **kwargs: Any) -> FutureList[R]: ...
+    def map(self: Task[..., AsyncGenerator[T, Any]], *args: Any, **kwargs: Any) -> FutureList[list[T]]: ...
+    @overload
+    def map(self: Task[..., AsyncIterator[T]], *args: Any, **kwargs: Any) -> FutureList[list[T]]: ...
+    @overload
+    def map(self: Task[..., Generator[T, Any, Any]], *args: Any, **kwargs: Any) -> FutureList[list[T]]: ...
+    @overload
+    def map(self, *args: Any, **kwargs: Any) -> FutureList[R_co]: ...
     def map(self, *args: Any, **kwargs: Any) -> Any:
         """Submit it once for each element of the iterable arguments, which must be equally long; returns the futures in order.
 
@@ -134,7 +179,7 @@ class Task(Definition[P, R]):
         self.compiled = None
         return hook
 
-    def with_options(self, **options: Any) -> Task[P, R]:
+    def with_options(self, **options: Any) -> Task[P, R_co]:
         """The same task with some options changed."""
         return task(self.fn, **{**self.options, **options})
 
