@@ -11,45 +11,63 @@ from typing import Any
 
 import pytest
 
-from legato import allow_failure, flow, quote, task, unmapped
+from legato import allow_failure, flow, quote, runtime, task, unmapped
 from legato.core.errors import NotFound, UsageError
 from legato.core.graph import RECORDED, Plan
 from legato.engine.futures import as_completed
 from legato.testing import Harness
 
+BROKEN: list[str] = []
+"""The task run that is to fail, as its plan names it."""
+
+
+def fail_if_broken() -> None:
+    run = runtime.task_run
+    assert run is not None
+    path = run.name if runtime.flow_run is None or runtime.flow_run.parent_run_id is None else f"{run.flow_name}/{run.name}"
+    if path in BROKEN:
+        raise ValueError(f"{path} is broken")
+
 
 @task
 def load(x: int = 0) -> list[int]:
+    fail_if_broken()
     return [x]
 
 
 @task
 def clean(rows: Any, n: int = 1) -> list[Any]:
+    fail_if_broken()
     return [f"{rows} {n}"]
 
 
-@task(retries=2, persist_result=True, timeout_seconds=60)
+@task(retries=1, persist_result=True, timeout_seconds=60)
 def train(*parts: Any, **named: Any) -> list[Any]:
+    fail_if_broken()
     return [f"{parts} {named}"]
 
 
 @task(trigger="any_failed")
 def alert(*parts: Any) -> list[str]:
+    fail_if_broken()
     return ["alert"]
 
 
 @task(trigger="all_done")
 def sweep(*parts: Any) -> list[str]:
+    fail_if_broken()
     return ["swept"]
 
 
 @task
 def outer(rows: Any) -> list[Any]:
+    fail_if_broken()
     return clean(rows, 2)
 
 
 @task
 async def fetch(x: int) -> list[int]:
+    fail_if_broken()
     return [x]
 
 
@@ -544,7 +562,7 @@ def handled() -> list[Any]:
         rows = load(1)
         clean(rows)
     except ValueError:
-        rows = clean([])
+        rows = clean.with_options(name="fallback")([])
     finally:
         sweep()
     train(rows)
@@ -626,6 +644,47 @@ def test_what_it_says_of_a_failure_is_what_a_run_does(broken: str, h: Harness) -
     assert {name: {"fails": "Failed", "runs": "Completed"}.get(outcome, outcome) for name, outcome in said.items()} == became
 
 
+def failures() -> list[Any]:
+    """Every call of every whole flow, and of those that catch."""
+    made = [*WHOLE, handled, returned, reraised, pipeline]
+    return [
+        pytest.param(one, plan.path(node), id=f"{one.name}: {plan.path(node)}")
+        for one in made
+        for plan in [one.plan()]
+        for node in plan.nodes
+        if node.kind == "task" and node.task != "inner"  # these can be told to fail
+    ]
+
+
+def became(h: Harness) -> dict[str, str]:
+    """What became of each call, by path."""
+    words = {"Failed": "fails", "Completed": "runs"}
+    found = {}
+    for run in h.flow_runs():
+        prefix = "" if run.parent_run_id is None else f"{run.flow_name}/"
+        if prefix:
+            found[run.flow_name] = words.get(run.state.name, run.state.name)
+        found |= {prefix + one.name: words.get(one.state.name, one.state.name) for one in h.task_runs(run)}
+    return found
+
+
+@pytest.mark.parametrize(("made", "name"), failures())
+def test_whichever_call_fails_the_run_does_what_the_plan_said(made: Any, name: str, h: Harness) -> None:
+    BROKEN.append(name)
+    try:
+        with contextlib.suppress(Exception):
+            outcome = made()
+            if asyncio.iscoroutine(outcome):
+                asyncio.run(outcome)
+    finally:
+        BROKEN.clear()
+
+    said = made.plan().after_failure(name)
+    real = became(h)
+    assert said == {path: real.get(path, "is not reached") for path in said}
+    assert real.keys() <= said.keys()
+
+
 # ---------------------------------------------------------------------- how it is shown, and refused
 
 
@@ -649,7 +708,7 @@ def test_it_reads_as_a_tree_and_as_mermaid() -> None:
 def test_a_node_tells_the_tasks_options_and_where_it_is_called() -> None:
     (node,) = [one for one in straight.plan().nodes if one.task == "train"]
 
-    assert (node.retries, node.persisted, node.timeout_s, node.submitted) == (2, True, 60.0, False)
+    assert (node.retries, node.persisted, node.timeout_s, node.submitted) == (1, True, 60.0, False)
     source = Path(__file__).read_text(encoding="utf-8").splitlines()
     assert source[node.line - 1].strip() == "train(a, b)"
     assert json.loads(straight.plan().json())["nodes"][0]["name"] == "load-0"

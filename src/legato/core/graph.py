@@ -36,7 +36,7 @@ class Node(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One call of a task or flow, or, with `repeat`, calls of which nobody knows yet how many there are.
 
     `name` is the run's, as far as it can be told. `submitted`: it does not hold the flow up. `parent`: the call it is inside of. `condition`:
-    when it is made at all. `quiet`: its failure is not raised in the flow (`return_state=True`).
+    when it is made at all. `quiet`: its failure is not raised in the flow (`return_state=True`). `awaited`: it is raised where it is awaited.
     """
 
     id: int
@@ -56,6 +56,12 @@ class Node(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     condition: str = ""
     repeat: str = ""
     quiet: bool = False
+    awaited: bool = False
+
+    @property
+    def raises_at_once(self) -> bool:
+        """Whether its failure is raised where it is called."""
+        return not (self.submitted or self.quiet or self.awaited)
 
 
 class Edge(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -208,7 +214,7 @@ class _Failure:
 
     def _call(self, node: Node, place: tuple[Part, ...]) -> None:
         self.became[node.id] = outcome = self._outcome(node)
-        if outcome in (FAILS, UPSTREAM_FAILED) and not node.submitted and not node.quiet:
+        if outcome in (FAILS, UPSTREAM_FAILED) and node.raises_at_once:
             self._raise(place, own=outcome == FAILS)
 
     def _leave(self, place: tuple[Part, ...]) -> None:
@@ -252,8 +258,7 @@ class _Failure:
             if part.kind in ("flow", "task"):
                 self.dead.append(place[: n + 1])
                 self.became[part.id] = FAILS
-                node = self.by_id[part.id]
-                if node.submitted or node.quiet:
+                if not self.by_id[part.id].raises_at_once:
                     return
         self.dead.append(())
 

@@ -158,7 +158,16 @@ def spec_of(definition: Definition[Any, Any], owner: Any = None) -> Spec:
     if owner is None:
         owner = getattr(fn, "__self__", None)
     body = Known(types.MethodType(getattr(fn, "__func__", fn), owner)) if owner is not None else Known(fn)
-    return Spec(definition.kind, definition.name, definition.key, definition.options, body, file, definition.makes is not Kind.VALUE)
+    return Spec(
+        definition.kind,
+        definition.name,
+        definition.key,
+        definition.options,
+        body,
+        file,
+        definition.makes is not Kind.VALUE,
+        definition.is_async,
+    )
 
 
 class Signal(NamedTuple):
@@ -324,7 +333,15 @@ class Reader:
                 name = (
                     options.get("name") if isinstance(options.get("name"), str) else s.name if kind == "task" else s.name.replace("_", "-")
                 )
-                made = Spec(kind, str(name), f"{scope.module.get('__name__', '')}.{s.name}", options, made, scope.file)
+                made = Spec(
+                    kind,
+                    str(name),
+                    f"{scope.module.get('__name__', '')}.{s.name}",
+                    options,
+                    made,
+                    scope.file,
+                    is_async=isinstance(s, ast.AsyncFunctionDef),
+                )
         return made
 
     def _do_If(self, s: ast.If, scope: Scope) -> Signal:
@@ -851,7 +868,7 @@ class Reader:
     def ask(self, value: Value) -> None:
         """Results are asked for: a failure there is raised here."""
         for node, (how, _) in deps_of(value).items():
-            if how in (FUTURE, VALUE) and self.nodes[node].submitted:
+            if self.nodes[node].awaited or (how in (FUTURE, VALUE) and self.nodes[node].submitted):
                 self.moments.append(Moment("ask", self.place, node))
 
     def called(self, spec: Spec, args: list[Value], kwargs: dict[str, Value], e: ast.Call, *, submitted: bool, repeat: str = "") -> Value:
@@ -915,6 +932,7 @@ class Reader:
             condition="; ".join(dict.fromkeys(texts)),
             repeat=repeat,
             quiet=quiet,
+            awaited=spec.is_async and not submitted and not spec.makes_items,
         )
 
     def _inside(self, spec: Spec, node: Node, args: list[Value], kwargs: dict[str, Value]) -> None:

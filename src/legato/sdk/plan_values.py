@@ -63,6 +63,7 @@ class Spec(msgspec.Struct, frozen=True):
     body: Value
     file: str = ""
     makes_items: bool = False
+    is_async: bool = False
 
 
 class Local(msgspec.Struct, frozen=True):
