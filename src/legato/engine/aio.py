@@ -31,7 +31,7 @@ from legato.engine.script import (
     Sleep,
     Stop,
 )
-from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell, seconds_of
+from legato.engine.shell import ABANDON_AFTER_S, CURRENT, FlowShell, Shell, TaskShell, seconds_of
 
 
 async def adrive(script: Script, shell: Shell, perform: Callable[[Instruction], Awaitable[Any]] | None = None) -> Any:
@@ -104,13 +104,21 @@ async def aperform(shell: Shell, i: Instruction) -> Any:
     if isinstance(i, RecallPast):
         return await asyncio.to_thread(shell.recall)
     if isinstance(i, Settle) and isinstance(shell, FlowShell):
-        shell.stop_tasks(i.stop)
-        while (future := shell.an_open_future()) is not None:
-            await ended(future)
-        return shell.unseen_failures()
+        return await _settle(shell, i)
     if isinstance(i, Save):
         return await asyncio.to_thread(shell.save, i.value)
     return shell.perform(i)
+
+
+async def _settle(shell: FlowShell, i: Settle) -> list[str]:
+    shell.stop_tasks(i.stop)
+    try:
+        async with asyncio.timeout(ABANDON_AFTER_S if i.stop else None):
+            while (future := shell.an_open_future()) is not None:
+                await ended(future)
+    except TimeoutError:
+        shell.abandon_tasks(i.stop)
+    return shell.unseen_failures()
 
 
 async def _propose(shell: Shell, i: Propose) -> Any:

@@ -21,9 +21,11 @@ from legato.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, PAUSED, RU
 class Stop(BaseException):
     """Ends a call from outside. A BaseException, so that `except Exception` in user code does not swallow it."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, abandoned: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.abandoned = abandoned
+        """Whether the code goes on all the same, because nothing could stop it: what it does counts no more."""
 
 
 class Suspend(BaseException):
@@ -36,6 +38,8 @@ class Lost(Exception):
 
 CANCEL = "cancelled"
 TIMEOUT = "timeout"
+CALLERS_TIMEOUT = "the timeout of what called it"
+"""What a call's own timeout is to the calls inside it: no failure of theirs, and nothing to try again."""
 
 
 class Propose(msgspec.Struct):
@@ -159,7 +163,8 @@ DRAW = Draw()
 _RUN = Propose(RUNNING, "Running")
 _RUN_GATED = Propose(RUNNING, "Running", gate=True)
 _DONE = Propose(COMPLETED, "Completed")
-_FAILED_END, _CRASHED_END = (FAILED, "Failed"), (CRASHED, "Crashed")
+_FAILED_END, _TIMED_OUT_END, _CRASHED_END = (FAILED, "Failed"), (FAILED, "TimedOut"), (CRASHED, "Crashed")
+_ABANDONED = "; it was blocked outside of Python and could not be stopped, so its thread was abandoned"
 _LOST_HINT = "out of memory, os._exit or a crash in native code are the usual reasons; with retries the task is tried again"
 
 
@@ -178,7 +183,9 @@ class Policy(msgspec.Struct, frozen=True):
     serializer: Any = None
 
 
-_ONCE = Policy()
+def _once(policy: Policy) -> Policy:
+    """The policy without retries."""
+    return msgspec.structs.replace(policy, retry=RetryPolicy())
 
 
 def run_task(policy: Policy, *, recalls: bool = False) -> Script:
@@ -194,13 +201,13 @@ def run_task(policy: Policy, *, recalls: bool = False) -> Script:
             return recalled.value
         why = recalled.why
     while True:
-        verdict = yield from admitted(policy, attempt, gated=policy.gated, why=why)
+        verdict = yield from admitted(attempt, gated=policy.gated, why=why)
         if verdict is not None and verdict.kind is not VerdictKind.ACCEPTED:
             return (yield from _answered(verdict))
         try:
             value = yield CALL
         except Stop as stop:
-            raise (yield from _stopped(stop, policy, "task")) from None
+            attempt = yield from _stopped_or_late(stop, policy, "task", attempt)
         except Suspend:
             yield Propose(CANCELLED, "Cancelled", "its flow was suspended")
             raise
@@ -226,7 +233,7 @@ def run_stream(policy: Policy, kind: str) -> Script:
     items: list[Any] = []
     is_flow = kind == "flow"
     while True:
-        verdict = yield from admitted(policy, attempt, gated=policy.gated or is_flow)
+        verdict = yield from admitted(attempt, gated=policy.gated or is_flow)
         if verdict is not None and verdict.kind is not VerdictKind.ACCEPTED:
             return (yield from _answered(verdict))
         n, sent = 0, None
@@ -245,11 +252,13 @@ def run_stream(policy: Policy, kind: str) -> Script:
             yield Propose(COMPLETED, "Completed", f"the reader stopped after {n} items", gate=is_flow)
             return None
         except Stop as stop:
-            raise (yield from _stopped(stop, policy, kind)) from None
+            if is_flow:
+                yield Settle(stop.reason)
+            attempt = yield from _stopped_or_late(stop, policy if n == 0 else _once(policy), kind, attempt)
         except Exception as exc:  # noqa: BLE001 what user code raised; the policy decides what it means
             if is_flow:
                 yield SETTLE
-            attempt = yield from _failed(exc, policy if n == 0 else _ONCE, attempt, gate=is_flow)
+            attempt = yield from _failed(exc, policy if n == 0 else _once(policy), attempt, gate=is_flow)
         except (KeyboardInterrupt, SystemExit) as exc:
             yield _broken_off(exc, gate=is_flow)
             raise
@@ -273,7 +282,7 @@ def run_flow(policy: Policy) -> Script:
             yield from _settled()
         except Stop as stop:
             yield Settle(stop.reason)
-            raise (yield from _stopped(stop, policy, "flow")) from None
+            attempt = yield from _stopped_or_late(stop, policy, "flow", attempt)
         except Suspend:
             yield SETTLE
             yield Propose(PAUSED, "Suspended", "no process holds it; resume it with: legato run resume", gate=True, release=True)
@@ -332,7 +341,7 @@ def _start(gated: bool, attempt: int, why: str = "") -> Propose:
     return _RUN_GATED if gated else _RUN
 
 
-def admitted(policy: Policy, attempt: int, *, gated: bool, why: str = "") -> Generator[Instruction, Any, Verdict | None]:
+def admitted(attempt: int, *, gated: bool, why: str = "") -> Generator[Instruction, Any, Verdict | None]:
     """Propose the start of a task until the answer is something else than "wait". What it waits for is recorded once."""
     waiting = False
     while True:
@@ -345,7 +354,7 @@ def admitted(policy: Policy, attempt: int, *, gated: bool, why: str = "") -> Gen
         try:
             yield Sleep(0, until=verdict.until)
         except Stop as stop:
-            raise (yield from _stopped(stop, policy, "task")) from None
+            raise (yield from _stopped(stop, "task")) from None
 
 
 def _answered(verdict: Verdict) -> Generator[Instruction, Any, Any]:
@@ -356,9 +365,10 @@ def _answered(verdict: Verdict) -> Generator[Instruction, Any, Any]:
     raise RunCancelled(f"not started: {verdict.reason or (state.message if state else 'the store refused')}")
 
 
-def _failed(exc: Exception, policy: Policy, attempt: int, *, gate: bool) -> Generator[Instruction, Any, int]:
+def _failed(
+    exc: Exception, policy: Policy, attempt: int, *, gate: bool, end: tuple[StateType, str] = _FAILED_END
+) -> Generator[Instruction, Any, int]:
     """Wait for the next attempt and return its number, or record the failure and raise it."""
-    end = _FAILED_END
     if isinstance(exc, Lost):
         exc, end = RunCrashed(str(exc), hint=_LOST_HINT), _CRASHED_END
         exc.__suppress_context__ = True
@@ -374,19 +384,24 @@ def _failed(exc: Exception, policy: Policy, attempt: int, *, gate: bool) -> Gene
     try:
         yield Sleep(delay)
     except Stop as stop:
-        raise (yield from _stopped(stop, policy, "run")) from None
+        raise (yield from _stopped(stop, "run")) from None
     return attempt + 1
 
 
-def _stopped(stop: Stop, policy: Policy, kind: str) -> Generator[Instruction, Any, BaseException]:
-    """Record why the call was ended from outside; returns what to raise."""
-    if stop.reason == TIMEOUT and policy.timeout_s is not None:
-        error = TaskTimeout(f"the {kind} took longer than its timeout of {policy.timeout_s:g} s")
-        yield Propose(FAILED, "TimedOut", str(error), gate=kind == "flow", error=error)
-        return error
+def _stopped_or_late(stop: Stop, policy: Policy, kind: str, attempt: int) -> Generator[Instruction, Any, int]:
+    """A call was ended from outside. Over its own time: a failure, which may be tried again; otherwise it is cancelled, and that is raised."""
+    if stop.reason != TIMEOUT or policy.timeout_s is None:
+        raise (yield from _stopped(stop, kind)) from None
+    late = TaskTimeout(f"the {kind} took longer than its timeout of {policy.timeout_s:g} s{_ABANDONED if stop.abandoned else ''}")
+    late.__suppress_context__ = True
+    return (yield from _failed(late, policy, attempt, gate=kind == "flow", end=_TIMED_OUT_END))
+
+
+def _stopped(stop: Stop, kind: str) -> Generator[Instruction, Any, BaseException]:
+    """Record that the call was ended from outside, and why; returns what to raise."""
     cancelled = RunCancelled(f"the {kind} was cancelled")
-    why = "its flow took longer than its timeout" if stop.reason == TIMEOUT else f"stopped: {stop.reason}"
-    yield Propose(CANCELLED, "Cancelled", why, gate=kind == "flow")
+    why = "its flow took longer than its timeout" if stop.reason in (TIMEOUT, CALLERS_TIMEOUT) else f"stopped: {stop.reason}"
+    yield Propose(CANCELLED, "Cancelled", f"{why}{_ABANDONED if stop.abandoned else ''}", gate=kind == "flow")
     return cancelled
 
 

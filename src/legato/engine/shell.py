@@ -6,26 +6,29 @@ A shell knows the store, the clock and the threads; it decides nothing. What a r
 from __future__ import annotations
 
 import contextvars
+import functools
 import itertools
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
 
 from legato.core.errors import ResultMissing, UpstreamFailed
 from legato.core.records import CacheAsk, ErrorDetail, FlowRun, LogLine, Result, RunKind, TaskRun, Transition, Verdict, VerdictKind
 from legato.core.resume import Again, CallId, Past, Reuse
-from legato.core.states import COMPLETED, FINAL, PENDING, RUNNING, SCHEDULED, State
+from legato.core.states import CANCELLED, COMPLETED, FINAL, PENDING, RUNNING, SCHEDULED, State
 from legato.engine import results
 from legato.engine.futures import SCOPE
 from legato.engine.hooks import Hooks, run_hooks
 from legato.engine.ledger import Ledger
 from legato.engine.process import Engine
 from legato.engine.script import (
+    CALLERS_TIMEOUT,
+    TIMEOUT,
     Call,
     CloseItems,
     Drain,
@@ -87,6 +90,12 @@ class Background(Protocol):
     def close(self) -> None: ...
 
 
+Apart: TypeAlias = Callable[[contextvars.Context, Callable[[], Any], float], Any]
+
+GRACE_S = 2.0
+"""How long code that was stopped may go on, before what cannot be stopped is abandoned."""
+
+
 class Shell:
     """What the two kinds have in common: a run's identity, its sequence, and how a proposal becomes a transition."""
 
@@ -109,6 +118,8 @@ class Shell:
     hooks: Hooks | None = None
     definition: Any = None
     items: Any = None
+    apart: Apart | None = None
+    """Makes a call that has a timeout on a thread of its own, which can be abandoned where nothing stops it."""
     _context: contextvars.Context | None = None
 
     def __init__(self, engine: Engine, run_id: str, name: str, policy: Policy, fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
@@ -265,6 +276,9 @@ class Shell:
         try:
             if self.policy.timeout_s is None:
                 return region.call(self.fn, self.args, self.kwargs)
+            if self.apart is not None:
+                call = functools.partial(call_with_timeout, region, self.policy.timeout_s, self.fn, self.args, self.kwargs)
+                return self.apart(contextvars.copy_context(), call, self.policy.timeout_s + GRACE_S)
             return call_with_timeout(region, self.policy.timeout_s, self.fn, self.args, self.kwargs)
         finally:
             CURRENT.reset(token)
@@ -345,6 +359,10 @@ def enter_user_code(region: Region | None) -> None:
         region.step_in()
 
 
+ABANDON_AFTER_S = 5.0
+"""How long a flow that was stopped waits for its tasks to stop."""
+
+
 class TaskShell(Shell):
     """One task run."""
 
@@ -362,6 +380,8 @@ class TaskShell(Shell):
     below = ""
     not_reusable = ""
     _again: Again | None = None
+    is_abandoned = False
+    """Whether its end was recorded although its code goes on."""
 
     def __init__(
         self,
@@ -402,6 +422,19 @@ class TaskShell(Shell):
             code=dict(self.code()) if self.code is not None and self.policy.persist else None,
             parent_task_id=self.parent_task_id,
         )
+
+    def abandon(self, reason: str) -> None:
+        """Record that it was cancelled, although its code goes on."""
+        state = self.state
+        if state is None or state.type not in FINAL:
+            why = f"stopped: {reason}; it was blocked outside of Python and could not be stopped, so its thread was abandoned"
+            self.engine.outbox.report(self.transition(Propose(CANCELLED, "Cancelled", why)))
+        self.is_abandoned = True
+
+    def propose(self, i: Propose) -> Verdict | None:
+        if self.is_abandoned:
+            return None
+        return Shell.propose(self, i)
 
     @property
     def recalls(self) -> bool:
@@ -663,9 +696,23 @@ class FlowShell(Shell):
 
     def settle(self, i: Settle) -> list[str]:
         self.stop_tasks(i.stop)
+        deadline = time.monotonic() + ABANDON_AFTER_S if i.stop else None
         while (future := self.an_open_future()) is not None:
-            future.wait()
+            if deadline is None:
+                future.wait()
+            elif not future.wait(max(0.0, deadline - time.monotonic())):
+                self.abandon_tasks(i.stop)
+                break
         return self.unseen_failures()
+
+    def abandon_tasks(self, reason: str) -> None:
+        """Record the end of tasks that were asked to stop and have not: they are blocked outside of Python. What they still do does not count."""
+        open_ = {future.run_id: future for future in list(self._open)}
+        for shell in list(self._shells):
+            future = open_.get(shell.run_id)
+            if future is not None and not shell.is_abandoned:
+                shell.abandon(reason)
+                console.line("WARNING", f"task run '{shell.name}'", "it could not be stopped: its thread was abandoned")
 
     def drain(self) -> None:
         """Wait until what is under way here has ended, so that a suspension loses no work. Called from the flow's own code."""
@@ -697,7 +744,7 @@ class FlowShell(Shell):
     def stop_tasks(self, reason: str) -> None:
         """Ask the submitted tasks that have not ended to stop."""
         for shell in list(self._shells) if reason else ():
-            shell.stop(reason)
+            shell.stop(CALLERS_TIMEOUT if reason == TIMEOUT else reason)
 
     def close(self) -> None:
         """Let go of threads and the loop. The run has ended."""

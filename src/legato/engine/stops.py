@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from threading import get_ident
 from typing import Any, Protocol
 
-from legato.engine.script import TIMEOUT, Stop
+from legato.engine.script import CALLERS_TIMEOUT, TIMEOUT, Stop
 
 _SPIN_S = 0.0005
 _PATIENCE_S = 1.0
@@ -108,7 +108,7 @@ class Region:
         self.reason = reason
         inner = self.inner
         if inner is not None:
-            inner.stop(reason)
+            inner.stop(CALLERS_TIMEOUT if reason == TIMEOUT else reason)
         try:
             self._token.pop()
         except IndexError:

@@ -421,6 +421,8 @@ def submit_to_runner(shell: TaskShell, task: Definition[Any, Any], arguments: Ar
     """Queue a task run at the flow's runner; one with a `call` of its own has the function run elsewhere."""
     flow = shell.flow
     shell.elsewhere = getattr(flow.runner, "call", None)
+    if shell.policy.timeout_s is not None:
+        shell.apart = getattr(flow.runner, "call_apart", None)
     future: Future[Any] = Future(shell.run_id, shell.name, lambda: _run_submitted(future, shell, task, arguments))
     future.call = shell.call_id.path if shell.call_id is not None else ""
     future.context = contextvars.copy_context()

@@ -315,7 +315,7 @@ def stage(definition: Any, view: RunView, state: State) -> None:
 
 def _start() -> Generator[Instruction, Any, Mapping[str, Any] | None]:
     """Ask to begin; returns the values of an earlier commit, if there was one."""
-    verdict: Verdict | None = yield from admitted(_POLICY, 1, gated=True)
+    verdict: Verdict | None = yield from admitted(1, gated=True)
     if verdict is None or verdict.kind is VerdictKind.ACCEPTED:
         return None
     if verdict.kind is VerdictKind.INSTEAD and verdict.result is not None:

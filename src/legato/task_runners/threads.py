@@ -7,13 +7,16 @@ adding threads needs one a waiter (1,052 for a tree of 2,047 tasks, against 4 wi
 
 from __future__ import annotations
 
+import contextvars
 import os
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from legato.core.errors import UsageError
 from legato.engine.futures import Future
+from legato.engine.script import TIMEOUT, Stop
 from legato.engine.shell import CURRENT, enter_user_code, leave_user_code
 
 _DEPTH = 40
@@ -104,6 +107,32 @@ class ThreadRunner:
                 enter_user_code(region)
         else:
             self._stand_aside(future)
+
+    def call_apart(self, context: contextvars.Context, call: Callable[[], Any], limit_s: float) -> Any:
+        """What `call` gives, made on a thread of its own in this worker's stead. After `limit_s` seconds it is abandoned: `Stop`.
+
+        For calls that end themselves when their time is over: what is left then is blocked outside of Python, and nothing can stop it.
+        """
+        depth = getattr(self._here, "depth", None)
+        outcome: list[tuple[Any, BaseException | None]] = []
+        done = threading.Event()
+
+        def work() -> None:
+            if depth is not None:
+                self._here.depth = depth
+            try:
+                outcome.append((context.run(call), None))
+            except BaseException as exc:  # noqa: BLE001 raised again in the worker
+                outcome.append((None, exc))
+            done.set()
+
+        threading.Thread(target=work, name=f"{threading.current_thread().name}-timed", daemon=True).start()
+        if not done.wait(limit_s):
+            raise Stop(TIMEOUT, abandoned=True)
+        value, exc = outcome[0]
+        if exc is not None:
+            raise exc
+        return value
 
     def _stand_aside(self, future: Future[Any]) -> None:
         with self._changed:
