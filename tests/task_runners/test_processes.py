@@ -100,7 +100,7 @@ def test_a_task_that_does_not_hear_is_ended_by_force_with_all_it_has_started(h: 
 
     def body() -> None:
         with pytest.raises(TaskTimeout):
-            swallow_stops.with_options(timeout_seconds=1).submit(file).result()
+            swallow_stops.with_options(timeout_seconds=4).submit(file).result()
 
     in_flow(processes, body)
 
