@@ -96,9 +96,13 @@ class Compiled:
 
     def code(self) -> Mapping[str, str]:
         """The functions the task is made of, with a hash each."""
+        return self._code_of(self.task.fn)
+
+    @functools.cached_property
+    def _code_of(self) -> Callable[[Any], Mapping[str, str]]:
         from legato.sdk.code import code_of  # noqa: PLC0415 start-up time: wanted by tasks whose values are stored
 
-        return code_of(self.task.fn)
+        return code_of
 
     def prepare_cache(self, shell: TaskShell) -> None:
         """Put on a shell, whose arguments are there, what its start asks of the cache."""
