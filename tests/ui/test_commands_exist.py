@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = [
     *(path for path in (ROOT / "ui/src").rglob("*") if path.suffix in (".ts", ".svelte") and not path.name.endswith(".test.ts")),
     *(path for path in (ROOT / "src/legato/server").rglob("*.py")),
+    *(path for path in (ROOT / "src/legato/core").glob("why*.py")),
 ]
 SHOWN = re.compile(r"\blegato ((?:[a-z][a-z-]*)(?: \$?\{[^}]*\}[^ ]*| [A-Za-z./-]+)*)")
 FILE = re.compile(r"\.py\b")
@@ -54,8 +55,8 @@ def test_commands_that_are_shown_exist(path: Path) -> None:
 
 
 def test_the_looking_itself_finds_what_is_wrong() -> None:
-    assert [problem_with(words) for words in commands_in("Try `legato run retry x` and `legato run hello.py`, `legato run logs x`")] == [
-        "'retry' is no command of run",
+    assert [problem_with(words) for words in commands_in("Try `legato run replay x` and `legato run hello.py`, `legato run logs x`")] == [
+        "'replay' is no command of run",
         "",
         "",
     ]

@@ -80,7 +80,7 @@ def test_a_failed_run_says_where_and_with_what_and_opens_the_task(house: House, 
     expect(answer).to_contain_text("8 of 12 tasks completed")
     answer.get_by_role("link", name="Show the task").click()
     panel = page.get_by_role("complementary", name="Task train-4")
-    expect(panel).to_contain_text("no such column")
+    expect(panel.get_by_label("Why")).to_contain_text("Failed: ValueError: no such column 'PULocationID'")
     page.reload()
     expect(panel).to_contain_text("no such column")
     page.keyboard.press("Escape")
