@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from legato import crashing
 from legato import settings as settings_module
 from legato.core.clock import ManualClock
 from legato.core.records import Artifact, FlowRun, JournalEntry, LogLine, TaskRun
@@ -21,7 +22,12 @@ from legato.storage.local import LocalStorage
 from legato.store.open import open_sql_store
 from legato.store.sql import SqlStore
 
-__all__ = ["Harness", "ManualClock", "harness"]
+__all__ = ["Harness", "ManualClock", "crash_points", "harness"]
+
+
+def crash_points() -> Mapping[str, str]:
+    """The points at which a process can be made to die (LEGATO_CRASH_AT="task.after_code:2"), each with what is true there."""
+    return crashing.POINTS
 
 
 class Harness:

@@ -283,6 +283,19 @@ def test_a_fork_with_other_parameters_reuses_what_they_do_not_touch(h: Harness) 
     assert ran["load 1"] == ran["load 4"] == ran["total"] == 1
 
 
+def test_a_fork_that_is_retried_reuses_what_it_had_finished_itself(h: Harness) -> None:
+    assert pipeline() == 10
+    source = h.flow_runs()[0]
+    broken.add("total")
+    with pytest.raises(OSError, match="total is broken"):
+        run_shell(resuming.forked(pipeline, source, task="load-1", changes={}))
+    broken.clear()
+
+    assert again(h, pipeline, h.flow_runs()[1].id) == 10
+
+    assert ran == {"load 1": 1, "load 2": 2, "load 3": 2, "load 4": 2, "announce 1": 3, "total": 3}
+
+
 def test_a_fork_from_a_task_that_never_was_names_those_that_were(h: Harness) -> None:
     pipeline()
     h.engine.outbox.flush()

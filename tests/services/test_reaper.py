@@ -1,6 +1,7 @@
 """The reaper: leases that ran out, processes that are gone, and processes that are only slow."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,17 @@ def test_a_process_of_this_host_that_is_gone_is_reported_at_once(store: Store) -
 
     assert [store.get_flow_run(each.id).state.type for each in (run, child, retrying)] == [CRASHED] * 3
     assert store.get_flow_run(run.id).state.message == "its process 7 on here is gone"
+
+
+def test_the_process_that_took_a_run_up_may_be_younger_than_the_run(store: Store) -> None:
+    run = begin(store, host="here", pid=7)
+    tick(store, 1)
+    store.take_flow_run(run.id, host="here", pid=8, lease_s=30, why="retried", now=at(100))
+
+    def is_alive(pid: int, started_before: datetime) -> bool:
+        return pid == 8 and started_before >= at(99)  # it began a second before it took the run
+
+    assert reaper.tick(store, at(101), host="here", is_alive=is_alive) == Report()
 
 
 def test_processes_of_other_hosts_cannot_be_looked_at(store: Store) -> None:

@@ -22,11 +22,16 @@ if TYPE_CHECKING:
 
 def retry(session: Session, run: FlowRun, *, only_plan: bool) -> int:
     """Run an ended run again, as a new attempt that reuses what finished."""
-    if not run.state.is_final:
+    if not run.state.is_final and not _is_nobodys(run):
         raise Conflict(
             f"run '{run.name}' is {run.display_state}", hint="only a run that has ended can be retried; legato run cancel ends it"
         )
     return _go_on(session, run, only_plan=only_plan, why="retried by hand")
+
+
+def _is_nobodys(run: FlowRun) -> bool:
+    """Whether a run waits and nobody will come for it: a process took it up and died before it began."""
+    return run.state.type is SCHEDULED and run.deployment_id is None and run.lease_expires_at is None
 
 
 def resume(session: Session, run: FlowRun, *, answer: str | None, given: Sequence[str], key: str, only_plan: bool) -> int:
@@ -152,11 +157,12 @@ def _fork_deployed(session: Session, run: FlowRun, task: str, changes: dict[str,
 def _print_plan(session: Session, run: FlowRun, *, task: str | None) -> int:
     from legato.core.resume import in_groups, plan
     from legato.sdk import resuming
-    from legato.sdk.flow_calls import pasts_in
+    from legato.sdk.flow_calls import pasts_in, pasts_known_to
     from legato.sdk.process import close_engine, current_engine
 
     try:
-        pasts = pasts_in(current_engine(), run.id, fork_task=task or run.fork_task)
+        engine = current_engine()
+        pasts = pasts_known_to(engine, run) if task is None else pasts_in(engine, run.id, fork_task=task)
         try:
             code_now = resuming.code_by_key(flow_of(run))
         except Failure as error:

@@ -181,26 +181,28 @@ def changed_names(before: Mapping[str, str], now: Mapping[str, str], *, limit: i
 
 def pasts_of(tasks: Iterable[TaskRun], children: Iterable[FlowRun] = (), *, fork_task: str | None = None) -> list[Past]:
     """The calls an earlier attempt made: of each, the latest record. With `fork_task`, that task and all that depended on it run again."""
-    latest: dict[tuple[str, int], Past] = {}
+    made = []
     forced = _downstream_of(fork_task, tasks := list(tasks)) if fork_task else {}
     for task in tasks:
         call = CallId.parse(task.call)
         if call is not None:
-            past = Past(task.name, task.key, call, task.state.type, task.id, task.result, task.code, forced.get(task.id, ""))
-            _keep(latest, past)
+            made.append(Past(task.name, task.key, call, task.state.type, task.id, task.result, task.code, forced.get(task.id, "")))
     for run in children:
         call = CallId.parse(run.call)
         if call is not None:
-            _keep(latest, Past(run.name, f"flow {run.flow_name}", call, run.state.type, run.id, run.result, run.code))
-    return list(latest.values())
+            made.append(Past(run.name, f"flow {run.flow_name}", call, run.state.type, run.id, run.result, run.code))
+    return latest(made)
 
 
-def _keep(latest: dict[tuple[str, int], Past], past: Past) -> None:
-    """A later attempt's record replaces an earlier one's, unless that one has the value and this one has not."""
-    place = (past.call.group, past.call.occurrence)
-    before = latest.get(place)
-    if before is None or past.is_stored or not before.is_stored:
-        latest[place] = past
+def latest(pasts: Iterable[Past]) -> list[Past]:
+    """Of each call its last record, but an earlier one where that has the value and no later one has. `pasts` in the order they were made."""
+    kept: dict[tuple[str, int], Past] = {}
+    for past in pasts:
+        place = (past.call.group, past.call.occurrence)
+        before = kept.get(place)
+        if before is None or past.is_stored or not before.is_stored:
+            kept[place] = past
+    return list(kept.values())
 
 
 def _downstream_of(name: str, tasks: Sequence[TaskRun]) -> dict[str, str]:

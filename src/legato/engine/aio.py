@@ -12,6 +12,7 @@ import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import Any
 
+from legato import crashing
 from legato.engine.futures import Future, ended
 from legato.engine.script import (
     CANCEL,
@@ -96,6 +97,7 @@ async def aperform(shell: Shell, i: Instruction) -> Any:
     if isinstance(i, Call):
         return await _call(shell)
     if isinstance(i, Sleep):
+        crashing.reached("task.waiting")
         return await _region_of(shell).call(asyncio.sleep, (seconds_of(i),), {}, None)
     if isinstance(i, Next):
         return await _next(shell, i.sent)
@@ -118,6 +120,7 @@ async def _settle(shell: FlowShell, i: Settle) -> list[str]:
                 await ended(future)
     except TimeoutError:
         shell.abandon_tasks(i.stop)
+    crashing.reached("flow.settled")
     return shell.unseen_failures()
 
 
@@ -132,6 +135,7 @@ async def _propose(shell: Shell, i: Propose) -> Any:
 async def _call(shell: Shell) -> Any:
     region = _region_of(shell)
     token = CURRENT.set(shell)
+    crashing.reached("task.before_code" if isinstance(shell, TaskShell) else "flow.before_code")
     try:
         value = await region.call(shell.fn, shell.args, shell.kwargs, shell.policy.timeout_s)
     except BaseException:
@@ -140,6 +144,7 @@ async def _call(shell: Shell) -> Any:
     finally:
         CURRENT.reset(token)
     shell.check_suspended()
+    crashing.reached("task.after_code" if isinstance(shell, TaskShell) else "flow.after_code")
     if isinstance(shell, TaskShell):
         shell.gave(value)
     return value

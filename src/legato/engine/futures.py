@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast, overload
 
+from legato import crashing
 from legato.core.states import State, StateType
 
 R = TypeVar("R")
@@ -148,6 +149,8 @@ class Future(Generic[R]):
         return self._exc
 
     def _end(self, state: StateType) -> None:
+        if crashing.armed is not None:
+            crashing.reached("future.ended")
         with self._lock:
             self._state = state
             self.context = None

@@ -40,6 +40,8 @@ class Job(msgspec.Struct, omit_defaults=True):
     log_prints: bool = False
     flow_log_prints: bool = False
     persist: bool = False
+    recalls: bool = False
+    keeps_values: bool = False
     tags: tuple[str, ...] = ()
     scope_tags: tuple[str, ...] = ()
     function: bytes | None = None
@@ -76,9 +78,9 @@ class Gate(msgspec.Struct, tag=True):
 
 
 class Ask(msgspec.Struct, tag=True):
-    """Asks the flow's process to call a verb of its store, or of its storage. Arguments and answer are packed values."""
+    """Asks the flow's process to call a verb of its store, of its storage, or of the flow run's ledger. Arguments and answer are packed values."""
 
-    of: Literal["store", "blobs"]
+    of: Literal["store", "blobs", "ledger"]
     verb: str
     arguments: bytes
 
@@ -152,6 +154,8 @@ class JobMaker:
             log_prints=shell.log_prints,
             flow_log_prints=flow.log_prints,
             persist=flow.policy.persist,
+            recalls=flow.ledger.memory is not None,
+            keeps_values=flow.ledger.keeps_values,
             tags=shell.tags,
             scope_tags=shell.scope_tags,
         )

@@ -10,8 +10,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from legato import crashing
 from legato.core.errors import Unavailable
-from legato.core.records import Beat, Transition, Verdict, VerdictKind
+from legato.core.records import Beat, RunKind, Transition, Verdict, VerdictKind
+from legato.core.states import FINAL, RUNNING
 from legato.engine.results import BlobStore
 from legato.engine.script import CANCEL
 from legato.logs import console
@@ -77,6 +79,14 @@ class Engine:
         A run that was never heard of must reach the store (`Unavailable`); one that is under way outlives the store's absence: after
         PATIENCE_S its transition is kept on disk for later and taken as accepted.
         """
+        if crashing.armed is None:
+            return self._gate(transition)
+        _reached_gate(transition, answered=False)
+        verdict = self._gate(transition)
+        _reached_gate(transition, answered=True)
+        return verdict
+
+    def _gate(self, transition: Transition) -> Verdict:
         deadline = time.monotonic() + PATIENCE_S
         waiting = False
         while True:
@@ -160,6 +170,17 @@ class Engine:
         sent = self.outbox.close()
         self.store.close()
         return sent
+
+
+def _reached_gate(transition: Transition, *, answered: bool) -> None:
+    """The crash points around a gate."""
+    is_flow = transition.kind is RunKind.FLOW
+    if transition.state.type in FINAL and is_flow:
+        crashing.reached("flow.ended" if answered else "flow.ending")
+    elif transition.state.type in FINAL:
+        crashing.reached("task.ended" if answered else "task.ending")
+    elif transition.state.type is RUNNING and is_flow:
+        crashing.reached("flow.started" if answered else "flow.starting")
 
 
 def _flow_run_of(transition: Transition) -> str:

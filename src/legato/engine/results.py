@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from legato import crashing
 from legato.core.errors import LegatoError, ResultMissing
 from legato.core.records import Result
 from legato.engine import serializers
@@ -39,6 +40,7 @@ def save(value: Any, blobs: BlobStore, serializer: Serializer | None = None) -> 
     except Exception as error:  # noqa: BLE001 a user's __reduce__ may raise anything
         why = f"a value of type {kind} cannot be serialised: {type(error).__name__}: {error}"
         return Result(serializer="", type=kind, preview=preview_of(value), unavailable=why[:500])
+    crashing.reached("result.serialised")
     if len(data) <= INLINE_BYTES:
         return Result(serializer=name, type=kind, size=len(data), hash=_digest(data), inline=data, preview=preview_of(value))
     try:

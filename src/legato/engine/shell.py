@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
 
+from legato import crashing
 from legato.core.errors import ResultMissing, UpstreamFailed
 from legato.core.records import CacheAsk, ErrorDetail, FlowRun, LogLine, Result, RunKind, TaskRun, Transition, Verdict, VerdictKind
 from legato.core.resume import Again, CallId, Past, Reuse
@@ -264,6 +265,8 @@ class Shell:
             raise Stop(verdict.reason)
         if verdict.state is not None:
             self.state = verdict.state
+            if verdict.result is not None:
+                crashing.reached("task.cached")
         elif self.on_start is not None and transition.state.name == "Running":
             self.on_start()
         return verdict
@@ -314,6 +317,7 @@ class Shell:
             self.region.stop(reason)
 
     def sleep(self, seconds: float) -> None:
+        crashing.reached("task.waiting")
         self._stoppable().call(_doze, (seconds,), {})
 
     def _stoppable(self) -> Region:
@@ -463,6 +467,7 @@ class TaskShell(Shell):
             except ResultMissing as error:
                 found = ledger.gone(self.name, found, f"its stored value is gone: {error.message}")
             else:
+                crashing.reached("task.reused")
                 if self.seq == 0:
                     self.propose(_PENDING)
                 ledger.reuses(self.name)
@@ -498,7 +503,14 @@ class TaskShell(Shell):
             ledger.made(Past(self.name, self.key, call, COMPLETED, self.run_id, result, code))
 
     def call(self) -> Any:
-        value = Shell.call(self) if self.elsewhere is None else self.elsewhere(self)
+        if self.elsewhere is not None:
+            value = self.elsewhere(self)
+        elif crashing.armed is None:
+            value = Shell.call(self)
+        else:
+            crashing.reached("task.before_code")
+            value = Shell.call(self)
+            crashing.reached("task.after_code")
         if type(value) not in _UNTRACKED or self.flow.ledger.keeps_values:
             self.gave(value)
         return value
@@ -572,12 +584,14 @@ class FlowShell(Shell):
         return (msgspec.structs.replace(self._new_run, state=state) if self._new_run else None), None
 
     def call(self) -> Any:
+        crashing.reached("flow.before_code")
         try:
             value = super().call()
         except BaseException:
             self.check_suspended()  # also when user code has caught it, or wrapped it in a group
             raise
         self.check_suspended()
+        crashing.reached("flow.after_code")
         return value
 
     def check_suspended(self) -> None:
@@ -703,6 +717,7 @@ class FlowShell(Shell):
             elif not future.wait(max(0.0, deadline - time.monotonic())):
                 self.abandon_tasks(i.stop)
                 break
+        crashing.reached("flow.settled")
         return self.unseen_failures()
 
     def abandon_tasks(self, reason: str) -> None:

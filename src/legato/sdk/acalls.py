@@ -6,6 +6,7 @@ import contextvars
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any, TypeVar
 
+from legato import crashing
 from legato.engine.aio import adrive, adrive_stream, into, start
 from legato.engine.futures import Future, ended
 from legato.engine.script import Stop, Suspend, run_flow, run_stream, run_task
@@ -126,6 +127,7 @@ async def arun_shell(shell: FlowShell) -> Any:
     except Suspend:
         if shell.parent is not None:
             raise
+        crashing.reached("flow.suspended")
         raise suspended(shell) from None
     finally:
         end(shell, began)

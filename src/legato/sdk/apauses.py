@@ -7,6 +7,7 @@ import math
 import time
 from typing import Any
 
+from legato import crashing
 from legato.engine.aio import adrive
 from legato.engine.futures import ended
 from legato.engine.script import Answer, AskPerson, Await, Drain, Instruction, Propose, Script, Suspend, run_pause
@@ -47,6 +48,7 @@ async def _perform(pause: Pause, i: Instruction) -> Any:
 
 
 async def _wait(pause: Pause, seconds: float) -> Answer | None:
+    crashing.reached("pause.waiting")
     end = time.monotonic() + seconds
     while True:
         answer = await asyncio.to_thread(pause.look)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
+from legato import crashing
 from legato.core.caching import cache_key, hash_inputs
 from legato.core.errors import UpstreamFailed, UsageError
 from legato.core.retry import RetryPolicy
@@ -197,6 +198,7 @@ def task_shell(task: Definition[Any, Any], parent: Shell, arguments: Arguments) 
         shell.hooks = compiled.hooks
     if parent is not flow:
         shell.parent_task_id = parent.run_id
+        crashing.reached("task.nested")
     _identify(shell, parent, compiled, arguments)
     if compiled.log_prints is not None:
         shell.log_prints = compiled.log_prints
@@ -296,6 +298,7 @@ def make_ready(shell: TaskShell, task: Definition[Any, Any], arguments: Argument
         if shell.seq == 0:
             shell.perform(PENDING_STATE)
         shell.perform(Propose(COMPLETED, "Skipped", str(skip)))
+        crashing.reached("task.skipped")
         raise
     except Exception as exc:
         if shell.seq == 0:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from legato import crashing
 from legato.core.errors import LegatoError, ParameterError, ResultMissing, RunCrashed, RunSuspended
 from legato.core.names import readable_name
 from legato.core.records import FlowRun, FlowRunFilter
-from legato.core.resume import Again, Memory, Past, Reuse, changed_names, pasts_of, reuse_in_words
+from legato.core.resume import Again, Memory, Past, Reuse, changed_names, latest, pasts_of, reuse_in_words
 from legato.core.states import FINAL, RUNNING, State, StateType
 from legato.engine import results
 from legato.engine.drive import drive, drive_stream
@@ -281,10 +282,25 @@ def _memory_of(engine: Engine, run: FlowRun, compiled: CompiledFlow) -> Memory:
     """What earlier attempts of this run, or the run it was forked from, left behind."""
     source = engine.store.get_flow_run(run.forked_from) if run.forked_from is not None else run
     changed = source.code is not None and bool(changed_names(source.code, compiled.code()))
-    return Memory(pasts_in(engine, source.id, fork_task=run.fork_task), flow_changed=changed or run.parameters != source.parameters)
+    return Memory(pasts_known_to(engine, run, is_new=run.attempt == 1), flow_changed=changed or run.parameters != source.parameters)
 
 
-def pasts_in(engine: Engine, run_id: str, *, fork_task: str | None = None) -> list[Any]:
+def pasts_known_to(engine: Engine, run: FlowRun, *, is_new: bool = False) -> list[Past]:
+    """The calls a run may reuse: its own earlier attempts', and those of the run it was forked from.
+
+    A flow run inside another one's is forked from the one before it, which may have died before it had recorded what *it* had reused; so
+    the whole line is asked, the oldest first. Not beyond a fork from a certain task: what that depended on further back is not known.
+    """
+    line = [] if is_new else [pasts_in(engine, run.id)]
+    while run.forked_from is not None:
+        line.append(pasts_in(engine, run.forked_from, fork_task=run.fork_task))
+        if run.fork_task:
+            break
+        run = engine.store.get_flow_run(run.forked_from)
+    return latest(past for pasts in reversed(line) for past in pasts)
+
+
+def pasts_in(engine: Engine, run_id: str, *, fork_task: str | None = None) -> list[Past]:
     """The calls that a run has made so far, in all its attempts."""
     tasks, cursor = [], None
     while True:
@@ -310,6 +326,7 @@ def run_shell(shell: FlowShell) -> Any:
     except Suspend:
         if shell.parent is not None:
             raise
+        crashing.reached("flow.suspended")
         raise suspended(shell) from None
     finally:
         end(shell, began)
@@ -327,6 +344,8 @@ def begin(shell: FlowShell) -> datetime:
         attach_extra_loggers(extra)
     if not shell.quiet:
         shell.on_start = lambda: _say(shell, _INFO, "began")
+    if shell.parent is not None:
+        crashing.reached("subflow.beginning")
     shell.engine.hold(shell)
     return now()
 
@@ -344,6 +363,8 @@ def end(shell: FlowShell, began: datetime) -> None:
         took = f"after {(state.at - began).total_seconds():.3g} s"
         _say(shell, level, f"{state.name.lower()} {took}" + (f": {state.message}" if state.message else ""))
     shell.engine.outbox.flush()
+    if shell.parent is not None:
+        crashing.reached("subflow.ended")
 
 
 def _say(shell: FlowShell, level: int, message: str) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from legato import crashing
 from legato.core.records import RunInput
 from legato.engine.drive import drive
 from legato.engine.script import Answer, AskPerson, Await, Drain, Instruction, Propose, Suspend, run_pause
@@ -53,7 +54,9 @@ class Pause:
     def ask(self) -> Answer | None:
         """Record the question; the answer, if it is there and fits."""
         self.flow.engine.outbox.flush()
-        return self._answer_in(self.flow.engine.store.ask_input(self.wanted))
+        asked = self.flow.engine.store.ask_input(self.wanted)
+        crashing.reached("pause.asked")
+        return self._answer_in(asked)
 
     def look(self) -> Answer | None:
         """The answer, if it is there by now and fits."""
@@ -64,9 +67,11 @@ class Pause:
         if asked.answered_at is None:
             return None
         try:
-            return Answer(self._check(asked.answer))
+            answer = Answer(self._check(asked.answer))
         except ValueError as error:
             return self._ask_anew(str(error))
+        crashing.reached("pause.answered")
+        return answer
 
     def _ask_anew(self, why: str) -> Answer | None:
         """The answer does not fit what the flow wants by now: say so, and ask again under another key."""
@@ -83,6 +88,7 @@ class Pause:
         return self.ask()
 
     def _wait(self, seconds: float) -> Answer | None:
+        crashing.reached("pause.waiting")
         end = time.monotonic() + seconds
         while (answer := self.look()) is None and (left := end - time.monotonic()) > 0:
             time.sleep(min(left, POLL_S))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from legato import crashing
 from legato.core.errors import Conflict, NotFound, UsageError
 from legato.core.records import FlowRun
 from legato.core.resume import PlanLine, in_groups, plan
@@ -13,7 +14,7 @@ from legato.engine.process import LEASE_S, Engine
 from legato.engine.shell import FlowShell
 from legato.logs import console
 from legato.sdk.definitions import Definition
-from legato.sdk.flow_calls import compiled_flow, flow_shell, pasts_in, run_shell
+from legato.sdk.flow_calls import compiled_flow, flow_shell, pasts_in, pasts_known_to, run_shell
 from legato.sdk.process import current_engine
 from legato.store.port import Store
 from legato.system import new_id, now
@@ -47,8 +48,10 @@ def taken_up(flow: Definition[Any, Any], run: FlowRun, *, why: str) -> FlowShell
     engine = current_engine()
     compiled = compiled_flow(flow)
     parameters = compiled.parameters((), run.parameters)
-    pasts = pasts_in(engine, run.id, fork_task=run.fork_task)
+    pasts = pasts_known_to(engine, run)
+    crashing.reached("run.taking")
     taken = store_of(engine).take_flow_run(run.id, host=engine.host, pid=engine.pid, lease_s=LEASE_S, why=why)
+    crashing.reached("run.taken")
     say(run, plan(pasts, code_by_key(flow)))
     return flow_shell(flow, engine, taken, parameters, new=False)
 

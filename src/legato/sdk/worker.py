@@ -20,14 +20,16 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NoReturn
 
+from legato import crashing
 from legato import settings as settings_module
 from legato.core.errors import ResultMissing, Unavailable, UsageError
 from legato.core.records import Artifact, Beat, BeatReply, FlowRun, LogLine, TaskRun, Transition, Verdict, VerdictKind
-from legato.core.resume import CallId
+from legato.core.resume import Again, CallId, Memory, Past, Recall, Reuse
 from legato.core.states import RUNNING, State
 from legato.engine import jobs
 from legato.engine.channel import Channel
 from legato.engine.jobs import ANSWER, BATCH, JOB, QUESTION, REPLY, WELCOME, Answer, Job
+from legato.engine.ledger import Ledger
 from legato.engine.packing import pack, pack_exception, pack_result, unpack, unpack_exception, unpack_function
 from legato.engine.process import Engine
 from legato.engine.script import CALL, CANCEL, SETTLE, Policy, Settle, Stop
@@ -63,6 +65,7 @@ class _FlowElsewhere(FlowShell):
             {},
             make_runner=ThreadTaskRunner().start,
             log_prints=job.flow_log_prints,
+            ledger=_LedgerElsewhere(engine.store, job) if isinstance(engine.store, Link) else None,
         )
         self.attempt = job.flow_attempt
         self.state = State(RUNNING, "Running", now())
@@ -78,6 +81,30 @@ class _FlowElsewhere(FlowShell):
 
     def number_of(self, task_name: str) -> str:
         return f"{self._number}.{super().number_of(task_name)}"
+
+
+class _LedgerElsewhere(Ledger):
+    """The ledger of the flow's process, for the calls a job makes. Occurrences and lanes are counted here: no other process makes these calls."""
+
+    def __init__(self, link: Link, job: Job) -> None:
+        super().__init__(Memory(()) if job.recalls else None, keeps_values=job.keeps_values)
+        self._link = link
+
+    def recall(self, name: str, call: CallId, key: str, *, code: Mapping[str, str] | None, below: str, inputs: str) -> Recall | None:
+        if self.memory is None:
+            return None
+        answer: Recall | None = self._link.ask("ledger", "recall", name, call, key, code=code, below=below, inputs=inputs)
+        return answer
+
+    def reuses(self, name: str) -> None:
+        self._link.ask("ledger", "reuses", name)
+
+    def gone(self, name: str, found: Reuse, why: str) -> Again:
+        again: Again = self._link.ask("ledger", "gone", name, found, why)
+        return again
+
+    def made(self, past: Past) -> None:
+        self._link.ask("ledger", "made", past)
 
 
 def _definition(fn: Callable[..., Any], name: str) -> Definition[Any, Any]:
@@ -251,21 +278,24 @@ class Link:
         assert received[0] == JOB, received[0]
         job = jobs.decode_job(received[1])
         self._is_working = True
+        crashing.reached("job.received")
         return job
 
     def answer(self, answer: Answer) -> None:
         """The job is over. Waits for a question that is being asked."""
         with self._asking:
             self._is_working = False
+            crashing.reached("answer.sending")
             self._send(ANSWER, jobs.encode(answer))
+            crashing.reached("answer.sent")
 
     def gate(self, transition: Transition) -> Verdict:
         """The verdict on a transition, from the flow's process."""
         verdict: Verdict = self._question(jobs.Gate(transition)).verdict
         return verdict
 
-    def ask(self, of: Literal["store", "blobs"], verb: str, *args: Any, **kwargs: Any) -> Any:
-        """Have the flow's process call a verb of its store or storage; returns what that returns, raises what that raises."""
+    def ask(self, of: Literal["store", "blobs", "ledger"], verb: str, *args: Any, **kwargs: Any) -> Any:
+        """Have the flow's process call a verb of its store, storage or ledger; returns what that returns, raises what that raises."""
         return unpack(self._question(jobs.Ask(of, verb, pack((args, kwargs)))).value)
 
     def _question(self, question: jobs.Question) -> Any:
@@ -298,7 +328,10 @@ class _LinkedEngine(Engine):
 
     def gate(self, transition: Transition) -> Verdict:
         self.outbox.flush()
-        return self._link.gate(transition)
+        crashing.reached("question.sending")
+        verdict = self._link.gate(transition)
+        crashing.reached("question.answered")
+        return verdict
 
 
 class Worker:

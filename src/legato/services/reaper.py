@@ -41,14 +41,14 @@ def tick(
     for run in store.expired_leases(limit=BATCH, now=now):
         if patient_until is not None and now < patient_until and not _is_our_own(run, host):
             continue
-        if _is_our_own(run, host) and is_alive(run.pid, run.created_at):
+        if _is_our_own(run, host) and is_alive(run.pid, run.state.at):
             store.heartbeat([Beat(run.id, run.attempt)], lease_s=LEASE_S, now=now)
             renewed += 1
         else:
             store.report_lost(run.id, run.attempt, _silence(run), now=now)
             lost += 1
     for run in _held_here(store, host):
-        if not is_alive(run.pid, run.created_at):
+        if not is_alive(run.pid, run.state.at):
             store.report_lost(run.id, run.attempt, f"its process {run.pid} on {host} is gone", now=now)
             lost += 1
     return Report(lost, renewed)

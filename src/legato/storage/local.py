@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from legato import crashing
 from legato.core.errors import ResultMissing
 from legato.system import new_id
 
@@ -34,7 +35,9 @@ class LocalStorage:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+            crashing.reached("blob.written")
             temporary.replace(path)
+            crashing.reached("blob.in_place")
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise

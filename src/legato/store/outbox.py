@@ -19,6 +19,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
+from legato import crashing
 from legato.core.errors import LegatoError, Unavailable
 from legato.core.records import Artifact, LogLine, Transition, Verdict, VerdictKind
 from legato.store.port import RunStore
@@ -210,7 +211,9 @@ class Outbox:
     def _send(self, items: Sequence[Item]) -> list[Verdict]:
         self._drain_own()
         batch = _batch_of(items)
+        crashing.reached("outbox.sending")
         verdicts = self._store.apply(batch.transitions, batch.logs, batch.artifacts)
+        crashing.reached("outbox.sent")
         self._tell(batch.transitions, verdicts)
         return verdicts
 
@@ -232,6 +235,7 @@ class Outbox:
             file.write(_encode(_batch_of(items)) + b"\n")
             file.flush()
             os.fsync(file.fileno())
+        crashing.reached("spool.written")
         self._retry_at = time.monotonic() + RETRY_EVERY_S
 
     def _drain_own(self) -> None:
@@ -319,7 +323,9 @@ def _drain(spool: Path, store: RunStore, tell: Callable[[Sequence[Transition], S
             )
             with aside.open("ab") as file:
                 file.write(_encode(batch) + b"\n")
+    crashing.reached("spool.sent")
     spool.unlink(missing_ok=True)
+    crashing.reached("spool.drained")
 
 
 def _batches(spool: Path) -> Iterator[Spooled]:

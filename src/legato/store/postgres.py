@@ -18,6 +18,7 @@ import msgspec
 import psycopg
 from psycopg import errors
 
+from legato import crashing
 from legato.core.errors import Conflict, Unavailable, UsageError
 from legato.store.database import Row
 from legato.store.migrate import LATEST, migrations
@@ -162,6 +163,8 @@ class PostgresDatabase:
             connection = self._connection()
             with connection.pipeline() as pipeline, connection.transaction():
                 yield PostgresSession(connection, pipeline)
+                crashing.reached("store.committing")
+            crashing.reached("store.committed")
 
     @contextmanager
     def read(self) -> Iterator[PostgresSession]:

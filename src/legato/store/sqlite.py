@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from legato import crashing
 from legato.core.errors import Conflict, Corrupt, Unavailable, UsageError
 from legato.store.database import Row
 from legato.store.migrate import LATEST, migrations
@@ -159,8 +160,13 @@ class _Transaction:
             raise _translated_error(error, self._database.location) from error
 
     def _commit(self) -> None:
+        is_watched = crashing.armed is not None and self._end == _OUTERMOST[1]
+        if is_watched:
+            crashing.reached("store.committing")
         try:
             self._connection.execute(self._end)
+            if is_watched:
+                crashing.reached("store.committed")
         except BaseException:
             self._take_back()
             raise

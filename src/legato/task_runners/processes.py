@@ -10,9 +10,13 @@ import contextlib
 import os
 import signal
 import threading
+from collections.abc import Sequence
 from typing import Any, Literal
 
+from legato import crashing
 from legato.core.errors import UsageError
+from legato.core.records import Transition
+from legato.core.states import CRASHED, FINAL, State
 from legato.engine import jobs
 from legato.engine.futures import Future
 from legato.engine.jobs import ANSWER, BATCH, JOB, REPLY, Answer, Job, JobMaker
@@ -20,6 +24,7 @@ from legato.engine.packing import pack, pack_exception, unpack
 from legato.engine.process import Engine
 from legato.engine.script import Lost, Stop
 from legato.engine.shell import TaskShell
+from legato.system import now
 from legato.task_runners.away import Away
 from legato.task_runners.threads import ThreadRunner
 from legato.task_runners.workers import Spawner, Starter, WarmParent, Worker
@@ -65,7 +70,7 @@ class ProcessRunner:
             self._give_back(worker)
             raise
         try:
-            answer = _converse(worker, job, function, shell.engine)
+            answer = _converse(worker, job, function, shell)
         except _NotBegunError:
             self._forget(worker)
             if not away.over():
@@ -129,39 +134,74 @@ class _NotBegunError(Exception):
     """The worker was gone before it had read its job."""
 
 
-def _converse(worker: Worker, job: Job, function: bytes, engine: Engine) -> Answer | None:
+def _converse(worker: Worker, job: Job, function: bytes, shell: TaskShell) -> Answer | None:
     """Send a job and see to what the worker says until it answers; None: it went away meanwhile. Raises `_NotBegunError`."""
     job.function = None if job.function_id in worker.known else function
     worker.known.add(job.function_id)
     channel = worker.channel
+    crashing.reached("job.sending")
     try:
         channel.send(JOB, jobs.encode(job))
     except OSError:
         raise _NotBegunError from None
+    crashing.reached("job.sent")
     received = channel.receive()
     if received is None and channel.was_unread:
         raise _NotBegunError
+    inside = _Inside(shell.engine)
     with contextlib.suppress(OSError):
         while received is not None:
             kind, payload = received
             if kind == ANSWER:
+                crashing.reached("answer.received")
                 return jobs.decode_answer(payload)
             if kind == BATCH:
-                jobs.pass_on(jobs.decode_batch(payload), engine)
+                batch = jobs.decode_batch(payload)
+                inside.heard(batch.transitions)
+                jobs.pass_on(batch, shell.engine)
             else:
-                channel.send(REPLY, jobs.encode(_reply(jobs.decode_question(payload), engine)))
+                question = jobs.decode_question(payload)
+                reply = _reply(question, shell)
+                if isinstance(question, jobs.Gate):
+                    inside.heard([question.transition])
+                channel.send(REPLY, jobs.encode(reply))
             received = channel.receive()
+    inside.are_gone(worker.pid)
     return None
 
 
-def _reply(question: jobs.Question, engine: Engine) -> jobs.Reply:
+class _Inside:
+    """The runs that a job has begun in its worker, and that have not ended."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._open: dict[str, Transition] = {}
+
+    def heard(self, transitions: Sequence[Transition]) -> None:
+        """The worker has told of these."""
+        for one in transitions:
+            if one.state.type in FINAL:
+                self._open.pop(one.run_id, None)
+            else:
+                self._open[one.run_id] = one
+
+    def are_gone(self, pid: int) -> None:
+        """The worker is gone: say so of each, the innermost first. Nobody else will."""
+        crashed = State(CRASHED, "Crashed", now(), f"the worker process {pid} it ran in went away")
+        for one in reversed(self._open.values()):
+            self._engine.outbox.report(Transition(one.kind, one.run_id, one.seq + 1, crashed, one.attempt, one.fence))
+
+
+def _reply(question: jobs.Question, shell: TaskShell) -> jobs.Reply:
+    engine = shell.engine
     try:
         match question:
             case jobs.Gate(transition):
                 return jobs.Verdicts(engine.gate(transition))
             case jobs.Ask(of, verb, arguments):
                 args, kwargs = unpack(arguments)
-                return jobs.Found(pack(getattr(engine.store if of == "store" else engine.blobs, verb)(*args, **kwargs)))
+                asked = {"store": engine.store, "blobs": engine.blobs, "ledger": shell.flow.ledger}[of]
+                return jobs.Found(pack(getattr(asked, verb)(*args, **kwargs)))
     except Exception as error:  # noqa: BLE001 it is raised where the question was asked
         return jobs.Refused(pack_exception(error, "the flow's process"))
 
