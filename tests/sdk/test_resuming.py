@@ -10,6 +10,7 @@ import pytest
 
 from legato import Flow, flow, task
 from legato.core.errors import Conflict, NotFound, UsageError
+from legato.engine import ledger
 from legato.sdk import resuming
 from legato.sdk.flow_calls import run_shell
 from legato.testing import Harness
@@ -159,7 +160,8 @@ def test_a_value_that_the_flow_changed_is_reused_as_its_task_made_it(h: Harness)
     def main() -> list[int]:
         part = load(1)
         part.append(len(part))
-        if step("try", ran["try"]) == 1:
+        step("try")
+        if ran["try"] == 1:
             raise OSError("again")
         return part
 
@@ -323,3 +325,30 @@ def test_inputs_without_a_stable_hash_are_never_reused_and_say_so(h: Harness) ->
     assert ran["use"] == 2
     last = h.task_runs()[-1]
     assert "argument 0 of type lock has no stable hash" in next(e.state.message for e in h.journal(last) if e.state.name == "Running")
+
+
+def test_what_is_too_large_to_keep_is_made_again_and_not_copied(h: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "KEPT_BYTES", 10_000)
+
+    class Heavy:
+        nbytes = 20_000
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            ran["copied"] += 1
+            return Heavy, ()
+
+    @task
+    def heavy() -> Heavy:
+        ran["heavy"] += 1
+        return Heavy()
+
+    @flow(retries=1)
+    def main() -> None:
+        heavy()
+        load(1)
+        step("try")
+        if ran["try"] == 1:
+            raise OSError("again")
+
+    main()
+    assert ran == {"heavy": 2, "load 1": 1, "try": 2}

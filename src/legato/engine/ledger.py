@@ -12,6 +12,8 @@ import threading
 from collections.abc import Mapping
 from threading import get_ident
 
+import msgspec
+
 from legato.core.resume import Again, CallId, Memory, Past, Recall, Reuse
 
 KEPT_BYTES = 64 << 20
@@ -76,13 +78,18 @@ class Ledger:
             with self._lock:
                 self.memory.ran(name, call.lane, again)
 
+    @property
+    def room(self) -> int:
+        """How many bytes of values may still be kept for a retry."""
+        return self._room
+
     def made(self, past: Past) -> None:
         """A call has ended in this process: what a retry of the flow here may know of it."""
         if past.result is not None and past.result.inline is not None:
             with self._lock:
                 self._room -= len(past.result.inline)
                 if self._room < 0:
-                    return
+                    past = msgspec.structs.replace(past, result=None)
         self._made.append(past)
 
     def restart(self) -> None:

@@ -6,6 +6,7 @@ them. A value that cannot be serialised leaves the run's state true: its `Result
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Protocol
 
 from legato import crashing
@@ -48,6 +49,24 @@ def save(value: Any, blobs: BlobStore, serializer: Serializer | None = None) -> 
     except (OSError, LegatoError) as error:
         return Result(serializer="", type=kind, preview=preview_of(value), unavailable=f"it could not be stored: {error}"[:500])
     return Result(serializer=name, type=kind, size=len(data), hash=key, key=key, preview=preview_of(value))
+
+
+TOO_LARGE = Result(serializer="", unavailable="it was too large to be kept")
+
+
+def weight_of(value: Any) -> int:
+    """About how many bytes a value takes, as far as it says so itself: arrays and frames do. What is cheap to ask, nothing else."""
+    size = getattr(value, "nbytes", None)
+    if isinstance(size, int):
+        return size
+    usage = getattr(value, "memory_usage", None)  # a pandas frame's columns, a series' one number
+    if callable(usage):
+        try:
+            counted: Any = usage()
+            return int(counted if isinstance(counted, int) else counted.sum())
+        except Exception:  # noqa: BLE001 somebody else's method of that name: it says nothing
+            return 0
+    return sys.getsizeof(value)
 
 
 def snapshot(value: Any) -> Result:

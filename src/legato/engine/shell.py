@@ -526,7 +526,7 @@ class TaskShell(Shell):
         """Keep an unstored value for a retry of the flow in this process, serialised: the object itself may be changed meanwhile."""
         ledger = self.flow.ledger
         if ledger.keeps_values:
-            result = results.snapshot(value)
+            result = results.snapshot(value) if results.weight_of(value) < ledger.room else results.TOO_LARGE
             self._remember(msgspec.structs.replace(result, inputs=self.inputs))
 
 
