@@ -1,6 +1,7 @@
 """Everything a flow and a task can be: generators, methods, calls outside flows, names, tags."""
 
 import asyncio
+import builtins
 import logging
 import threading
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -10,6 +11,7 @@ import pytest
 
 from legato import Future, flow, runtime, tags, task
 from legato.core.errors import UsageError
+from legato.sdk import logging as logging_of_runs
 from legato.sdk.process import current_settings, use_engine
 from legato.testing import Harness
 
@@ -422,3 +424,30 @@ def test_lines_of_extra_loggers_go_to_the_runs_log(h: Harness) -> None:
     library.warning("after the run")
 
     assert [(line.logger, line.message, line.task_run_id) for line in h.logs()] == [("some.library", "pool is full", h.task_runs()[0].id)]
+
+
+@pytest.mark.parametrize("when", ["before", "after", "restored"])
+def test_prints_are_logged_though_another_library_replaces_print(h: Harness, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    real = logging_of_runs._before.print or builtins.print
+    monkeypatch.setattr(logging_of_runs._before, "print", None)
+    monkeypatch.setattr(builtins, "print", real)
+
+    def install() -> None:
+        inner = builtins.print
+        monkeypatch.setattr(builtins, "print", lambda *values, **more: inner(*values, **more))
+
+    @flow(log_prints=True)
+    def main() -> None:
+        print("said")
+
+    if when == "before":
+        install()
+    main()
+    if when == "after":
+        install()
+    if when == "restored":
+        monkeypatch.setattr(builtins, "print", real)
+    main()
+    print("outside")
+
+    assert [line.message for run in h.flow_runs() for line in h.logs(run)] == ["said", "said"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import builtins
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from types import BuiltinFunctionType
 from typing import Any
 
 from legato.core.errors import UsageError
@@ -18,7 +19,14 @@ from legato.system import now
 LONGEST_LINE = 65_536
 """Characters kept of one message; a longer one is cut and says so."""
 
-_print = builtins.print
+
+class _Before:
+    """What `print` was before it was ours."""
+
+    print: Callable[..., None] | None = None
+
+
+_before = _Before()
 
 
 class RunHandler(logging.Handler):
@@ -103,15 +111,20 @@ def who(shell: Shell | None) -> str:
 
 
 def patch_print() -> None:
-    """From now on, `print` in runs with log_prints makes log lines. Elsewhere it is what it was."""
-    if builtins.print is _print:
+    """From now on, `print` in runs with log_prints makes log lines. Elsewhere it is what it was.
+
+    Other libraries replace `print` as well (Ray does). Theirs is called by ours; one that came after ours calls ours, and is left alone.
+    """
+    if _before.print is None or isinstance(builtins.print, BuiltinFunctionType):
+        _before.print = builtins.print
         builtins.print = _print_or_log
 
 
 def _print_or_log(*values: Any, sep: str | None = " ", end: str | None = "\n", file: Any = None, flush: bool = False) -> None:
     shell = CURRENT.get()
     if shell is None or not shell.log_prints or file is not None:
-        _print(*values, sep=sep, end=end, file=file, flush=flush)
+        assert _before.print is not None, "this is called in its place"
+        _before.print(*values, sep=sep, end=end, file=file, flush=flush)
         return
     write_line(shell, logging.INFO, "print", (" " if sep is None else sep).join(str(value) for value in values))
 
