@@ -2,6 +2,7 @@
 
 import asyncio
 import builtins
+import functools
 import logging
 import threading
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -434,7 +435,7 @@ def test_prints_are_logged_though_another_library_replaces_print(h: Harness, mon
 
     def install() -> None:
         inner = builtins.print
-        monkeypatch.setattr(builtins, "print", lambda *values, **more: inner(*values, **more))
+        monkeypatch.setattr(builtins, "print", functools.partial(inner))
 
     @flow(log_prints=True)
     def main() -> None:
