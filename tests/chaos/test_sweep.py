@@ -134,6 +134,20 @@ def test_it_is_the_same_for_processes_that_nobody_forked(kind: str, tmp_path: Pa
     judged([Scene(tmp_path, Interpreters(), Case(kind, ("task.after_code:5",))).play()])
 
 
+FOUND = {
+    "a worker's nested task is not run again": Case("processed", ("question.answered:1",)),
+    "what a dead worker had begun is ended": Case("processed", ("question.sending:1",)),
+    "a run whose process died while it took it up can be retried": Case("gathered", ("", "run.taken:1")),
+    "a flow inside that is killed twice forgets nothing": Case("direct", ("result.serialised:10", "flow.settled:1")),
+    "nor does an async one": Case("gathered", ("flow.after_code:1", "flow.after_code:1")),
+}
+
+
+@pytest.mark.parametrize("case", FOUND.values(), ids=FOUND.keys())
+def test_what_the_sweep_has_found_stays_mended(case: Case, crews: Crews) -> None:
+    judged(crews.play([case]))
+
+
 @pytest.mark.parametrize("kind", ["asking", "aasking"])
 @pytest.mark.parametrize("point", ["pause.waiting", "pause.asked"])
 def test_a_question_outlives_the_process_that_asked_it(kind: str, point: str, crews: Crews) -> None:
