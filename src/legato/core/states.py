@@ -37,7 +37,7 @@ INITIAL: frozenset[StateType] = frozenset({SCHEDULED, PENDING, RUNNING})
 """Types a run may be created in: waiting for its time, handed to a task runner, or called directly."""
 
 TRANSITIONS: Mapping[StateType, frozenset[StateType]] = {
-    SCHEDULED: frozenset({SCHEDULED, PENDING, RUNNING, CANCELLED, CRASHED}),
+    SCHEDULED: frozenset({SCHEDULED, PENDING, RUNNING, COMPLETED, CANCELLED, CRASHED}),
     PENDING: frozenset({SCHEDULED, RUNNING, COMPLETED, FAILED, CRASHED, CANCELLED}),
     RUNNING: frozenset({SCHEDULED, PAUSED, COMPLETED, FAILED, CRASHED, CANCELLED}),
     PAUSED: frozenset({SCHEDULED, RUNNING, FAILED, CRASHED, CANCELLED}),
@@ -46,7 +46,8 @@ TRANSITIONS: Mapping[StateType, frozenset[StateType]] = {
     CRASHED: frozenset(),
     CANCELLED: frozenset(),
 }
-"""What may follow what within one attempt. SCHEDULED -> SCHEDULED renames (Late) or moves a run; PENDING -> COMPLETED is a cache hit."""
+"""What may follow what within one attempt. SCHEDULED -> SCHEDULED renames (Late) or moves a run; PENDING -> COMPLETED is a cache
+hit, SCHEDULED -> COMPLETED one of a task that waited for another's result."""
 
 REOPENS: Mapping[StateType, frozenset[StateType]] = {final: frozenset({SCHEDULED}) for final in FINAL}
 """What may follow a final state when a person, or the policy for lost runs, asks for a new attempt."""
