@@ -101,9 +101,35 @@ def test_a_task_that_never_was_is_refused_with_those_that_were(process: Command,
     script(tmp_path)
 
     refused = process("run", "fork", "the-run", "--from", "lod")
+    plan = process("run", "fork", "the-run", "--from", "lod", "--plan")
 
-    assert refused.code == 3
+    assert refused.code == plan.code == 3
     assert "load-0, load-1, train-0" in refused.err
+    assert "load-0, load-1, train-0" in plan.err
+
+
+def test_a_task_that_several_attempts_ran_is_the_latest_one(process: Command, tmp_path: Path) -> None:
+    (tmp_path / "broken").touch()
+    script(tmp_path)
+    (tmp_path / "broken").unlink()
+    process("run", "retry", "the-run")
+
+    shown = process("task", "show", "the-run/train-0", "--json", "state.name,flow_attempt")
+    why = process("why", "the-run/train-0")
+    logs = process("run", "logs", "the-run", "--task", "train-0")
+
+    assert json.loads(shown.out) == {"state.name": "Completed", "flow_attempt": 2}
+    assert (why.code, why.out.splitlines()[0].split(" in ")[0]) == (0, "Completed")
+    assert (logs.code, "no such column" in logs.out) == (0, False)
+
+
+def test_an_answer_to_a_run_that_failed_is_told_to_retry_it(process: Command, tmp_path: Path) -> None:
+    (tmp_path / "broken").touch()
+    script(tmp_path)
+
+    refused = process("run", "resume", "the-run", "--answer", "3")
+
+    assert (refused.code, "legato run retry the-run" in refused.err) == (2, True)
 
 
 def test_a_run_whose_file_is_gone_says_where_it_was(process: Command, tmp_path: Path) -> None:

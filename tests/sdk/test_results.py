@@ -45,6 +45,28 @@ def test_a_task_s_value_is_read_by_its_name_or_id_small_or_large(h: Harness) -> 
     assert h.task_runs(large)[1].result.key
 
 
+def test_of_several_attempts_the_latest_one_s_value_is_read(h: Harness) -> None:
+    going_well: list[bool] = []
+
+    @task(persist_result=True)
+    def count() -> int:
+        if not going_well:
+            raise ValueError("not yet")
+        return 7
+
+    @flow
+    def counting() -> int:
+        return count()
+
+    with pytest.raises(ValueError, match="not yet"):
+        counting()
+    (run,) = h.flow_runs()
+    going_well.append(True)
+    counting.resume(run.id)
+
+    assert read_result(run.name, task="count-0") == 7
+
+
 def test_what_has_no_stored_value_says_why(h: Harness) -> None:
     numbers(1)
     (run,) = h.flow_runs()

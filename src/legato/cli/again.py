@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from legato.cli.failures import Failure
 from legato.cli.parameters import as_json_or_text, parse_parameters
 from legato.core.errors import Conflict, NotFound, UsageError
-from legato.core.states import PAUSED, SCHEDULED, State
+from legato.core.states import COMPLETED, PAUSED, SCHEDULED, State
 
 if TYPE_CHECKING:
     from legato.cli.session import Session
@@ -43,7 +43,8 @@ def resume(session: Session, run: FlowRun, *, answer: str | None, given: Sequenc
             return 0
         return _go_on(session, run, only_plan=only_plan, why="resumed by hand")
     if answer is not None or given:
-        raise UsageError(f"run '{run.name}' is {run.display_state} and asks for nothing", hint=f"legato run show {run.name}")
+        again = f"run it again: legato run retry {run.name}" if run.state.is_final and run.state.type is not COMPLETED else ""
+        raise UsageError(f"run '{run.name}' is {run.display_state} and asks for nothing", hint=again or f"legato run show {run.name}")
     return retry(session, run, only_plan=only_plan)
 
 
@@ -157,12 +158,12 @@ def _fork_deployed(session: Session, run: FlowRun, task: str, changes: dict[str,
 def _print_plan(session: Session, run: FlowRun, *, task: str | None) -> int:
     from legato.core.resume import in_groups, plan
     from legato.sdk import resuming
-    from legato.sdk.flow_calls import pasts_in, pasts_known_to
+    from legato.sdk.flow_calls import pasts_known_to
     from legato.sdk.process import close_engine, current_engine
 
     try:
         engine = current_engine()
-        pasts = pasts_known_to(engine, run) if task is None else pasts_in(engine, run.id, fork_task=task)
+        pasts = pasts_known_to(engine, run) if task is None else resuming.pasts_to_fork(engine, run, task)
         try:
             code_now = resuming.code_by_key(flow_of(run))
         except Failure as error:

@@ -50,7 +50,7 @@ def find_run(session: Session, text: str) -> FlowRun:
 
 
 def find_task_run(session: Session, text: str) -> TaskRun:
-    """The task run of this id, or of RUN/NAME ("amber-heron/load-0")."""
+    """The task run of this id, or of RUN/NAME ("amber-heron/load-0"): of several attempts' runs of that name, the latest attempt's."""
     if is_id(text):
         return session.store.get_task_run(text)
     run_text, slash, name = text.rpartition("/")
@@ -62,6 +62,7 @@ def find_task_run(session: Session, text: str) -> TaskRun:
     if not found:
         hint = did_you_mean(name, {task.name for task in tasks})
         raise NotFound(f"task run in '{run.name}'", name, hint=hint or f"list them: legato task ls {run.name}")
+    found = [task for task in found if task.flow_attempt == max(one.flow_attempt for one in found)]
     if len(found) > 1:
         raise _ambiguous("task run", text, [f"{task.id}  {task.name}  {task.state.name}" for task in found])
     return found[0]

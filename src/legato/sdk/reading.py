@@ -59,12 +59,17 @@ def _flow_run(store: Store, text: str) -> FlowRun:
 
 
 def _task_run(store: Store, run: FlowRun | TaskRun, name: str) -> TaskRun:
+    """The first of that name in the latest attempt that has one."""
     cursor: str | None = None
+    found: TaskRun | None = None
     while True:
         page = store.list_task_runs(run.id, cursor=cursor)
         for task in page.items:
-            if task.name == name:
-                return task
+            if task.name == name and (found is None or task.flow_attempt > found.flow_attempt):
+                found = task
         cursor = page.cursor
         if cursor is None:
-            raise NotFound("task run", f"{run.name}/{name}", hint=f"legato task ls {run.name} lists them")
+            break
+    if found is None:
+        raise NotFound("task run", f"{run.name}/{name}", hint=f"legato task ls {run.name} lists them")
+    return found

@@ -8,7 +8,7 @@ from typing import Any
 from legato import crashing
 from legato.core.errors import Conflict, NotFound, UsageError
 from legato.core.records import FlowRun
-from legato.core.resume import PlanLine, in_groups, plan
+from legato.core.resume import Past, PlanLine, in_groups, plan
 from legato.core.states import COMPLETED, RUNNING, State
 from legato.engine.process import LEASE_S, Engine
 from legato.engine.shell import FlowShell
@@ -62,12 +62,7 @@ def forked(flow: Definition[Any, Any], run: FlowRun, *, task: str, changes: Mapp
     engine = current_engine()
     compiled = compiled_flow(flow)
     parameters = compiled.parameters((), {**run.parameters, **changes})
-    pasts = pasts_in(engine, run.id, fork_task=task)
-    if task and not any(past.forced for past in pasts):
-        names = sorted({past.name for past in pasts})
-        raise NotFound(
-            "task run", f"{run.name}/{task}", hint=f"its task runs are {', '.join(names[:8]) or 'not known: nothing was stored'}"
-        )
+    pasts = pasts_to_fork(engine, run, task)
     at = now()
     new = FlowRun(
         id=new_id(),
@@ -92,6 +87,17 @@ def forked(flow: Definition[Any, Any], run: FlowRun, *, task: str, changes: Mapp
     new = _named(new, compiled.run_name(parameters, new.id))
     say(new, plan(pasts, code_by_key(flow)))
     return flow_shell(flow, engine, new, parameters, new=True)
+
+
+def pasts_to_fork(engine: Engine, run: FlowRun, task: str | None) -> list[Past]:
+    """What a fork of `run` from `task` (of all of it when there is none) finds. Raises `NotFound` when there is no such task."""
+    pasts = pasts_in(engine, run.id, fork_task=task)
+    if task and not any(past.forced for past in pasts):
+        names = sorted({past.name for past in pasts})
+        raise NotFound(
+            "task run", f"{run.name}/{task}", hint=f"its task runs are {', '.join(names[:8]) or 'not known: nothing was stored'}"
+        )
+    return pasts
 
 
 def _named(run: FlowRun, name: str) -> FlowRun:
