@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from legato import SequentialTaskRunner, ThreadTaskRunner, allow_failure, flow, get_run_logger, task, task_input_hash, unmapped
+from legato import SequentialTaskRunner, ThreadTaskRunner, allow_failure, flow, get_run_logger, tags, task, task_input_hash, unmapped
 from legato.core.errors import ParameterError, RunFailure, UpstreamFailed, UsageError
 from legato.core.states import StateType
 from legato.testing import Harness
@@ -504,8 +504,45 @@ def test_run_names_come_from_the_template_or_are_readable(h: Harness) -> None:
 def test_options_that_do_not_exist_are_refused_at_the_decorator_with_a_suggestion() -> None:
     with pytest.raises(UsageError, match="did you mean retries"):
         task(retrys=3)(lambda: None)
+    with pytest.raises(UsageError, match="did you mean retries"):
+        task(retry=3)(lambda: None)
     with pytest.raises(UsageError, match="cannot be negative"):
         flow(retries=-1)(lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"retries": "3"}, "a whole number"),
+        ({"retries": 1.5}, "a whole number"),
+        ({"retry_delay_seconds": "15s"}, "a number of seconds"),
+        ({"retry_delay_seconds": [1, "2"]}, "a number of seconds"),
+        ({"timeout_seconds": "3"}, "a number of seconds"),
+        ({"retry_condition_fn": [ValueError]}, "a function of the exception"),
+        ({"cache_expiration": 60}, "a timedelta"),
+        ({"trigger": "on_failure"}, "any_failed"),
+        ({"on_failure": "alert"}, "a list of functions"),
+        ({"tags": "nightly"}, "a list of text"),
+        ({"tags": [2021]}, "a list of text"),
+        ({"name": 3}, "give text"),
+    ],
+    ids=str,
+)
+def test_values_that_make_no_sense_are_refused_at_the_decorator_with_what_would(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        task(**options)(lambda: None)
+    with pytest.raises(UsageError, match=words):
+        task(lambda: None).with_options(**options)
+
+
+def test_a_task_runner_that_is_none_is_refused_at_the_decorator() -> None:
+    with pytest.raises(UsageError, match=r"task_runner='process'.*\ngive a task runner"):
+        flow(task_runner="process")(lambda: None)
+
+
+def test_a_tag_that_is_no_text_is_refused_where_it_is_given() -> None:
+    with pytest.raises(UsageError, match=r"tags\(2021\): a tag is text"), tags(2021):  # type: ignore[arg-type]
+        pass
 
 
 def test_an_exception_shows_the_users_frames_only(h: Harness) -> None:

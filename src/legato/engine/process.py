@@ -64,6 +64,8 @@ class Engine:
         self._beats: threading.Thread | None = None
         self._closed = threading.Event()
         self._warned = False
+        self._away_since: float | None = None
+        """When a gate first found the store away; None once one has reached it. All gates of one absence share its patience."""
         self.log_level = console.LEVELS["INFO"]
         """The least level of lines that are printed and stored."""
 
@@ -77,7 +79,7 @@ class Engine:
         """Record a transition now, and wait for the verdict.
 
         A run that was never heard of must reach the store (`Unavailable`); one that is under way outlives the store's absence: after
-        PATIENCE_S its transition is kept on disk for later and taken as accepted.
+        PATIENCE_S its transition is kept on disk for later and taken as accepted, and those that follow wait no more until the store is back.
         """
         if crashing.armed is None:
             return self._gate(transition)
@@ -87,22 +89,23 @@ class Engine:
         return verdict
 
     def _gate(self, transition: Transition) -> Verdict:
-        deadline = time.monotonic() + PATIENCE_S
-        waiting = False
         while True:
             try:
-                return self.outbox.gate(transition)
+                verdict = self.outbox.gate(transition)
             except Unavailable as error:
                 if transition.flow_run is not None or self._spool is None:
                     raise
                 self._warn(error)
-                if not waiting:
-                    waiting = True
+                if self._away_since is None:
+                    self._away_since = time.monotonic()
                     console.line("INFO", "legato", f"waiting up to {PATIENCE_S:g} s for the server to come back")
-                if time.monotonic() > deadline:
+                if time.monotonic() - self._away_since > PATIENCE_S:
                     self.outbox.spool(transition)
                     return Verdict(VerdictKind.ACCEPTED, seq=transition.seq, attempt=transition.attempt)
                 time.sleep(0.25)
+            else:
+                self._away_since = None
+                return verdict
 
     def _warn(self, error: Unavailable) -> None:
         if not self._warned:

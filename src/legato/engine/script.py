@@ -330,7 +330,7 @@ def _settled() -> Generator[Instruction, Any, None]:
     """Wait for what the flow has submitted; what failed without anybody having asked fails the flow."""
     unseen = yield SETTLE
     if unseen:
-        raise UpstreamFailed(_unseen(unseen), hint="ask for their results (future.result()), or submit with allow_failure to let them fail")
+        raise UpstreamFailed(_unseen(unseen), hint="ask for each: future.result(), or future.exception() where it may fail")
 
 
 def _start(gated: bool, attempt: int, why: str = "") -> Propose:

@@ -153,6 +153,10 @@ TAGS: ContextVar[tuple[str, ...] | None] = ContextVar("legato_tags", default=Non
 @contextmanager
 def tags(*names: str) -> Iterator[None]:
     """Give these tags to every flow run and task run that begins inside the `with`, in this thread or asyncio task and those it starts."""
+    if not _are_tags(names):
+        from legato.sdk.options import explain_bad_tags  # noqa: PLC0415 start-up time: only for mistakes
+
+        raise explain_bad_tags(names)
     token = TAGS.set((*(TAGS.get() or ()), *names))
     try:
         yield
@@ -161,11 +165,84 @@ def tags(*names: str) -> Iterator[None]:
 
 
 def check_options(kind: str, options: dict[str, Any], known: frozenset[str]) -> None:
-    """Refuse options that do not exist, and numbers that make no sense, where they are written: at the decorator."""
-    unknown = options.keys() - known
-    if unknown or any(
-        isinstance(options.get(name), (int, float)) and options[name] < 0 for name in ("retries", "retry_delay_seconds", "timeout_seconds")
-    ):
-        from legato.sdk.options import explain_bad_options  # noqa: PLC0415 start-up time: only for mistakes
+    """Refuse options that do not exist, and values that make no sense, where they are written: at the decorator."""
+    for name, value in options.items():
+        if name not in known or not _CHECKS.get(name, _anything)(value):
+            from legato.sdk.options import explain_bad_option  # noqa: PLC0415 start-up time: only for mistakes
 
-        raise explain_bad_options(kind, options, known)
+            raise explain_bad_option(kind, name, value, known)
+
+
+def _anything(_value: Any) -> bool:
+    return True
+
+
+def _is_count(value: Any) -> bool:
+    return hasattr(type(value), "__index__") and not isinstance(value, bool) and value >= 0
+
+
+def _is_number(value: Any) -> bool:
+    return hasattr(type(value), "__float__") and bool(value >= 0)
+
+
+def _is_delay(value: Any) -> bool:
+    return callable(value) or all(map(_is_number, value if isinstance(value, (list, tuple)) else (value,)))
+
+
+def _is_number_or_none(value: Any) -> bool:
+    return value is None or _is_number(value)
+
+
+def _are_tags(value: Any) -> bool:
+    return value is None or (not isinstance(value, str) and hasattr(value, "__iter__") and all(isinstance(tag, str) for tag in value))
+
+
+def _is_text_or_none(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_callable_or_none(value: Any) -> bool:
+    return value is None or callable(value)
+
+
+def _is_template(value: Any) -> bool:
+    return _is_text_or_none(value) or callable(value)
+
+
+def _are_hooks(value: Any) -> bool:
+    return value is None or callable(value) or (isinstance(value, (list, tuple)) and all(map(callable, value)))
+
+
+def _is_duration(value: Any) -> bool:
+    return value is None or hasattr(value, "total_seconds")
+
+
+def _is_trigger(value: Any) -> bool:
+    if not isinstance(value, str):
+        return _is_callable_or_none(value)
+    from legato.core.triggers import TRIGGERS  # noqa: PLC0415 start-up time: few tasks have a trigger
+
+    return value in TRIGGERS
+
+
+def _is_runner(value: Any) -> bool:
+    return value is None or hasattr(value, "start")
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "name": _is_text_or_none,
+    "tags": _are_tags,
+    "retries": _is_count,
+    "retry_delay_seconds": _is_delay,
+    "retry_jitter_factor": _is_number,
+    "retry_condition_fn": _is_callable_or_none,
+    "timeout_seconds": _is_number_or_none,
+    "cache_key_fn": _is_callable_or_none,
+    "cache_expiration": _is_duration,
+    "task_run_name": _is_template,
+    "flow_run_name": _is_template,
+    "trigger": _is_trigger,
+    "key": _is_text_or_none,
+    "task_runner": _is_runner,
+    **dict.fromkeys((*HOOK_OPTIONS, "on_commit", "on_rollback"), _are_hooks),
+}

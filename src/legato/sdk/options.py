@@ -8,15 +8,44 @@ from typing import Any
 from legato.core.errors import UsageError
 
 
-def explain_bad_options(kind: str, options: dict[str, Any], known: frozenset[str]) -> UsageError:
-    """The error for the first option that is wrong."""
-    for name in options:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            return UsageError(
-                f"@{kind} has no option '{name}'", hint=f"did you mean {close[0]}?" if close else f"options: {', '.join(sorted(known))}"
-            )
-    for name, value in options.items():
-        if isinstance(value, (int, float)) and value < 0:
-            return UsageError(f"@{kind}({name}={value!r}): it cannot be negative", hint="give 0 or more")
-    return UsageError(f"@{kind} was given options it cannot use")
+def explain_bad_option(kind: str, name: str, value: Any, known: frozenset[str]) -> UsageError:
+    """The error for an option that does not exist, or whose value cannot be used."""
+    if name not in known:
+        close = min((one for one in known if one.startswith(name)), key=len, default=None) or "".join(difflib.get_close_matches(name, known, n=1))
+        return UsageError(
+            f"@{kind} has no option '{name}'", hint=f"did you mean {close}?" if close else f"options: {', '.join(sorted(known))}"
+        )
+    if isinstance(value, (int, float)) and value < 0:
+        return UsageError(f"@{kind}({name}={value!r}): it cannot be negative", hint="give 0 or more")
+    return UsageError(f"@{kind}({name}={value!r}) makes no sense", hint=f"give {_wanted(name)}")
+
+
+def explain_bad_tags(names: tuple[Any, ...]) -> UsageError:
+    """The error for `with tags(…)` that was given something else than text."""
+    return UsageError(f"tags({', '.join(map(repr, names))}): a tag is text", hint='write tags("nightly", "taxi")')
+
+
+_TEXT = "text"
+_WANTED = {
+    "name": _TEXT,
+    "key": _TEXT,
+    "tags": 'a list of text, such as ["nightly"]',
+    "retries": "a whole number, 0 or more",
+    "retry_delay_seconds": "a number of seconds, a list of them (one for each retry), or a function of the failed attempt",
+    "retry_jitter_factor": "a number, such as 0.5 for half more or less",
+    "retry_condition_fn": "a function of the exception that says whether to try again",
+    "timeout_seconds": "a number of seconds, such as 1.5",
+    "cache_key_fn": "a function (context, parameters) -> str | None",
+    "cache_expiration": "a timedelta, such as timedelta(hours=6)",
+    "task_run_name": "a template such as 'load-{month}', or a function",
+    "flow_run_name": "a template such as 'train-{month}', or a function",
+    "task_runner": "a task runner, such as ProcessTaskRunner(max_workers=2)",
+}
+
+
+def _wanted(name: str) -> str:
+    if name == "trigger":
+        from legato.core.triggers import TRIGGERS  # noqa: PLC0415 only for this mistake
+
+        return f"a function, or one of {', '.join(TRIGGERS)}"
+    return _WANTED.get(name, "a function, or a list of functions")
