@@ -11,7 +11,9 @@ from legato.core.errors import UsageError
 def explain_bad_option(kind: str, name: str, value: Any, known: frozenset[str]) -> UsageError:
     """The error for an option that does not exist, or whose value cannot be used."""
     if name not in known:
-        close = min((one for one in known if one.startswith(name)), key=len, default=None) or "".join(difflib.get_close_matches(name, known, n=1))
+        close = min((one for one in known if one.startswith(name)), key=len, default=None) or "".join(
+            difflib.get_close_matches(name, known, n=1)
+        )
         return UsageError(
             f"@{kind} has no option '{name}'", hint=f"did you mean {close}?" if close else f"options: {', '.join(sorted(known))}"
         )
