@@ -11,9 +11,7 @@ from legato.core.errors import UsageError
 def explain_bad_option(kind: str, name: str, value: Any, known: frozenset[str]) -> UsageError:
     """The error for an option that does not exist, or whose value cannot be used."""
     if name not in known:
-        close = min((one for one in known if one.startswith(name)), key=len, default=None) or "".join(
-            difflib.get_close_matches(name, known, n=1)
-        )
+        close = _OTHER_WORDS.get(name) or "".join(difflib.get_close_matches(name, known, n=1))
         return UsageError(
             f"@{kind} has no option '{name}'", hint=f"did you mean {close}?" if close else f"options: {', '.join(sorted(known))}"
         )
@@ -27,6 +25,14 @@ def explain_bad_tags(names: tuple[Any, ...]) -> UsageError:
     return UsageError(f"tags({', '.join(map(repr, names))}): a tag is text", hint='write tags("nightly", "taxi")')
 
 
+_OTHER_WORDS = {
+    "retry": "retries",
+    "timeout": "timeout_seconds",
+    "cache": "cache_policy",
+    "runner": "task_runner",
+    "delay": "retry_delay_seconds",
+}
+"""What people call an option by that is not the nearest name."""
 _TEXT = "text"
 _WANTED = {
     "name": _TEXT,
