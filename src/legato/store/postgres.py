@@ -10,8 +10,8 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
@@ -67,11 +67,13 @@ class PostgresSession:
 
     def insert(self, table: str, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
         if rows:
-            self._connection.execute(_insert_sql(table, tuple(columns.items())), _by_column(rows))
+            same, parameters = _by_column(rows)
+            self._connection.execute(_insert_sql(table, tuple(columns.items()), same), parameters)
 
     def update(self, table: str, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
         if rows:
-            self._connection.execute(_update_sql(table, tuple(columns.items())), _by_column(rows))
+            same, parameters = _by_column(rows)
+            self._connection.execute(_update_sql(table, tuple(columns.items()), same), parameters)
 
     def lock_keys(self, keys: Sequence[str]) -> None:
         for key in keys:
@@ -80,51 +82,61 @@ class PostgresSession:
     def append_to_journal(self, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
         # the lock in a statement of its own: the next one must take its snapshot after the lock is ours
         self._connection.execute("select pg_advisory_xact_lock(%s)", [_JOURNAL_LOCK])
-        self._connection.execute(_journal_sql(tuple(columns.items())), _by_column(rows))
+        same, parameters = _by_column(rows)
+        self._connection.execute(_journal_sql(tuple(columns.items()), same), parameters)
 
 
-def _by_column(rows: Sequence[Row]) -> list[str]:
-    """One JSON text a column. Lists as parameters, which the driver writes out item by item, cost half the transaction's time."""
-    return [_json(column).decode() for column in zip(*rows, strict=True)]
+def _by_column(rows: Sequence[Row]) -> tuple[tuple[bool, ...], list[str | None]]:
+    """Which columns are the same in all rows, and the parameters: their values, then one JSON text for each of the others.
+
+    Lists as parameters, which the driver writes out item by item, cost half the transaction's time; unpacking a column that holds the same
+    in each row would cost the server more than the row does. The first column is always unpacked: something must count the rows.
+    """
+    columns = [*zip(*rows, strict=True)]
+    same = (False, *(len(rows) >= _MANY and column.count(column[0]) == len(column) for column in columns[1:]))
+    once = [None if column[0] is None else str(column[0]) for column, is_same in zip(columns, same, strict=True) if is_same]
+    return same, once + [_json(column).decode() for column, is_same in zip(columns, same, strict=True) if not is_same]
 
 
-def _values(columns: tuple[tuple[str, str], ...]) -> str:
-    """A table of the rows in one such parameter a column."""
-    return f"select {_typed(columns)} from {_unpacked(columns)} as c({_names(columns)})"  # noqa: S608 names are ours
+_MANY = 4
+_Columns: TypeAlias = tuple[tuple[str, str], ...]
 
 
-def _unpacked(columns: tuple[tuple[str, str], ...]) -> str:
-    return f"rows from ({', '.join('json_array_elements_text(%s::json)' for _ in columns)})"
+def _source(columns: _Columns, same: tuple[bool, ...], *, numbered: bool = False) -> str:
+    """A table of the rows: what is the same in all in a row of its own, beside the others unpacked."""
+    once = ", ".join(f"%s::{kind} as {name}" for (name, kind), is_same in zip(columns, same, strict=True) if is_same)
+    each = [name for (name, _), is_same in zip(columns, same, strict=True) if not is_same]
+    unpacked = f"rows from ({', '.join('json_array_elements_text(%s::json)' for _ in each)})"
+    unpacked += f"{' with ordinality' if numbered else ''} as c({', '.join([*each, 'ord'] if numbered else each)})"
+    return f"(select {once}) as s, {unpacked}" if once else unpacked
 
 
-def _typed(columns: tuple[tuple[str, str], ...]) -> str:
+def _typed(columns: _Columns) -> str:
     return ", ".join(f"{name}::{kind} as {name}" if kind != "text" else name for name, kind in columns)
 
 
-def _names(columns: tuple[tuple[str, str], ...]) -> str:
+def _names(columns: _Columns) -> str:
     return ", ".join(name for name, _ in columns)
 
 
-@cache
-def _journal_sql(columns: tuple[tuple[str, str], ...]) -> str:
+@lru_cache(maxsize=100)
+def _journal_sql(columns: _Columns, same: tuple[bool, ...]) -> str:
     """Rows with the next positions, in their order."""
-    names = _names(columns)
     after = "(select coalesce(max(pos), 0) from journal) + ord"
-    return (
-        f"insert into journal (pos, {names}) select {after}, {_typed(columns)} from {_unpacked(columns)} with ordinality as c({names}, ord)"  # noqa: S608 names are ours
-    )
+    source = _source(columns, same, numbered=True)
+    return f"insert into journal (pos, {_names(columns)}) select {after}, {_typed(columns)} from {source}"  # noqa: S608 names are ours
 
 
-@cache
-def _insert_sql(table: str, columns: tuple[tuple[str, str], ...]) -> str:
-    return f"insert into {table} ({', '.join(name for name, _ in columns)}) {_values(columns)}"
+@lru_cache(maxsize=100)
+def _insert_sql(table: str, columns: _Columns, same: tuple[bool, ...]) -> str:
+    return f"insert into {table} ({_names(columns)}) select {_typed(columns)} from {_source(columns, same)}"  # noqa: S608 names are ours
 
 
-@cache
-def _update_sql(table: str, columns: tuple[tuple[str, str], ...]) -> str:
+@lru_cache(maxsize=100)
+def _update_sql(table: str, columns: _Columns, same: tuple[bool, ...]) -> str:
     key, *rest = [name for name, _ in columns]
     sets = ", ".join(f"{name} = v.{name}" for name in rest)
-    return f"update {table} t set {sets} from ({_values(columns)}) v where t.{key} = v.{key}"  # noqa: S608 names are ours
+    return f"update {table} t set {sets} from (select {_typed(columns)} from {_source(columns, same)}) v where t.{key} = v.{key}"  # noqa: S608 names are ours
 
 
 class PostgresDatabase:

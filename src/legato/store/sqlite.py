@@ -11,7 +11,7 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache, lru_cache
 from itertools import chain, count
@@ -29,8 +29,12 @@ from legato.store.migrate import LATEST, migrations
 BUSY_TIMEOUT_S = 10.0
 """How long a write waits for another process's transaction. Ours last about a millisecond; a longer wait means somebody is stuck."""
 
-_AT_ONCE = 50
-"""Rows of one insert statement. More gain nothing; with 40 columns this stays far below the 32,766 parameters a statement may have."""
+_AT_ONCE = (64, 16, 4, 1)
+"""Rows of one statement: few sizes, so that each is prepared once. More gain nothing; 64 times 40 columns stay far below the 32,766
+parameters that a statement may have.
+"""
+_MANY = 4
+_CAN_UPDATE_FROM = sqlite3.sqlite_version_info >= (3, 33)
 
 _Statements: TypeAlias = tuple[str, str, tuple[str, ...]]
 _OUTERMOST: _Statements = ("begin immediate", "commit", ("rollback",))
@@ -74,27 +78,30 @@ class SqliteSession:
         return self._execute(sql, parameters).rowcount
 
     def insert(self, table: str, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
-        names = tuple(columns)
-        whole = len(rows) - len(rows) % _AT_ONCE
-        if whole:
-            self._insert_many(table, names, rows[:whole])
-        if rest := rows[whole:]:
-            self._connection.executemany(_insert_sql(table, names), rest)
-
-    def _insert_many(self, table: str, names: tuple[str, ...], rows: Sequence[Row]) -> None:
-        """Many rows a statement, and what is the same in all of them bound once: half the time of a statement a row, and the interpreter's
-        lock is let go once where it would be 50 times.
-        """
-        columns = [*zip(*rows, strict=True)]
-        same = tuple(column.count(column[0]) == len(column) for column in columns)
-        once = [column[0] for column, is_same in zip(columns, same, strict=True) if is_same]
-        each = [*zip(*(column for column, is_same in zip(columns, same, strict=True) if not is_same), strict=True)] or [()] * len(rows)
-        sql = _insert_many_sql(table, names, same)
-        for start in range(0, len(rows), _AT_ONCE):
-            self._connection.execute(sql, [*once, *chain.from_iterable(each[start : start + _AT_ONCE])])
+        if len(rows) < _MANY:
+            self._connection.executemany(_insert_sql(table, tuple(columns)), rows)
+        else:
+            self._write_many(_insert_many_sql, table, tuple(columns), rows)
 
     def update(self, table: str, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
-        self._connection.executemany(_update_sql(table, tuple(columns)), [(*row[1:], row[0]) for row in rows])
+        if len(rows) < _MANY or not _CAN_UPDATE_FROM:
+            self._connection.executemany(_update_sql(table, tuple(columns)), [(*row[1:], row[0]) for row in rows])
+        else:
+            self._write_many(_update_many_sql, table, tuple(columns), rows)
+
+    def _write_many(self, sql_of: Callable[..., str], table: str, names: tuple[str, ...], rows: Sequence[Row]) -> None:
+        """Many rows a statement, and what is the same in all of them bound once. That is half the time of a statement a row, and the
+        interpreter's lock, which other threads then take, is let go once where it would be 64 times.
+        """
+        columns = [*zip(*rows, strict=True)]
+        same = (False, *(column.count(column[0]) == len(column) for column in columns[1:]))
+        once = [column[0] for column, is_same in zip(columns, same, strict=True) if is_same]
+        each = [*zip(*(column for column, is_same in zip(columns, same, strict=True) if not is_same), strict=True)]
+        start = 0
+        for at_once in _AT_ONCE:
+            while start + at_once <= len(rows):
+                self._connection.execute(sql_of(table, names, same, at_once), [*once, *chain.from_iterable(each[start : start + at_once])])
+                start += at_once
 
     def lock_keys(self, keys: Sequence[str]) -> None:
         """Nothing to do: there is one writer at a time."""
@@ -108,13 +115,28 @@ def _insert_sql(table: str, columns: tuple[str, ...]) -> str:
     return f"insert into {table} ({', '.join(columns)}) values ({', '.join('?' * len(columns))})"  # noqa: S608 names are ours
 
 
-@lru_cache(maxsize=200)
-def _insert_many_sql(table: str, names: tuple[str, ...], same: tuple[bool, ...]) -> str:
-    """The statement for `_AT_ONCE` rows. The columns that are the same in all are the first parameters."""
-    counted, parameter = count(1), count(sum(same) + 1)
+def _places(same: tuple[bool, ...], rows: int) -> tuple[list[int], list[list[int]]]:
+    """The numbers of a statement's parameters: of each column that is the same in all rows (else 0), and of the others, row by row."""
+    counted = count(1)
     once = [next(counted) if is_same else 0 for is_same in same]
-    values = ", ".join(f"({', '.join(f'?{n or next(parameter)}' for n in once)})" for _ in range(_AT_ONCE))
+    return once, [[n or next(counted) for n in once] for _ in range(rows)]
+
+
+@lru_cache(maxsize=200)
+def _insert_many_sql(table: str, names: tuple[str, ...], same: tuple[bool, ...], rows: int) -> str:
+    _, places = _places(same, rows)
+    values = ", ".join(f"({', '.join(f'?{n}' for n in row)})" for row in places)
     return f"insert into {table} ({', '.join(names)}) values {values}"  # noqa: S608 names are ours
+
+
+@lru_cache(maxsize=200)
+def _update_many_sql(table: str, names: tuple[str, ...], same: tuple[bool, ...], rows: int) -> str:
+    once, places = _places(same, rows)
+    varying = [i for i, n in enumerate(once) if not n]
+    values = ", ".join(f"({', '.join(f'?{row[i]}' for i in varying)})" for row in places)
+    column = {i: f"v.column{k}" for k, i in enumerate(varying, 1)}
+    sets = ", ".join(f"{name} = {f'?{once[i]}' if once[i] else column[i]}" for i, name in enumerate(names) if i)
+    return f"update {table} set {sets} from (values {values}) v where {table}.{names[0]} = v.column1"  # noqa: S608 names are ours
 
 
 @cache
