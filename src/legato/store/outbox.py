@@ -192,9 +192,8 @@ class Outbox:
             self._artifacts = {**{item.id: item for item in taken if isinstance(item, Artifact)}, **self._artifacts}
 
     def _send_some(self) -> None:
-        taken: list[Item] = []
-        while self._items and len(taken) < 2 * MAX_ITEMS:
-            taken.append(self._items.popleft())
+        items = self._items
+        taken: list[Item] = [items.popleft() for _ in range(min(len(items), 2 * MAX_ITEMS))]  # only who has the lock takes any out
         taken += self._take_artifacts()
         self._oldest = time.monotonic()
         if self._spool is not None and time.monotonic() < self._retry_at:
@@ -219,9 +218,10 @@ class Outbox:
 
     def _tell(self, transitions: Sequence[Transition], verdicts: Sequence[Verdict]) -> None:
         if self._on_verdict is not None:
-            for transition, verdict in zip(transitions, verdicts, strict=True):
-                if verdict.kind is not VerdictKind.ACCEPTED:
-                    self._on_verdict(transition, verdict)
+            accepted = VerdictKind.ACCEPTED
+            others = [(t, verdict) for t, verdict in zip(transitions, verdicts, strict=True) if verdict.kind is not accepted]
+            for transition, verdict in others:
+                self._on_verdict(transition, verdict)
 
     def _append_to_spool(self, items: Sequence[Item]) -> None:
         if not items:
@@ -286,8 +286,11 @@ class Outbox:
 
 
 def _batch_of(items: Sequence[Item]) -> Spooled:
+    transitions = [item for item in items if type(item) is Transition]
+    if len(transitions) == len(items):
+        return Spooled(transitions, [])
     return Spooled(
-        [item for item in items if type(item) is Transition],
+        transitions,
         [item for item in items if type(item) is LogLine],
         [item for item in items if type(item) is Artifact],
     )
