@@ -150,9 +150,11 @@ def test_a_paused_script_is_answered_from_another_terminal(process: Command, tmp
         until(lambda: "how many?" in process("run", "show", "waits").out, what="the question")
 
         wrong = process("run", "resume", "waits")
+        unfit = process("run", "resume", "waits", "--answer", "many")
         right = process("run", "resume", "waits", "--answer", "12")
 
         assert (wrong.code, "asks for integer" in wrong.err) == (2, True)
+        assert (unfit.code, "the answer 'many' does not fit 'how many?', which asks for integer" in unfit.err) == (2, True)
         assert (right.code, waiting.wait(20)) == (0, 0)
     finally:
         waiting.kill()

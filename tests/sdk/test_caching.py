@@ -228,7 +228,8 @@ def test_what_a_key_function_raises_fails_the_task(h: Harness) -> None:
 
     with pytest.raises(KeyError):
         caller(note)()
-    assert runs_of(h)[0].state.type is StateType.FAILED
+    (run,) = runs_of(h)
+    assert (run.state.type, run.state.message) == (StateType.FAILED, "before it began: KeyError: 'no such'")
 
 
 def test_a_policy_and_a_key_function_together_are_refused(h: Harness) -> None:

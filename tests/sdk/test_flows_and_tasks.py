@@ -561,6 +561,12 @@ def test_an_exception_shows_the_users_frames_only(h: Harness) -> None:
     assert "raise ValueError(message)" in run.error.source
 
 
+def test_an_exception_of_a_task_outside_a_flow_shows_the_users_frames_only(h: Harness) -> None:
+    with pytest.raises(ValueError, match="no luck") as caught:
+        fail()
+    assert [frame.name for frame in caught.traceback][1:] == ["fail"]
+
+
 def test_an_error_of_ours_on_purpose_shows_no_frame_of_ours(h: Harness) -> None:
     @flow
     def main(n: int) -> None:

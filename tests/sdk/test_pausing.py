@@ -124,7 +124,9 @@ def test_an_answer_that_does_not_fit_is_asked_for_again(h: Harness) -> None:
     thread.start()
     assert main() == 3
     thread.join()
-    assert "the answer does not fit, so it is asked again" in h.store.list_inputs(only(h).id)[1].prompt
+    assert h.store.list_inputs(only(h).id)[1].prompt == (
+        "how many? (the answer does not fit, so it is asked again: Input should be a valid integer, unable to parse string as an integer)"
+    )
 
 
 def test_a_pause_that_nobody_answers_times_out(h: Harness) -> None:

@@ -77,6 +77,12 @@ def test_a_folder_that_cannot_be_written_is_told_so(tmp_path: Path) -> None:
         open_sql_store(f"sqlite:///{tmp_path}/legato.db")
 
 
+def test_a_home_that_is_no_folder_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "home").touch()
+    with pytest.raises(Unavailable, match=r"the folder .*/home cannot be used: File exists\n.*LEGATO_HOME"):
+        open_sql_store(f"sqlite:///{tmp_path}/home/legato.db")
+
+
 def test_an_unknown_scheme_is_refused() -> None:
     with pytest.raises(UsageError, match="no database URL"):
         open_store("mysql://x")

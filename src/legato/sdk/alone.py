@@ -24,11 +24,7 @@ def called(task: Definition[Any, Any], args: Sequence[Any], kwargs: Mapping[str,
         return acall(task, args, kwargs)
     if task.makes is Kind.ITEMS:
         return stream(task, args, kwargs)
-    try:
-        return call(task, args, kwargs)
-    except BaseException as exc:
-        flow_calls.relink(exc)
-        raise
+    return call(task, args, kwargs)
 
 
 def call(task: Definition[Any, Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

@@ -11,7 +11,7 @@ import msgspec
 
 from legato import crashing
 from legato.core.caching import cache_key, hash_inputs
-from legato.core.errors import UpstreamFailed, UsageError
+from legato.core.errors import LegatoError, UpstreamFailed, UsageError
 from legato.core.retry import RetryPolicy
 from legato.core.states import COMPLETED, FAILED, PENDING
 from legato.core.triggers import TRIGGERS, all_succeeded
@@ -304,7 +304,10 @@ def make_ready(shell: TaskShell, task: Definition[Any, Any], arguments: Argument
         if shell.seq == 0:
             shell.perform(PENDING_STATE)
         name = "UpstreamFailed" if isinstance(exc, UpstreamFailed) else "Failed"
-        shell.perform(Propose(FAILED, name, str(exc).split("\n", 1)[0], error=exc))
+        said = str(exc).split("\n", 1)[0]
+        if not isinstance(exc, LegatoError):  # a trigger, a key function or a __legato_hash__ of the user's raised it
+            said = f"before it began: {type(exc).__name__}: {said}"
+        shell.perform(Propose(FAILED, name, said, error=exc))
         raise
 
 

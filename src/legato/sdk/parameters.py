@@ -59,7 +59,7 @@ class Signature:
             try:
                 checked[name] = self._adapter(name, annotation).validate_python(value)
             except ValueError as error:
-                wrong.append(f"parameter '{name}' does not fit: {_first_reason(error)} (it is {_shown(value)})")
+                wrong.append(f"parameter '{name}' does not fit: {first_reason(error)} (it is {_shown(value)})")
         if wrong:
             raise ParameterError(f"{self._owner}: " + "; ".join(wrong), hint=f"its parameters are {self._signature}")
         return checked
@@ -129,7 +129,8 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
 
 
-def _first_reason(error: ValueError) -> str:
+def first_reason(error: ValueError) -> str:
+    """What a validation holds against a value, in one line."""
     errors = getattr(error, "errors", None)
     if callable(errors):
         first = errors()[0]

@@ -69,7 +69,9 @@ class Pause:
         try:
             answer = Answer(self._check(asked.answer))
         except ValueError as error:
-            return self._ask_anew(str(error))
+            from legato.sdk.parameters import first_reason  # noqa: PLC0415 start-up time: only for answers that do not fit
+
+            return self._ask_anew(first_reason(error))
         crashing.reached("pause.answered")
         return answer
 

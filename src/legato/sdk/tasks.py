@@ -71,9 +71,9 @@ class Task(Definition[P, R_co]):
         """Run it here and now, tracked, and return its value. Outside a flow it is tracked too, as a flow run of that one task."""
         calls = _loaded.calls or _load_calls()
         parent = calls.CURRENT.get()
-        if parent is None or self.is_plain is False:
-            return cast("R_co", self._call_otherwise(parent, args, kwargs))
         try:
+            if parent is None or self.is_plain is False:
+                return cast("R_co", self._call_otherwise(parent, args, kwargs))
             return calls.call_task(self, parent, args, kwargs)
         except BaseException as exc:
             calls.relink(exc)

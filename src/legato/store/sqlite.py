@@ -216,7 +216,7 @@ class SqliteDatabase:
         self._pid = os.getpid()
         self._seen_version = 0
         if not self._memory:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(Path(path).parent)
         with self._lock, _explained(self.location):
             try:
                 _migrate(self._connect_writer(), None if self._memory else Path(path))
@@ -326,6 +326,15 @@ def _try_to_create(path: Path) -> int | None:
         return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     except FileExistsError:
         return None
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(
+            f"the folder {folder} cannot be used: {error.strerror}", hint="see that it is a writable folder, or set LEGATO_HOME to another"
+        ) from None
 
 
 @contextmanager
