@@ -102,7 +102,9 @@ def test_a_task_that_never_was_is_refused_with_those_that_were(process: Command,
 
     refused = process("run", "fork", "the-run", "--from", "lod")
     plan = process("run", "fork", "the-run", "--from", "lod", "--plan")
+    why = process("why", "the-run/lod-0")
 
+    assert (why.code, "no task run 'the-run/lod-0'" in why.err) == (3, True)
     assert refused.code == plan.code == 3
     assert "load-0, load-1, train-0" in refused.err
     assert "load-0, load-1, train-0" in plan.err

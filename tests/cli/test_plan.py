@@ -62,6 +62,7 @@ def test_after_a_failure(file: str, legato: Command) -> None:
 
 def test_mistakes_are_answered(file: str, legato: Command) -> None:
     assert legato("plan", "nothing.py").code == 3
-    assert legato("plan", file, "--after-failure", "lod").code == 3
+    lost = legato("plan", file, "--after-failure", "lod")
+    assert (lost.code, "no call 'lod'" in lost.err) == (3, True)
     wrong = legato("plan", file, "-p", "mnth=3")
     assert (wrong.code, "its parameters are month" in wrong.err) == (2, True)

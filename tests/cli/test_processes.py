@@ -135,6 +135,8 @@ def test_a_value_that_cannot_be_kept_is_told_and_the_run_completes(process: Comm
     ("line", "code", "wanted"),
     [
         ("run broken.py", 2, "broken.py, line 1"),
+        ("run lacking.py", 2, "install no_such_module"),
+        ("run unguarded.py", 2, "below if __name__"),
         ("run flows.py", 2, "flows.py:etl"),
         ("run flows.py:elt", 3, "did you mean etl?"),
         ("run flow.py", 3, "flows.py"),
@@ -147,6 +149,8 @@ def test_a_value_that_cannot_be_kept_is_told_and_the_run_completes(process: Comm
 )
 def test_a_file_that_cannot_be_used_is_explained(line: str, code: int, wanted: str, flows: Path, process: Command, store: Store) -> None:
     (flows / "broken.py").write_text("def x(:\n", encoding="utf-8")
+    (flows / "lacking.py").write_text("import no_such_module\n", encoding="utf-8")
+    (flows / "unguarded.py").write_text("1 / 0\n", encoding="utf-8")
     (flows / "badcron.py").write_text(DEPLOY.replace("0 8", "61 8"), encoding="utf-8")
 
     answer = process(*line.split())

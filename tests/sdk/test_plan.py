@@ -552,7 +552,7 @@ def test_triggers_say_beforehand_what_will_not_run_after_which_failure() -> None
         "load-1": "runs",
     }
     assert plan.after_failure("load-1")["alert-0"] == "Skipped"
-    with pytest.raises(NotFound, match="it has load-0"):
+    with pytest.raises(NotFound, match="has load-0"):
         plan.after_failure("lod")
 
 

@@ -61,7 +61,7 @@ def find_task_run(session: Session, text: str) -> TaskRun:
     found = [task for task in tasks if task.name == name or (_is_prefix(name) and task.id.startswith(name))]
     if not found:
         hint = did_you_mean(name, {task.name for task in tasks})
-        raise NotFound(f"task run in '{run.name}'", name, hint=hint or f"list them: legato task ls {run.name}")
+        raise NotFound("task run", f"{run.name}/{name}", hint=hint or f"list them: legato task ls {run.name}")
     found = [task for task in found if task.flow_attempt == max(one.flow_attempt for one in found)]
     if len(found) > 1:
         raise _ambiguous("task run", text, [f"{task.id}  {task.name}  {task.state.name}" for task in found])

@@ -122,7 +122,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         found = found or [node for node in self.nodes if name in (node.name, node.task, node.key)]
         if not found:
             names = ", ".join(self.path(node) for node in self.nodes[:8])
-            raise NotFound(f"call in the plan of flow '{self.flow}'", name, hint=f"it has {names}" if names else "it calls no task")
+            raise NotFound(
+                "call", name, hint=f"the plan of flow '{self.flow}' has {names}" if names else f"flow '{self.flow}' calls no task"
+            )
         return found
 
     def upstream(self, name: str) -> list[str]:

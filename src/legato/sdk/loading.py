@@ -37,7 +37,9 @@ def run_file(file: Path) -> ModuleType:
         raise UsageError(f"{error.filename}, line {error.lineno}: {error.msg}", hint=(error.text or "").strip()) from None
     except Exception as error:
         _restore(path.stem, before)
-        raise UsageError(f"{file} cannot be imported: {_where(error, path)}{type(error).__name__}: {error}") from error
+        raise UsageError(
+            f"{file} cannot be imported: {_where(error, path)}{type(error).__name__}: {error}", hint=_what_to_do(error)
+        ) from error
     return module
 
 
@@ -46,6 +48,12 @@ def _restore(name: str, before: ModuleType | None) -> None:
         sys.modules.pop(name, None)
     else:
         sys.modules[name] = before
+
+
+def _what_to_do(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        return f"install {error.name} into this environment, or run where it is"
+    return "" if isinstance(error, ImportError) else 'an import runs the top level of a file: calls belong below if __name__ == "__main__":'
 
 
 def _where(error: BaseException, path: Path) -> str:

@@ -66,7 +66,7 @@ def _task_named(store: RunStore, run: FlowRun, name: str) -> TaskRun:
         if cursor is None:
             break
     if found is None:
-        raise NotFound(f"task run in '{run.name}'", name, hint=f"list them: legato task ls {run.name}")
+        raise NotFound("task run", f"{run.name}/{name}", hint=f"list them: legato task ls {run.name}")
     return found
 
 
