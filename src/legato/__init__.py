@@ -61,7 +61,7 @@ _HOMES = {
     "suspend_flow_run": "legato.sdk.asking",
     "tags": "legato.sdk.definitions",
     "task": "legato.sdk.tasks",
-    "task_input_hash": "legato.sdk.calls",
+    "task_input_hash": "legato.sdk.caching",
     "track": "legato.sdk.artifacts",
     "transaction": "legato.sdk.transactions",
     "unmapped": "legato.sdk.definitions",
@@ -107,7 +107,7 @@ if TYPE_CHECKING:
     from legato.sdk.artifacts import update_progress_artifact as update_progress_artifact
     from legato.sdk.asking import pause_flow_run as pause_flow_run
     from legato.sdk.asking import suspend_flow_run as suspend_flow_run
-    from legato.sdk.calls import task_input_hash as task_input_hash
+    from legato.sdk.caching import task_input_hash as task_input_hash
     from legato.sdk.definitions import allow_failure as allow_failure
     from legato.sdk.definitions import quote as quote
     from legato.sdk.definitions import tags as tags

@@ -1,9 +1,13 @@
 """What flows and tasks do, seen from user code and from what is recorded of them."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -785,3 +789,19 @@ def test_cancelling_a_flow_from_outside_stops_its_threads_and_records_it(h: Harn
     helper.join()
     assert h.flow_runs()[0].state.type is StateType.CANCELLED
     assert h.task_runs()[0].state.type is StateType.CANCELLED
+
+
+def test_a_flow_with_one_task_loads_nothing_heavy(tmp_path: Path) -> None:
+    script = tmp_path / "one.py"
+    script.write_text(
+        "import sys\nfrom legato import flow, task\n\n@task\ndef one():\n    return 1\n\n@flow\ndef main():\n    return one()\n\nmain()\n"
+        "heavy = {'typing_extensions', 'inspect', 'asyncio', 'logging', 'hashlib', 'random', 'traceback', 'pydantic', 'cloudpickle', 'json'}\n"
+        "print(sorted(heavy & {name for name, module in sys.modules.items() if module is not None}), len(sys.modules))\n"
+    )
+    environ = {**os.environ, "LEGATO_HOME": str(tmp_path / "home")}
+
+    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=True)
+
+    heavy, _, count = done.stdout.strip().rpartition(" ")
+    assert heavy == "[]"
+    assert int(count) < 190

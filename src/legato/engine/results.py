@@ -10,6 +10,7 @@ import sys
 from typing import Any, Protocol
 
 from legato import crashing
+from legato.core.digests import hex_digest
 from legato.core.errors import LegatoError, ResultMissing
 from legato.core.records import Result
 from legato.engine import serializers
@@ -110,6 +111,4 @@ def preview_of(value: Any) -> str:
 
 
 def _digest(data: bytes) -> str:
-    import hashlib  # noqa: PLC0415 start-up time: most flows keep no results
-
-    return hashlib.blake2b(data, digest_size=32).hexdigest()
+    return hex_digest(data, 32)

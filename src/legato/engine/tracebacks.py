@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import linecache
 import os
-import traceback
 from itertools import pairwise
 from types import TracebackType
 
@@ -40,6 +38,9 @@ def relink(exc: BaseException) -> None:
 
 def error_detail(exc: BaseException) -> ErrorDetail:
     """The exception as it is stored: type, message, where in the user's code, and the traceback without our frames."""
+    import linecache  # noqa: PLC0415 start-up time: wanted when something has failed
+    import traceback  # noqa: PLC0415 the same
+
     relink(exc)
     frames = [tb for tb in _walk(exc.__traceback__) if not _is_ours(tb)]
     where = frames[-1] if frames else None

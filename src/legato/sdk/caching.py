@@ -8,7 +8,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 from legato.core import caching
-from legato.core.caching import CachePolicy, as_policy, hash_input, key_of
+from legato.core.caching import CachePolicy, as_policy, cache_key, hash_input, hash_inputs, key_of
 from legato.core.errors import UsageError
 from legato.core.hashing import Walk
 from legato.core.records import CacheAsk
@@ -197,3 +197,8 @@ def _is_itself(cell: Any, fn: Any) -> bool:
 
 
 _WALK = Walk(code=_consists_of, pickle=_pickle)
+
+
+def task_input_hash(task: Any, parameters: Mapping[str, Any]) -> str:
+    """A `cache_key_fn`: the task and a stable hash of its arguments. Raises `UsageError` for arguments that have none."""
+    return cache_key(task.key, hash_inputs(parameters))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 from legato import crashing
-from legato.core.caching import cache_key, hash_inputs
+from legato.core.digests import hex_digest
 from legato.core.errors import LegatoError, UpstreamFailed, UsageError
 from legato.core.retry import RetryPolicy
 from legato.core.states import COMPLETED, FAILED, PENDING
@@ -152,11 +152,6 @@ def _trigger(given: Any, name: str) -> Callable[..., bool]:
     return TRIGGERS[given]
 
 
-def task_input_hash(task: Any, parameters: Mapping[str, Any]) -> str:
-    """A `cache_key_fn`: the task and a stable hash of its arguments. Raises `UsageError` for arguments that have none."""
-    return cache_key(task.key, hash_inputs(parameters))
-
-
 def compiled_task(task: Definition[Any, Any]) -> Compiled:
     """The task's options, made ready."""
     compiled: Compiled | None = task.compiled
@@ -240,9 +235,7 @@ def group_of(place: str, encoded: bytes) -> str:
 
 
 def _digest(data: bytes) -> str:
-    import hashlib  # noqa: PLC0415 start-up time: a flow without inputs to remember needs none
-
-    return hashlib.blake2b(data, digest_size=12).hexdigest()
+    return hex_digest(data, 12)
 
 
 def _encoded(arguments: Arguments, *, whole: bool) -> tuple[bytes, str]:

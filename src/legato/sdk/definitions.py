@@ -119,6 +119,13 @@ def quote(value: T) -> Any:
     return Quote(value)
 
 
+def load_engine() -> None:
+    """To be called before the modules that call flows and tasks are loaded: `legato.core` loads msgspec without what it does not need here,
+    which is most of what it costs. Whoever imports msgspec first decides.
+    """
+    import legato.core  # noqa: F401, PLC0415 start-up time: decorating must cost nothing
+
+
 def _module_of(fn: Callable[..., Any]) -> str:
     if fn.__module__ != "__main__":
         return fn.__module__

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, TypeVar, cast, overload
 
-from legato.sdk.definitions import HOOK_OPTIONS, Definition, Kind, P, Q, R, R_co, check_options
+from legato.sdk.definitions import HOOK_OPTIONS, Definition, Kind, P, Q, R, R_co, check_options, load_engine
 
 if TYPE_CHECKING:
     from legato.core.graph import Plan
@@ -52,6 +52,7 @@ class Flow(Definition[P, R_co]):
 
         Raises `ParameterError` before anything is recorded when the arguments do not fit its annotations.
         """
+        load_engine()
         if self.makes is not Kind.VALUE or self.is_async:
             return cast("R_co", self._call_other(args, kwargs))
         from legato.sdk import flow_calls  # noqa: PLC0415 start-up time: decorating must cost nothing

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, TypeVar, cast, overload
 
-from legato.sdk.definitions import HOOK_OPTIONS, Definition, Kind, P, Q, R, R_co, check_options
+from legato.sdk.definitions import HOOK_OPTIONS, Definition, Kind, P, Q, R, R_co, check_options, load_engine
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -35,6 +35,7 @@ _loaded = _Loaded()
 
 
 def _load_calls() -> Any:
+    load_engine()
     from legato.sdk import calls  # noqa: PLC0415 start-up time: decorating must cost nothing
 
     _loaded.calls = calls

@@ -56,7 +56,6 @@ class Spooled(msgspec.Struct, frozen=True):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Spooled).decode
 _outboxes: weakref.WeakSet[Outbox] = weakref.WeakSet()
 
 
@@ -332,10 +331,11 @@ def _drain(spool: Path, store: RunStore, tell: Callable[[Sequence[Transition], S
 
 
 def _batches(spool: Path) -> Iterator[Spooled]:
+    decode = msgspec.json.Decoder(Spooled).decode  # made here: it takes the types of all records apart, and few processes read a spool
     with spool.open("rb") as file:
         for line in file:
             if line.endswith(b"\n"):
-                yield _decode(line)
+                yield decode(line)
 
 
 def drain_spools(folder: Path, store: RunStore) -> int:
