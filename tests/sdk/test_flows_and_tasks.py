@@ -12,7 +12,18 @@ from typing import Any
 
 import pytest
 
-from legato import SequentialTaskRunner, ThreadTaskRunner, allow_failure, flow, get_run_logger, tags, task, task_input_hash, unmapped
+from legato import (
+    Deployment,
+    SequentialTaskRunner,
+    ThreadTaskRunner,
+    allow_failure,
+    flow,
+    get_run_logger,
+    tags,
+    task,
+    task_input_hash,
+    unmapped,
+)
 from legato.core.errors import ParameterError, RunFailure, UpstreamFailed, UsageError
 from legato.core.states import StateType
 from legato.testing import Harness
@@ -542,6 +553,12 @@ def test_values_that_make_no_sense_are_refused_at_the_decorator_with_what_would(
 def test_a_task_runner_that_is_none_is_refused_at_the_decorator() -> None:
     with pytest.raises(UsageError, match=r"task_runner='process'.*\ngive a task runner"):
         flow(task_runner="process")(lambda: None)
+
+
+@pytest.mark.parametrize("given", ["nightly", [2021]], ids=str)
+def test_a_deployment_s_tags_are_a_list_of_text(given: Any) -> None:
+    with pytest.raises(UsageError, match=r"deployment 'prod' has tags=.*\ngive a list of text"):
+        Deployment(flow(fail), name="prod", tags=given)
 
 
 def test_a_tag_that_is_no_text_is_refused_where_it_is_given() -> None:

@@ -71,6 +71,8 @@ class Deployment:
         self.schedules = [_checked_schedule(name, one) for one in ([schedule] if schedule is not None else []) + list(schedules)]
         self.flow_runner = to_record(flow_runner)
         self.tags = tuple(tags)
+        if isinstance(tags, str) or not all(isinstance(tag, str) for tag in self.tags):
+            raise UsageError(f"deployment '{name}' has tags={tags!r}", hint='give a list of text, such as ["nightly"]')
         self.version = version
         self.description = description
         self.paused = paused
