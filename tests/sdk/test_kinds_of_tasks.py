@@ -5,7 +5,7 @@ import builtins
 import functools
 import logging
 import threading
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -427,14 +427,15 @@ def test_lines_of_extra_loggers_go_to_the_runs_log(h: Harness) -> None:
     assert [(line.logger, line.message, line.task_run_id) for line in h.logs()] == [("some.library", "pool is full", h.task_runs()[0].id)]
 
 
-@pytest.mark.parametrize("when", ["before", "after", "restored"])
-def test_prints_are_logged_though_another_library_replaces_print(h: Harness, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
-    real = logging_of_runs._before.print or builtins.print
-    monkeypatch.setattr(logging_of_runs._before, "print", None)
+@pytest.mark.parametrize("when", ["before", "after", "after, by one that calls Python's own", "restored"])
+def test_prints_are_logged_though_another_library_replaces_print(
+    h: Harness, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], when: str
+) -> None:
+    real = logging_of_runs._before.real
+    monkeypatch.setattr(logging_of_runs._before, "theirs", real)
     monkeypatch.setattr(builtins, "print", real)
 
-    def install() -> None:
-        inner = builtins.print
+    def install(inner: Callable[..., None]) -> None:
         monkeypatch.setattr(builtins, "print", functools.partial(inner))
 
     @flow(log_prints=True)
@@ -442,13 +443,14 @@ def test_prints_are_logged_though_another_library_replaces_print(h: Harness, mon
         print("said")
 
     if when == "before":
-        install()
+        install(builtins.print)
     main()
-    if when == "after":
-        install()
+    if when.startswith("after"):
+        install(builtins.print if when == "after" else real)
     if when == "restored":
         monkeypatch.setattr(builtins, "print", real)
     main()
-    print("outside")
+    print("outside", end="!")
 
     assert [line.message for run in h.flow_runs() for line in h.logs(run)] == ["said", "said"]
+    assert capsys.readouterr().out == "outside!"

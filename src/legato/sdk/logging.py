@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import logging
+import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from types import BuiltinFunctionType
@@ -21,12 +22,15 @@ LONGEST_LINE = 65_536
 
 
 class _Before:
-    """What `print` was before it was ours."""
+    """What `print` was before it was ours, and Python's own."""
 
-    print: Callable[..., None] | None = None
+    theirs: Callable[..., None] = print
+    real: Callable[..., None] = print
 
 
 _before = _Before()
+_thread = threading.local()
+"""`calling`: whether this thread is in what was there before, which may call ours again."""
 
 
 class RunHandler(logging.Handler):
@@ -113,20 +117,33 @@ def who(shell: Shell | None) -> str:
 def patch_print() -> None:
     """From now on, `print` in runs with log_prints makes log lines. Elsewhere it is what it was.
 
-    Other libraries replace `print` as well (Ray does). Theirs is called by ours; one that came after ours calls ours, and is left alone.
+    Other libraries replace `print` as well (Ray does, by one that calls what was there when Ray was imported). Ours is put on top again, and
+    calls theirs for what is no log line.
     """
-    if _before.print is None or isinstance(builtins.print, BuiltinFunctionType):
-        _before.print = builtins.print
+    if builtins.print is not _print_or_log:
+        if isinstance(builtins.print, BuiltinFunctionType):
+            _before.real = builtins.print
+        _before.theirs = builtins.print
         builtins.print = _print_or_log
 
 
 def _print_or_log(*values: Any, sep: str | None = " ", end: str | None = "\n", file: Any = None, flush: bool = False) -> None:
     shell = CURRENT.get()
     if shell is None or not shell.log_prints or file is not None:
-        assert _before.print is not None, "this is called in its place"
-        _before.print(*values, sep=sep, end=end, file=file, flush=flush)
+        _print_as_before(*values, sep=sep, end=end, file=file, flush=flush)
         return
     write_line(shell, logging.INFO, "print", (" " if sep is None else sep).join(str(value) for value in values))
+
+
+def _print_as_before(*values: Any, **how: Any) -> None:
+    if getattr(_thread, "calling", False):
+        _before.real(*values, **how)
+        return
+    _thread.calling = True
+    try:
+        _before.theirs(*values, **how)
+    finally:
+        _thread.calling = False
 
 
 def _level_name(level: int) -> str:
