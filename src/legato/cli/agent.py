@@ -33,8 +33,8 @@ def start(session: Session, queues: tuple[str, ...], name: str, limit: int | Non
 @click.pass_obj
 def ls(session: Session) -> None:
     """List agents that were seen within a day and have not ended."""
-    from legato.cli.agents import AGENT_LIVE
     from legato.cli.output import Column, show_list
+    from legato.core.queues import AGENT_LIVE
 
     now = session.now()
     columns = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from legato.agent.run import run_agent
@@ -19,9 +18,6 @@ from legato.logs import console
 
 if TYPE_CHECKING:
     from legato.cli.session import Session
-
-AGENT_LIVE = timedelta(seconds=60)
-"""As the stores count: an agent not heard of for this long is not live."""
 
 _WORDS = {
     "started": "INFO",

@@ -11,10 +11,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 from legato import __version__
-from legato.cli.agents import AGENT_LIVE
 from legato.cli.raw_http import call
 from legato.cli.server_file import running_server
 from legato.core.errors import LegatoError
+from legato.core.queues import AGENT_LIVE
 from legato.settings import unknown_variables
 
 if TYPE_CHECKING:

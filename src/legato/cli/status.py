@@ -20,12 +20,11 @@ NEEDED = (
     ("legato doctor", "check the surroundings"),
 )
 
-AGENT_LIVE = timedelta(seconds=60)
-
 
 def show_status(session: Session) -> None:
     """Print the status: the store, the server, live agents, and runs by state of the last day."""
     from legato.cli.server_file import running_server
+    from legato.core.queues import AGENT_LIVE
     from legato.core.records import FlowRunFilter
 
     settings, now = session.settings, session.now()

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from legato.core.records import FlowRun, QueueFilter
+
+AGENT_LIVE = timedelta(seconds=60)
+"""An agent not heard of for this long is not counted as live. Agents say that they live every 10 s."""
+
+LATE_AFTER = timedelta(seconds=15)
+"""A due run that has waited longer than this is late."""
 
 
 def matches(filter_: QueueFilter, run: FlowRun) -> bool:

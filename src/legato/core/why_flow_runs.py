@@ -26,13 +26,10 @@ from legato.core.explanation import (
     took_s,
     why_again,
 )
-from legato.core.queues import matches
+from legato.core.queues import AGENT_LIVE, LATE_AFTER, matches
 from legato.core.records import Agent, FlowRun, QueueStatus, TaskRun
 from legato.core.retry import MAX_LOST
 from legato.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, PAUSED, PENDING, RUNNING, SCHEDULED, StateType
-
-LATE_AFTER = timedelta(seconds=15)
-AGENT_LIVE = timedelta(seconds=60)
 
 
 class Way(StrEnum):

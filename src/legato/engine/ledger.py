@@ -14,7 +14,11 @@ from threading import get_ident
 
 import msgspec
 
+from legato.core.errors import ResultMissing
 from legato.core.resume import Again, CallId, Memory, Past, Recall, Reuse
+from legato.engine import results
+from legato.engine.results import BlobStore
+from legato.engine.script import Recalled
 
 KEPT_BYTES = 64 << 20
 """How much of unstored values a flow with retries keeps, serialised, for its next attempt in this process. What does not fit runs again."""
@@ -62,6 +66,17 @@ class Ledger:
             if isinstance(answer, Again):
                 self.again.append((name, answer.why))
         return answer
+
+    def value_of(self, name: str, found: Reuse, blobs: BlobStore) -> Recalled | Again:
+        """The value that stands for a call; or, when it cannot be had any more, that the call runs."""
+        result = found.past.result
+        assert result is not None, "only stored values are reused"
+        try:
+            value = results.load(result, blobs)
+        except ResultMissing as error:
+            return self.gone(name, found, f"its stored value is gone: {error.message}")
+        self.reuses(name)
+        return Recalled(f"reused from '{found.past.name}' of an earlier attempt", result, value)
 
     def reuses(self, name: str) -> None:
         """Note that a call's earlier value was had."""

@@ -164,7 +164,7 @@ _RUN = Propose(RUNNING, "Running")
 _RUN_GATED = Propose(RUNNING, "Running", gate=True)
 _DONE = Propose(COMPLETED, "Completed")
 _FAILED_END, _TIMED_OUT_END, _CRASHED_END = (FAILED, "Failed"), (FAILED, "TimedOut"), (CRASHED, "Crashed")
-_ABANDONED = "; it was blocked outside of Python and could not be stopped, so its thread was abandoned"
+ABANDONED = "; it was blocked outside of Python and could not be stopped, so its thread was abandoned"
 _LOST_HINT = "out of memory, os._exit or a crash in native code are the usual reasons; with retries the task is tried again"
 
 
@@ -392,7 +392,7 @@ def _stopped_or_late(stop: Stop, policy: Policy, kind: str, attempt: int) -> Gen
     """A call was ended from outside. Over its own time: a failure, which may be tried again; otherwise it is cancelled, and that is raised."""
     if stop.reason != TIMEOUT or policy.timeout_s is None:
         raise (yield from _stopped(stop, kind)) from None
-    late = TaskTimeout(f"the {kind} took longer than its timeout of {policy.timeout_s:g} s{_ABANDONED if stop.abandoned else ''}")
+    late = TaskTimeout(f"the {kind} took longer than its timeout of {policy.timeout_s:g} s{ABANDONED if stop.abandoned else ''}")
     late.__suppress_context__ = True
     return (yield from _failed(late, policy, attempt, gate=kind == "flow", end=_TIMED_OUT_END))
 
@@ -401,7 +401,7 @@ def _stopped(stop: Stop, kind: str) -> Generator[Instruction, Any, BaseException
     """Record that the call was ended from outside, and why; returns what to raise."""
     cancelled = RunCancelled(f"the {kind} was cancelled")
     why = "its flow took longer than its timeout" if stop.reason in (TIMEOUT, CALLERS_TIMEOUT) else f"stopped: {stop.reason}"
-    yield Propose(CANCELLED, "Cancelled", f"{why}{_ABANDONED if stop.abandoned else ''}", gate=kind == "flow")
+    yield Propose(CANCELLED, "Cancelled", f"{why}{ABANDONED if stop.abandoned else ''}", gate=kind == "flow")
     return cancelled
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import msgspec
 
 from legato import crashing
-from legato.core.errors import ResultMissing, UpstreamFailed
+from legato.core.errors import UpstreamFailed
 from legato.core.records import CacheAsk, ErrorDetail, FlowRun, LogLine, Result, RunKind, TaskRun, Transition, Verdict, VerdictKind
 from legato.core.resume import Again, CallId, Past, Reuse
 from legato.core.states import CANCELLED, COMPLETED, FINAL, PENDING, RUNNING, SCHEDULED, State
@@ -28,6 +28,7 @@ from legato.engine.hooks import Hooks, run_hooks
 from legato.engine.ledger import Ledger
 from legato.engine.process import Engine
 from legato.engine.script import (
+    ABANDONED,
     CALLERS_TIMEOUT,
     TIMEOUT,
     Call,
@@ -431,8 +432,7 @@ class TaskShell(Shell):
         """Record that it was cancelled, although its code goes on."""
         state = self.state
         if state is None or state.type not in FINAL:
-            why = f"stopped: {reason}; it was blocked outside of Python and could not be stopped, so its thread was abandoned"
-            self.engine.outbox.report(self.transition(Propose(CANCELLED, "Cancelled", why)))
+            self.engine.outbox.report(self.transition(Propose(CANCELLED, "Cancelled", f"stopped: {reason}{ABANDONED}")))
         self.is_abandoned = True
 
     def propose(self, i: Propose) -> Verdict | None:
@@ -460,19 +460,15 @@ class TaskShell(Shell):
         code = self.code() if self.code is not None else None
         found = ledger.recall(self.name, call, self.key, code=code, below=self.below, inputs=self.inputs)
         if isinstance(found, Reuse):
-            result = found.past.result
-            assert result is not None, "only stored values are reused"
-            try:
-                value = results.load(result, self.engine.blobs)
-            except ResultMissing as error:
-                found = ledger.gone(self.name, found, f"its stored value is gone: {error.message}")
-            else:
+            had = ledger.value_of(self.name, found, self.engine.blobs)
+            if isinstance(had, Recalled):
                 crashing.reached("task.reused")
                 if self.seq == 0:
                     self.propose(_PENDING)
-                ledger.reuses(self.name)
-                self._remember(result)
-                return Recalled(f"reused from '{found.past.name}' of an earlier attempt", result, value)
+                assert had.result is not None, "a value was had"
+                self._remember(had.result)
+                return had
+            found = had
         if found is None:
             return Recalled()
         self._again = found

@@ -23,7 +23,7 @@ from legato.engine.script import Policy, Propose, run_stream, run_task
 from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell, enter_user_code, leave_user_code
 from legato.engine.tracebacks import relink
 from legato.sdk.arguments import Arguments, Skip, provenance, upstream_failed
-from legato.sdk.definitions import TAGS, AllowFailure, Definition, Kind, Quote, Unmapped
+from legato.sdk.definitions import TAGS, AllowFailure, Definition, Kind, Quote, Unmapped, with_scope_tags
 from legato.sdk.process import current_settings
 from legato.sdk.run_states import RunState, state_of
 from legato.system import new_id
@@ -171,9 +171,6 @@ def task_shell(task: Definition[Any, Any], parent: Shell, arguments: Arguments) 
     compiled: Compiled = task.compiled or compiled_task(task)
     flow = parent.flow
     policy = compiled.policy_in(flow) if flow.policy.persist else compiled.policy
-    tags = compiled.tags
-    if (more := TAGS.get()) is not None:
-        tags = (*tags, *(tag for tag in more if tag not in tags))
     shell = TaskShell(
         flow,
         new_id(),
@@ -183,12 +180,12 @@ def task_shell(task: Definition[Any, Any], parent: Shell, arguments: Arguments) 
         arguments.args,
         arguments.kwargs,
         key=compiled.key,
-        tags=tags,
+        tags=with_scope_tags(compiled.tags),
         upstream=tuple(arguments.upstream) if arguments.upstream else (),
     )
     shell.definition = task
-    if more is not None:
-        shell.scope_tags = more
+    if (scope := TAGS.get()) is not None:
+        shell.scope_tags = scope
     if compiled.hooks is not None:
         shell.hooks = compiled.hooks
     if parent is not flow:

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
+from legato.core.digests import hex_digest
 from legato.sdk.definitions import Definition
 
 _CONSTANTS = frozenset(opcode.hasconst)
@@ -274,6 +275,4 @@ def _is_interactive(scope: Mapping[str, Any]) -> bool:
 
 
 def _digest(text: str) -> str:
-    import hashlib  # noqa: PLC0415 start-up time: most flows compare no code
-
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return hex_digest(text.encode("utf-8", "surrogatepass"), 8)

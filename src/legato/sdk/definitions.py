@@ -59,6 +59,13 @@ class Definition(Generic[P, R_co]):
             return self.__qualname__
         return object.__new__, (type(self),), {**self.__dict__, "compiled": None}
 
+    def bound(self, instance: object, owner: type | None) -> Any:
+        """The same of a method, bound to the object or class it is asked of; a static or class method, whatever it is asked of."""
+        fn: Any = self.fn
+        if instance is None and not isinstance(fn, (classmethod, staticmethod)):
+            return self
+        return type(self)(fn.__get__(instance, owner), **{**self.options, "name": self.name})
+
     @property
     def key(self) -> str:
         """What names the function in every process: module and qualified name. A script's module is named by its file, however it is run."""
@@ -155,6 +162,12 @@ def _kind_of(fn: Callable[..., Any]) -> tuple[bool, Kind]:
 
 TAGS: ContextVar[tuple[str, ...] | None] = ContextVar("legato_tags", default=None)
 """Tags that runs begun here are given besides their own."""
+
+
+def with_scope_tags(own: tuple[str, ...]) -> tuple[str, ...]:
+    """A run's own tags, and those of the `tags(...)` it begins in."""
+    scope = TAGS.get()
+    return own if scope is None else (*own, *(tag for tag in scope if tag not in own))
 
 
 @contextmanager

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from legato import crashing
-from legato.core.errors import LegatoError, ParameterError, ResultMissing, RunCrashed, RunSuspended
+from legato.core.errors import LegatoError, ParameterError, RunCrashed, RunSuspended
 from legato.core.names import readable_name
 from legato.core.records import FlowRun, FlowRunFilter
 from legato.core.resume import Again, Memory, Past, Reuse, changed_names, latest, pasts_of, reuse_in_words
 from legato.core.states import FINAL, RUNNING, State, StateType
-from legato.engine import results
 from legato.engine.drive import drive, drive_stream
 from legato.engine.hooks import hooks_of
 from legato.engine.ledger import Ledger
@@ -27,7 +26,7 @@ from legato.engine.tracebacks import relink
 from legato.logs import console
 from legato.sdk.arguments import Arguments
 from legato.sdk.calls import encoded_parameters, group_of, hold, place_in, policy_of, signature_of, taken_out
-from legato.sdk.definitions import TAGS, Definition
+from legato.sdk.definitions import Definition, with_scope_tags
 from legato.sdk.process import current_engine, current_settings
 from legato.sdk.run_states import state_of
 from legato.system import new_id, now
@@ -170,12 +169,29 @@ def new_flow_shell(
         upstream = tuple(arguments.upstream)
     parameters = compiled.parameters(args, kwargs)
     policy = compiled.policy()
+    run = _new_run(flow, engine, parent, parameters, upstream, trigger, keeps_code=policy.persist)
+    if parent is not None:
+        return _child_shell(flow, parent, run, parameters, policy)
+    shell = flow_shell(flow, engine, run, parameters, new=True, policy=policy)
+    shell.quiet = trigger != "script"
+    return shell
+
+
+def _new_run(
+    flow: Definition[Any, Any],
+    engine: Engine,
+    parent: Shell | None,
+    parameters: Mapping[str, Any],
+    upstream: tuple[str, ...],
+    trigger: str,
+    *,
+    keeps_code: bool,
+) -> FlowRun:
+    """The record of a run that begins now: a run of this process, or a part of its parent's."""
+    compiled = compiled_flow(flow)
     at = now()
     run_id = new_id()
-    tags = compiled.tags
-    if (more := TAGS.get()) is not None:
-        tags = (*tags, *(tag for tag in more if tag not in tags))
-    run = FlowRun(
+    return FlowRun(
         id=run_id,
         flow_name=flow.name,
         name=compiled.run_name(parameters, run_id),
@@ -184,7 +200,7 @@ def new_flow_shell(
         created_at=at,
         expected_start_at=at,
         parameters=compiled.signature.plain(parameters) if parameters else {},
-        tags=tags,
+        tags=with_scope_tags(compiled.tags),
         trigger=trigger if parent is None else f"called by {parent.name}",
         parent_run_id=parent.flow.run_id if parent is not None else None,
         upstream=upstream,
@@ -193,13 +209,8 @@ def new_flow_shell(
         pid=engine.pid if parent is None else 0,
         retries=flow.options.get("retries", 0),
         entrypoint=compiled.entrypoint if parent is None else "",
-        code=compiled.code() if policy.persist else None,
+        code=compiled.code() if keeps_code else None,
     )
-    if parent is not None:
-        return _child_shell(flow, parent, run, parameters, policy)
-    shell = flow_shell(flow, engine, run, parameters, new=True, policy=policy)
-    shell.quiet = trigger != "script"
-    return shell
 
 
 def _child_shell(flow: Definition[Any, Any], parent: Shell, run: FlowRun, parameters: Mapping[str, Any], policy: Policy) -> FlowShell:
@@ -212,10 +223,11 @@ def _child_shell(flow: Definition[Any, Any], parent: Shell, run: FlowRun, parame
     taken = _taken_up(parent.engine, found.past) if isinstance(found, Again) and found.past is not None else None
     shell = flow_shell(flow, parent.engine, taken or run, parameters, new=taken is None, policy=policy, parent=parent.flow)
     shell.call_id = call
-    if isinstance(found, Reuse):
-        shell.recalled = _recalled(shell, found)
-    elif found is not None:
-        shell.again = found
+    had = ledger.value_of(shell.name, found, shell.engine.blobs) if isinstance(found, Reuse) else found
+    if isinstance(had, Recalled):
+        shell.recalled = had
+    else:
+        shell.again = had
     return shell
 
 
@@ -228,19 +240,6 @@ def _taken_up(engine: Engine, past: Past) -> FlowRun | None:
         past.run_id, host=engine.host, pid=engine.pid, lease_s=LEASE_S, why="the flow around it runs again"
     )
     return taken
-
-
-def _recalled(shell: FlowShell, found: Reuse) -> Recalled | None:
-    """The value of the earlier run of a flow inside this one; None when it cannot be had, and the flow runs."""
-    assert shell.parent is not None
-    assert found.past.result is not None, "only stored values are reused"
-    try:
-        value = results.load(found.past.result, shell.engine.blobs)
-    except ResultMissing as error:
-        shell.again = shell.parent.ledger.gone(shell.name, found, f"its stored value is gone: {error.message}")
-        return None
-    shell.parent.ledger.reuses(found.past.name)
-    return Recalled(found.past.name, found.past.result, value)
 
 
 def flow_shell(

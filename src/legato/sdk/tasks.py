@@ -51,12 +51,9 @@ class Task(Definition[P, R_co]):
     def __get__(self, instance: None, owner: type | None = None) -> Task[P, R_co]: ...
     @overload
     def __get__(self: Task[Concatenate[Any, Q], R_co], instance: object, owner: type | None = None) -> Task[Q, R_co]: ...
-    def __get__(self, instance: object, owner: type | None = None) -> Task[..., R_co]:
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
         """A task defined in a class is a method: bind it, keeping its options."""
-        fn: Any = self.fn
-        if instance is None and not isinstance(fn, (classmethod, staticmethod)):
-            return self
-        return type(self)(fn.__get__(instance, owner), **{**self.options, "name": self.name})
+        return self.bound(instance, owner)
 
     @overload
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...

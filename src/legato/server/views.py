@@ -12,8 +12,8 @@ import msgspec
 from legato.core.errors import NotFound
 from legato.core.explanation import Explanation, in_words, took_s
 from legato.core.ids import is_id
+from legato.core.queues import AGENT_LIVE, matches
 from legato.core.queues import in_words as filter_in_words
-from legato.core.queues import matches
 from legato.core.records import (
     Agent,
     ArtifactFilter,
@@ -34,7 +34,6 @@ from legato.services.planning import run_of
 from legato.store.evidence import facts_of_flow_run, facts_of_task_run, usual_s
 from legato.store.port import Store
 
-AGENT_LIVE = timedelta(seconds=60)
 HISTORY_BARS = 24
 SEARCHED = 1000
 """Keys of artifacts that a search looks at, the latest first."""

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from legato import crashing
+from legato.core.digests import hex_digest
 from legato.core.errors import ResultMissing
 from legato.system import new_id
 
@@ -24,7 +25,7 @@ class LocalStorage:
 
     def put(self, data: bytes) -> str:
         """Store `data`; returns its key, the BLAKE2b-256 hex digest. Storing the same bytes again is free."""
-        key = _digest(data)
+        key = hex_digest(data, 32)
         path = self.path_of(key)
         if path.exists():
             return key
@@ -52,12 +53,6 @@ class LocalStorage:
             raise ResultMissing(
                 f"nothing is stored under {key} in {self.folder}", hint="it was deleted, or written on another machine"
             ) from None
-        if _digest(data) != key:
+        if hex_digest(data, 32) != key:
             raise ResultMissing(f"{path} is damaged: its hash differs", hint="delete it and run the task again")
         return data
-
-
-def _digest(data: bytes) -> str:
-    import hashlib  # noqa: PLC0415 start-up time: most flows store nothing
-
-    return hashlib.blake2b(data, digest_size=32).hexdigest()

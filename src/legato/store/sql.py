@@ -16,6 +16,7 @@ from legato.core.artifacts import BRIEF_DATA, check_key, check_variable_name
 from legato.core.clock import Clock, from_us, to_us
 from legato.core.errors import Conflict, NotFound, UsageError
 from legato.core.ids import is_id
+from legato.core.queues import AGENT_LIVE, LATE_AFTER
 from legato.core.records import (
     Agent,
     Artifact,
@@ -53,12 +54,6 @@ from legato.store.migrate import LATEST
 from legato.store.port import COUNT_CAP
 from legato.store.transitions import Batch, Working
 from legato.system import SystemClock
-
-AGENT_LIVE = timedelta(seconds=60)
-"""An agent not heard of for this long is not counted as live. Agents say that they live every 10 s."""
-
-LATE_AFTER = timedelta(seconds=15)
-"""A due run that has waited longer than this is late."""
 
 _EVERYTHING = FlowRunFilter()
 
