@@ -218,7 +218,7 @@ class AsyncRegion:
                 loop.call_soon_threadsafe(task.cancel)
 
 
-async def into(future: Future[Any], coroutine: Coroutine[Any, Any, Any]) -> None:
+async def _into(future: Future[Any], coroutine: Coroutine[Any, Any, Any]) -> None:
     """Await a coroutine, and put what it gives or raises into a future."""
     try:
         value = await coroutine
@@ -228,39 +228,41 @@ async def into(future: Future[Any], coroutine: Coroutine[Any, Any, Any]) -> None
         future.finish(value)
 
 
-def start(coroutine: Coroutine[Any, Any, Any], flow: FlowShell, context: contextvars.Context) -> None:
-    """Run a coroutine on the loop that the submitting code runs on; for sync code, on the flow's own.
+def start(future: Future[Any], coroutine: Coroutine[Any, Any, Any], flow: FlowShell, context: contextvars.Context) -> None:
+    """Run a coroutine, for a future, on the loop that the submitting code runs on; for sync code, on the flow's own.
 
     The kind of the submitting function decides, not whether a loop is running: a notebook's loop, or one that a library keeps in this
     thread, stands still while a sync flow waits for its futures.
     """
     submitter = CURRENT.get()
     if submitter is not None and isinstance(submitter.region, AsyncRegion):
-        _keep(asyncio.get_running_loop().create_task(coroutine, context=context))
+        future.loop = asyncio.get_running_loop()
+        _keep(future.loop.create_task(_into(future, coroutine), context=context))
         return
     if flow.background is None:
         flow.background = BackgroundLoop()
-    flow.background.start(coroutine, context)
+    future.loop = flow.background.loop
+    flow.background.start(_into(future, coroutine), context)
 
 
 class BackgroundLoop:
     """An event loop on a thread of its own: where a sync flow's submitted async tasks run."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="legato-async-tasks", daemon=True)
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="legato-async-tasks", daemon=True)
         self._thread.start()
 
     def start(self, coroutine: Coroutine[Any, Any, Any], context: contextvars.Context) -> None:
         """Run a coroutine there, in `context`."""
-        self._loop.call_soon_threadsafe(lambda: _keep(self._loop.create_task(coroutine, context=context)))
+        self.loop.call_soon_threadsafe(lambda: _keep(self.loop.create_task(coroutine, context=context)))
 
     def close(self) -> None:
         """Stop the loop. Nothing runs on it any more: the flow has settled its tasks."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(5)
         if not self._thread.is_alive():
-            self._loop.close()
+            self.loop.close()
 
 
 _kept: set[asyncio.Task[Any]] = set()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
+import functools
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
-from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast, overload
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
+from typing import Any, Generic, Literal, NamedTuple, SupportsIndex, TypeVar, cast, overload
 
 from legato import crashing
 from legato.core.states import State, StateType
+from legato.engine.waiting import wait_for
+from legato.logs import console
 
 R = TypeVar("R")
 
@@ -26,8 +30,8 @@ class Future(Generic[R]):
     """
 
     __slots__ = (
-        *("__weakref__", "_callbacks", "_claim", "_event", "_exc", "_lock", "_state", "_tb", "_value", "_work"),
-        *("call", "context", "name", "run_id", "ended_as", "scope", "seen", "wait_here"),
+        *("__weakref__", "_callbacks", "_claim", "_event", "_exc", "_lock", "_noted_in", "_seen", "_state", "_tb", "_value", "_work"),
+        *("call", "context", "ended_as", "loop", "name", "run_id", "runner", "scope", "waits_for"),
     )
 
     def __init__(self, run_id: str, name: str, work: Callable[[], R]) -> None:
@@ -44,10 +48,16 @@ class Future(Generic[R]):
         self._value: Any = None
         self._exc: BaseException | None = None
         self._tb: Any = None
-        self.seen = False
+        self._seen = False
+        self._noted_in: dict[Future[Any], None] | None = None
         self.ended_as: State | None = None
         self.call = ""
-        self.wait_here: Callable[[Future[R]], Any] | None = None
+        self.runner: Any = None
+        """Where it waits for its turn, if whoever waits for it may run it in place."""
+        self.loop: Any = None
+        """The event loop that its code runs on."""
+        self.waits_for: Sequence[Future[Any]] = ()
+        """What must have ended before it begins."""
 
     # -- for users
 
@@ -88,13 +98,12 @@ class Future(Generic[R]):
         self.seen = True
         return self._exc
 
-    def add_done_callback(self, callback: Callable[[Future[R]], None]) -> None:
-        """Call `callback(self)` when it has ended; at once if it has."""
-        with self._lock:
-            if self._state is None:
-                self._callbacks.append(callback)
-                return
-        callback(self)
+    def add_done_callback(self, callback: Callable[[Future[R]], Any]) -> None:
+        """Call `callback(self)` when it has ended, on the thread that ended it, before what waits for it begins; at once if it has ended.
+
+        What it raises is told on the console.
+        """
+        self.then(functools.partial(_call_back, callback))
 
     def __await__(self) -> Generator[Any, None, R]:
         if self._state is None:
@@ -138,10 +147,42 @@ class Future(Generic[R]):
         self._exc, self._tb = exc, exc.__traceback__
         self._end(StateType.FAILED)
 
+    def then(self, act: Callable[[Future[Any]], None]) -> None:
+        """The engine's own `add_done_callback`, for what is known not to raise. All are called in the order in which they were added."""
+        with self._lock:
+            if self._state is None:
+                self._callbacks.append(act)
+                return
+        act(self)
+
+    def forget(self, act: Callable[[Future[Any]], None]) -> None:
+        """Take back what was given to `then`."""
+        with self._lock, contextlib.suppress(ValueError):
+            self._callbacks.remove(act)
+
+    @property
+    def seen(self) -> bool:
+        """Whether somebody has been told how it ended."""
+        return self._seen
+
+    @seen.setter
+    def seen(self, seen: bool) -> None:
+        self._seen = seen
+        noted = self._noted_in
+        if noted is not None and seen:
+            noted.pop(self, None)
+
+    def note_failure(self, failures: dict[Future[Any], None]) -> None:
+        """Put it among a flow's failures that nobody has dealt with, until somebody does."""
+        self._noted_in = failures
+        failures[self] = None
+        if self._seen:
+            failures.pop(self, None)
+
     @property
     def unseen_failure(self) -> bool:
         """Whether it failed and nobody has asked."""
-        return self._exc is not None and not self.seen
+        return self._exc is not None and not self._seen
 
     @property
     def failure(self) -> BaseException | None:
@@ -154,6 +195,7 @@ class Future(Generic[R]):
         with self._lock:
             self._state = state
             self.context = None
+            self.waits_for = ()
             callbacks, self._callbacks = self._callbacks, []
             event = self._event
         if event is not None:
@@ -171,20 +213,20 @@ class Future(Generic[R]):
         with self._lock:
             if self._state is not None:
                 return
-            if self._event is None:
-                self._event = threading.Event()
-        if self.wait_here is not None and timeout is None:
-            self.wait_here(self)
-            return
-        _interruptible(self._event, timeout)
+            event = self._event
+            if event is None:
+                event = self._event = threading.Event()
+        wait_for(event, (self,), timeout, helping=True)
 
 
-def _interruptible(event: threading.Event, timeout: float | None) -> None:
-    """Wait in slices, so that a stop from outside reaches a waiting thread within a slice."""
-    deadline = None if timeout is None else time.monotonic() + timeout
-    while not event.wait(0.2 if deadline is None else max(0.0, min(0.2, deadline - time.monotonic()))):
-        if deadline is not None and time.monotonic() >= deadline:
-            return
+def _call_back(callback: Callable[[Future[Any]], Any], future: Future[Any]) -> None:
+    """Call a user's callback: what it raises concerns neither the thread that ended the future, nor whoever else waits for it."""
+    try:
+        callback(future)
+    except BaseException as error:  # noqa: BLE001 user code; whatever it raises has no other place to go
+        from legato.engine.guarded import described, named  # noqa: PLC0415 start-up time: only for mistakes
+
+        console.line("ERROR", f"task run '{future.name}'", f"its done-callback {named(callback)} raised {described(error)}")
 
 
 class FutureList(list[Future[R]]):
@@ -204,6 +246,23 @@ class FutureList(list[Future[R]]):
         deadline = _Deadline(timeout)
         return all(future.wait(deadline.left()) for future in self)
 
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Future[R]: ...
+    @overload
+    def __getitem__(self, index: slice) -> FutureList[R]: ...
+    def __getitem__(self, index: Any) -> Any:
+        found = super().__getitem__(index)
+        return FutureList(found) if isinstance(index, slice) else found
+
+    def __add__(self, other: list[Any]) -> FutureList[Any]:  # type: ignore[override]  # the list's own overload says the same of any two lists
+        return FutureList([*self, *other])
+
+    def __radd__(self, other: list[Any]) -> FutureList[Any]:
+        return FutureList([*other, *self])
+
+    def copy(self) -> FutureList[R]:
+        return FutureList(self)
+
 
 class DeferredList(Future[list[R]]):
     """What `map` over a future returns: the list of values, once that future has told what is mapped over. Nothing waits meanwhile.
@@ -221,7 +280,7 @@ class DeferredList(Future[list[R]]):
 
     def expand(self, futures: Iterable[Future[R]]) -> None:
         """Now it is known: these are the futures. It ends when all of them have."""
-        self._futures = FutureList(futures)
+        self._futures = self.waits_for = FutureList(futures)
         self._expanded.set()
         when_all_ended(self._futures, self._gather)
 
@@ -246,8 +305,7 @@ class DeferredList(Future[list[R]]):
     @property
     def futures(self) -> FutureList[R]:
         """The futures, in order. Waits until it is known which; raises when what it maps over has failed."""
-        while not self._expanded.wait(0.2):
-            pass
+        wait_for(self._expanded, self.waits_for, helping=True)
         if not self._futures and self.failure is not None:
             self._outcome()
         return self._futures
@@ -288,7 +346,7 @@ def when_all_ended(futures: Iterable[Future[Any]], act: Callable[[], None]) -> N
             act()
 
     for future in waiting:
-        future.add_done_callback(one_less)
+        future.then(one_less)
 
 
 class Waited(NamedTuple, Generic[R]):
@@ -327,35 +385,46 @@ class as_completed(Generic[R]):  # noqa: N801 the name the standard library gave
 
     def __init__(self, futures: Iterable[Future[R]], *, timeout: float | None = None, raise_on_timeout: bool = True) -> None:
         self._ended: deque[Future[R]] = deque()
-        self._arrived = threading.Condition()
+        self._arrived = threading.Event()
         self._listeners: list[Callable[[], object]] = []
         self._deadline = _Deadline(timeout)
         self._raise = raise_on_timeout
-        self._left = 0
-        for future in list(futures):
-            self._left += 1
-            future.add_done_callback(self._arrive)
+        self._waiting: dict[int, Future[R]] = dict(enumerate(futures))
+        for n, future in list(self._waiting.items()):
+            future.then(functools.partial(self._arrive, n))
 
-    def _arrive(self, future: Future[R]) -> None:
-        with self._arrived:
-            self._ended.append(future)
-            self._arrived.notify()
-            listeners, self._listeners = self._listeners, []
+    def _arrive(self, n: int, future: Future[R]) -> None:
+        self._waiting.pop(n, None)
+        self._ended.append(future)
+        self._arrived.set()
+        listeners, self._listeners = self._listeners, []
         for tell in listeners:
             tell()
 
+    def _next(self) -> Future[R] | None:
+        """One that has ended. After None, `_arrived` is set by the next that does."""
+        try:
+            return self._ended.popleft()
+        except IndexError:
+            self._arrived.clear()
+        try:
+            return self._ended.popleft()  # it may have come before the event was cleared
+        except IndexError:
+            return None
+
+    @property
+    def _left(self) -> int:
+        return len(self._waiting) + len(self._ended)
+
     def __iter__(self) -> Iterator[Future[R]]:
         while self._left:
-            with self._arrived:
-                while not self._ended:
-                    left = self._deadline.left()
-                    if left is not None and left <= 0:
-                        if self._raise:
-                            raise TimeoutError(f"{self._left} futures had not ended in time")
-                        return
-                    self._arrived.wait(0.2 if left is None else min(0.2, left))  # in slices: a stop reaches a waiting thread between them
-                future = self._ended.popleft()
-            self._left -= 1
+            future = self._next()
+            if future is None:
+                if self._left and not wait_for(self._arrived, list(self._waiting.values()), self._deadline.left()):
+                    if self._raise:
+                        raise self._late()
+                    return
+                continue
             yield future
             del future
 
@@ -363,20 +432,21 @@ class as_completed(Generic[R]):  # noqa: N801 the name the standard library gave
         import asyncio  # noqa: PLC0415 start-up time: sync flows never need it
 
         while self._left:
-            arrived = asyncio.Event()
-            loop = asyncio.get_running_loop()
-            with self._arrived:
-                future = self._ended.popleft() if self._ended else None
-                if future is None:
-                    self._listeners.append(lambda: loop.call_soon_threadsafe(arrived.set))  # noqa: B023 each round has its own
+            future = self._next()
             if future is None:
-                try:
-                    await asyncio.wait_for(arrived.wait(), self._deadline.left())
-                except TimeoutError:
-                    raise TimeoutError(f"{self._left} futures had not ended in time") from None
+                arrived = asyncio.Event()
+                self._listeners.append(on_loop(asyncio.get_running_loop(), arrived.set))
+                if not self._ended:  # else it came before the listener did
+                    try:
+                        await asyncio.wait_for(arrived.wait(), self._deadline.left())
+                    except TimeoutError:
+                        raise self._late() from None
                 continue
-            self._left -= 1
             yield future
+            del future
+
+    def _late(self) -> TimeoutError:
+        return TimeoutError(f"{self._left} futures had not ended in time")
 
 
 class _Deadline:
@@ -388,6 +458,16 @@ class _Deadline:
     def left(self) -> float | None:
         """Seconds left, never below zero; None: no end."""
         return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+
+def on_loop(loop: Any, act: Callable[[], Any]) -> Callable[[], None]:
+    """`act`, called on its loop from any thread; nothing, when that loop has been closed: nobody waits there any more."""
+
+    def tell() -> None:
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(act)
+
+    return tell
 
 
 async def ended(future: Future[Any]) -> None:
@@ -403,8 +483,13 @@ async def ended(future: Future[Any]) -> None:
         if not waiter.done():
             waiter.set_result(None)
 
-    def from_its_thread(_: Future[Any]) -> None:
-        loop.call_soon_threadsafe(wake)
+    tell = on_loop(loop, wake)
 
-    future.add_done_callback(from_its_thread)
-    await waiter
+    def has_ended(_: Future[Any]) -> None:
+        tell()
+
+    future.then(has_ended)
+    try:
+        await waiter
+    finally:
+        future.forget(has_ended)

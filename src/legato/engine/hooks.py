@@ -7,11 +7,11 @@ ATTEMPTS times in all; then its failure is in the run's log, and changes nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from types import CoroutineType
 from typing import Any, Protocol, TypeAlias
 
 from legato.core.records import LogLine
 from legato.core.states import NAMES, State, StateType
+from legato.engine.guarded import ask_user, described, named
 from legato.engine.runtime import Described, RunView
 from legato.logs import console
 
@@ -63,9 +63,7 @@ def run_hooks(shell: Hooked, state: State) -> None:
 def _call(shell: Hooked, hook: Hook, args: tuple[Any, ...]) -> None:
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            outcome = hook(*args)
-            if isinstance(outcome, CoroutineType):
-                _finish(outcome)
+            ask_user("hook", hook, *args)
         except Exception as error:  # noqa: BLE001 a hook is user code; what it raises is told, and changes nothing
             last = attempt == ATTEMPTS
             _tell(shell, hook, error, "given up" if last else f"called again ({attempt + 1} of {ATTEMPTS})", error_level=last)
@@ -73,31 +71,8 @@ def _call(shell: Hooked, hook: Hook, args: tuple[Any, ...]) -> None:
             return
 
 
-def _finish(coroutine: Any) -> None:
-    """Run an async hook to its end. It gets a loop of its own, on a thread of its own: the one here may be running already."""
-    import asyncio  # noqa: PLC0415 start-up time: sync flows never need it
-    import contextvars  # noqa: PLC0415 only here
-    import threading  # noqa: PLC0415 only here
-
-    context = contextvars.copy_context()
-    failed: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            context.run(asyncio.run, coroutine)
-        except BaseException as error:  # noqa: BLE001 raised again in the caller's thread
-            failed.append(error)
-
-    thread = threading.Thread(target=work, name="legato-hook")
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
-
-
 def _tell(shell: Hooked, hook: Hook, error: Exception, what_now: str, *, error_level: bool) -> None:
-    name = getattr(hook, "__name__", repr(hook))
-    text = f"hook {name} failed: {type(error).__name__}: {error}; {what_now}"
+    text = f"hook {named(hook)} failed: {described(error)}; {what_now}"
     level = "ERROR" if error_level else "WARNING"
     console.line(level, f"{shell.kind} run '{shell.name}'", text)
     state = shell.state

@@ -22,8 +22,9 @@ from legato.core.errors import UpstreamFailed
 from legato.core.records import CacheAsk, ErrorDetail, FlowRun, LogLine, Result, RunKind, TaskRun, Transition, Verdict, VerdictKind
 from legato.core.resume import Again, CallId, Past, Reuse
 from legato.core.states import CANCELLED, COMPLETED, FINAL, PENDING, RUNNING, SCHEDULED, State
-from legato.engine import results
+from legato.engine import results, waiting
 from legato.engine.futures import SCOPE
+from legato.engine.guarded import described
 from legato.engine.hooks import Hooks, run_hooks
 from legato.engine.ledger import Ledger
 from legato.engine.process import Engine
@@ -86,6 +87,8 @@ class Stoppable(Protocol):
 
 class Background(Protocol):
     """Where a sync flow's async tasks run (`aio.BackgroundLoop`)."""
+
+    loop: Any
 
     def start(self, coroutine: Coroutine[Any, Any, Any], context: contextvars.Context) -> None: ...
 
@@ -336,6 +339,17 @@ CURRENT: contextvars.ContextVar[Shell | None] = contextvars.ContextVar("legato_r
 """The run whose user code is running here."""
 
 
+def _runs_of_caller() -> list[str]:
+    shell, ids = CURRENT.get(), []
+    while shell is not None:
+        ids.append(shell.run_id)
+        shell = shell.caller
+    return ids
+
+
+waiting.runs.of_caller = _runs_of_caller
+
+
 def seconds_of(i: Sleep) -> float:
     """How long to sleep. An instant of another clock is trusted within a second: then the store is asked again."""
     return i.seconds if i.until is None else min(max((i.until - now()).total_seconds(), 0.01), 1.0)
@@ -351,7 +365,7 @@ def _doze(seconds: float) -> None:
 def leave_user_code(shell: Shell | None) -> Region | None:
     """User code has called into the engine: nothing is raised from outside until `enter_user_code`. Returns the region to go back to."""
     region = shell.region if shell is not None else None
-    if type(region) is Region and region.is_here:
+    if type(region) is Region and region.is_here and not region.is_out:  # what the engine calls back on this thread may call it again
         region.step_out()
         return region
     return None
@@ -568,7 +582,7 @@ class FlowShell(Shell):
         self._make_runner = make_runner
         self._runner: TaskRunner | None = None
         self._open: set[Future[Any]] = set()
-        self._failed: list[Future[Any]] = []
+        self._failed: dict[Future[Any], None] = {}
         self.unseen_elsewhere: list[str] = []
         self._counters: dict[str, itertools.count[int]] = {}
         self._makers: dict[int, tuple[Any, str]] = {}
@@ -689,11 +703,11 @@ class FlowShell(Shell):
         future.scope = SCOPE.get()
         if shell is not None:
             self._shells.add(shell)
-        future.add_done_callback(self._closed)
+        future.then(self._closed)
 
     def _closed(self, future: Future[Any]) -> None:
         if future.unseen_failure:
-            self._failed.append(future)
+            future.note_failure(self._failed)
         self._open.discard(future)
 
     def open_futures(self) -> list[Future[Any]]:
@@ -701,8 +715,8 @@ class FlowShell(Shell):
         return list(self._open.copy())
 
     def failed_futures(self) -> list[Future[Any]]:
-        """Submitted tasks that failed, as far as nobody has settled them."""
-        return list(self._failed)
+        """Submitted tasks that failed, as far as nobody has dealt with it."""
+        return list(self._failed.copy())
 
     def settle(self, i: Settle) -> list[str]:
         self.stop_tasks(i.stop)
@@ -740,12 +754,12 @@ class FlowShell(Shell):
 
     def unseen_failures(self) -> list[str]:
         """Names of failed tasks that nobody asked about. One whose failure another task or the flow has met is not repeated."""
-        failed, self._failed = self._failed, []
+        failed, self._failed = self._failed, {}
         elsewhere, self.unseen_elsewhere = self.unseen_elsewhere, []
         return elsewhere + [
-            f"'{future.name}' ({type(future.failure).__name__}: {future.failure})"
+            f"'{future.name}' ({described(failure)})"
             for future in failed
-            if future.unseen_failure and not isinstance(future.failure, UpstreamFailed)
+            if future.unseen_failure and (failure := future.failure) is not None and not isinstance(failure, UpstreamFailed)
         ]
 
     def stop(self, reason: str) -> None:

@@ -31,12 +31,14 @@ _SIGNAL = getattr(signal, "SIGUSR1", None)
 class Region:
     """A stretch of sync user code on one thread. `inner` is the region its own call into the engine is running now, if any."""
 
-    __slots__ = ("_sent", "_thread", "_token", "inner", "reason")
+    __slots__ = ("_sent", "_thread", "_token", "inner", "is_out", "reason")
 
     def __init__(self) -> None:
         self._token: list[None] = []
         self._thread = 0
         self._sent = False
+        self.is_out = False
+        """Whether its code is in a call into the engine."""
         self.reason: str | None = None
         self.inner: Region | None = None
 
@@ -73,6 +75,7 @@ class Region:
     def step_in(self) -> None:
         """User code begins, or goes on after a call into the engine."""
         self._check()
+        self.is_out = False
         self._token.append(None)
         if self.reason is not None:  # a wish that came between the lines above: take the token back, or the Stop that is on its way
             self.step_out()
@@ -90,6 +93,7 @@ class Region:
 
     def step_out(self) -> None:
         """User code ends, or calls into the engine: from here on nothing is raised from outside."""
+        self.is_out = True
         try:
             self._token.pop()
         except IndexError:

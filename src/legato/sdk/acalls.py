@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from legato import crashing
-from legato.engine.aio import adrive, adrive_stream, into, start
+from legato.engine.aio import adrive, adrive_stream, start
 from legato.engine.futures import Future, ended
 from legato.engine.script import Stop, Suspend, run_flow, run_stream, run_task
 from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell
@@ -96,8 +96,9 @@ def _submit(shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) 
     future: Future[Any] = Future(shell.run_id, shell.name, lambda: None)
     future.call = shell.call_id.path if shell.call_id is not None else ""
     future.claim()
+    future.waits_for = arguments.futures
     shell.flow.opened(future, shell)
-    start(into(future, _run_submitted(future, shell, task, arguments)), shell.flow, contextvars.copy_context())
+    start(future, _run_submitted(future, shell, task, arguments), shell.flow, contextvars.copy_context())
     return future
 
 

@@ -392,7 +392,10 @@ def submit_with(submit: Submit, task: Definition[Any, Any], parent: Shell, args:
         future = submit(shell, task, arguments)
     finally:
         enter_user_code(region)
-    return state_of(shell, future.result) if return_state else future
+    if not return_state:
+        return future
+    future.wait()
+    return state_of(shell, future.result)
 
 
 def collected(definition: Definition[Any, Any]) -> Callable[..., Any]:
@@ -426,6 +429,7 @@ def submit_to_runner(shell: TaskShell, task: Definition[Any, Any], arguments: Ar
     future: Future[Any] = Future(shell.run_id, shell.name, lambda: _run_submitted(future, shell, task, arguments))
     future.call = shell.call_id.path if shell.call_id is not None else ""
     future.context = contextvars.copy_context()
+    future.waits_for = arguments.futures
     flow.opened(future, shell)
     when_all_ended(arguments.futures, lambda: flow.runner.submit(future))
     return future
@@ -470,6 +474,7 @@ def _later(
 ) -> DeferredList[Any]:
     later: DeferredList[Any] = DeferredList(sources[0].run_id, f"{task.name}.map({sources[0].name})")
     later.call = f"{task.name}({','.join(source.call for source in sources)})"
+    later.waits_for = sources
     parent.flow.opened(later, None)
     context = contextvars.copy_context()
 

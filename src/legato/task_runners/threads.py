@@ -11,13 +11,15 @@ import contextvars
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from legato.core.errors import UsageError
 from legato.engine.futures import Future
 from legato.engine.script import TIMEOUT, Stop
 from legato.engine.shell import CURRENT, enter_user_code, leave_user_code
+from legato.engine.waiting import Promised, occupy, place_here
 
 _DEPTH = 40
 """How deep a waiter may run what it waits for, and that what it waits for: beyond it Python's stack would end."""
@@ -39,10 +41,9 @@ class ThreadRunner:
         self._idle = 0
         self._blocked = 0
         self._closed = False
-        self._here = threading.local()
 
     def submit(self, future: Future[Any]) -> None:
-        future.wait_here = self._wait_for
+        future.runner = self
         self._queue.append(future)
         if self._idle or self._threads - self._blocked < self._max:  # else all are busy, and look at the queue before they rest
             with self._changed:
@@ -62,10 +63,11 @@ class ThreadRunner:
             threading.Thread(target=self._work, name=f"legato-task-{self._threads}", daemon=True).start()
 
     def _work(self) -> None:
-        self._here.depth = 0
+        occupy(_Worker(self))
         while (future := self._next()) is not None:
             if future.claim():
                 future.run()
+            del future  # an idle worker keeps no task's arguments and value alive
 
     def _next(self) -> Future[Any] | None:
         """The next future to run; None: this thread is not needed any more."""
@@ -92,34 +94,17 @@ class ThreadRunner:
                     self._idle -= 1
                     return future
 
-    def _wait_for(self, future: Future[Any]) -> None:
-        """Wait for a future, without costing the pool a thread."""
-        depth = getattr(self._here, "depth", None)
-        if depth is None:  # not one of our workers: the flow's own thread, which is not counted
-            future.wait(timeout=threading.TIMEOUT_MAX)
-        elif depth < _DEPTH and future.claim():
-            region = leave_user_code(CURRENT.get())
-            self._here.depth = depth + 1
-            try:
-                future.run()
-            finally:
-                self._here.depth = depth
-                enter_user_code(region)
-        else:
-            self._stand_aside(future)
-
     def call_apart(self, context: contextvars.Context, call: Callable[[], Any], limit_s: float) -> Any:
         """What `call` gives, made on a thread of its own in this worker's stead. After `limit_s` seconds it is abandoned: `Stop`.
 
         For calls that end themselves when their time is over: what is left then is blocked outside of Python, and nothing can stop it.
         """
-        depth = getattr(self._here, "depth", None)
+        place = place_here()
         outcome: list[tuple[Any, BaseException | None]] = []
         done = threading.Event()
 
         def work() -> None:
-            if depth is not None:
-                self._here.depth = depth
+            occupy(place)
             try:
                 outcome.append((context.run(call), None))
             except BaseException as exc:  # noqa: BLE001 raised again in the worker
@@ -134,16 +119,39 @@ class ThreadRunner:
             raise exc
         return value
 
-    def _stand_aside(self, future: Future[Any]) -> None:
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """While a worker waits in it, one more thread may run."""
         with self._changed:
             self._blocked += 1
             if len(self._queue) > self._idle:
                 self._grow()
         try:
-            future.wait(timeout=threading.TIMEOUT_MAX)
+            yield
         finally:
             with self._changed:
                 self._blocked -= 1
+
+
+class _Worker:
+    """One worker thread's place."""
+
+    def __init__(self, runner: ThreadRunner) -> None:
+        self._runner = runner
+        self._depth = 0
+        self.lent = runner.lent
+
+    def help(self, future: Promised) -> bool:
+        if future.runner is not self._runner or self._depth >= _DEPTH or not future.claim():
+            return False
+        region = leave_user_code(CURRENT.get())
+        self._depth += 1
+        try:
+            future.run()
+        finally:
+            self._depth -= 1
+            enter_user_code(region)
+        return True
 
 
 class ThreadTaskRunner:
