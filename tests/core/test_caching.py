@@ -10,11 +10,14 @@ from legato.core.errors import UsageError
 
 
 def test_order_does_not_matter_where_it_has_no_meaning() -> None:
-    assert hash_inputs({"a": 1, "b": {"x": 1, "y": 2}}) == hash_inputs({"b": {"y": 2, "x": 1}, "a": 1})
+    assert hash_inputs({"a": 1, "b": 2}) == hash_inputs({"b": 2, "a": 1})
     assert hash_inputs({"s": {"a", "b", "c"}}) == hash_inputs({"s": {"c", "b", "a"}})
 
 
-@pytest.mark.parametrize(("one", "other"), [([1, 2], [2, 1]), (1, "1"), (1, 2), (None, 0), (b"x", "x"), ({"a": 1}, {"a": 2})])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [({"x": 1, "y": 2}, {"y": 2, "x": 1}), ([1, 2], [2, 1]), (1, "1"), (1, 2), (None, 0), (b"x", "x"), ({"a": 1}, {"a": 2})],
+)
 def test_different_values_have_different_hashes(one: object, other: object) -> None:
     assert hash_inputs({"a": one}) != hash_inputs({"a": other})
     assert hash_inputs({"a": one}) != hash_inputs({"b": one})

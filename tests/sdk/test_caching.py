@@ -261,13 +261,13 @@ def test_an_input_without_a_hash_leaves_the_call_uncached_and_says_so(h: Harness
 
 
 class Plain:
-    """Of no kind that is known: hashed by its pickle."""
+    """Of no kind that is known: taken apart as pickling would."""
 
     def __init__(self, n: int) -> None:
         self.n = n
 
 
-def test_an_object_is_known_by_its_pickle_and_marked_as_weak(h: Harness, calls: list[Any]) -> None:
+def test_an_object_of_a_kind_that_nobody_knows_is_known_by_what_it_holds(h: Harness, calls: list[Any]) -> None:
     @task(cache_policy=INPUTS)
     def use(value: Plain) -> int:
         calls.append(value.n)

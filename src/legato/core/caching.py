@@ -1,7 +1,7 @@
 """Cache policies, keys and reasons: what makes two task calls the same work, and how a hit or a miss is told to people.
 
 A key is a hash of named parts, one for each thing the policy asks for (an input, a function's code, the run); the parts are kept beside the
-stored result, so that a miss can say which of them differs. Values are hashed by `hashing`. Pure: the store loads entries and asks here.
+stored result, so that a miss can say which of them differs. What a value is, `identity` says. Pure: the store loads entries and asks here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from legato.core.errors import UsageError
-from legato.core.hashing import Unhashable, Walk, digest_of
+from legato.core.identity import Code, Unknown, digest_of
 from legato.core.records import CacheAsk, Result
 
 KeyFn: TypeAlias = Callable[[Any, dict[str, Any]], str | None]
@@ -116,26 +116,22 @@ def _name_of(fn: KeyFn) -> str:
 # ---------------------------------------------------------------------- keys
 
 
-def hash_inputs(arguments: Mapping[str, Any]) -> str:
-    """A BLAKE2b-128 hex digest of a call's arguments by name, equal for equal values in every process (sets and dict order included).
+def hash_inputs(arguments: Mapping[str, Any], code: Code | None = None) -> str:
+    """A 128-bit hex digest of a call's arguments by name, equal for equal values in every process, in whatever order they were given.
 
     Raises `UsageError`, naming the argument, when a value has no stable hash.
     """
-    try:
-        return digest_of(dict(arguments))
-    except Unhashable:
-        for name, value in arguments.items():
-            hash_input(name, value)
-        raise UsageError("the arguments have no stable hash", hint="give the task a cache_key_fn") from None
+    return digest_of([[name, hash_input(name, arguments[name], code)] for name in sorted(arguments)])
 
 
-def hash_input(name: str, value: Any, walk: Walk | None = None) -> str:
+def hash_input(name: str, value: Any, code: Code | None = None) -> str:
     """The hash of one argument. Raises `UsageError`, naming it and its type, when it has none."""
     try:
-        return digest_of(value, walk or Walk())
-    except Unhashable as error:
+        return digest_of(value, code)
+    except Unknown as error:
+        inside = f", which holds a {error.kind.__qualname__}," if error.kind not in (type(value), object) else ""
         raise UsageError(
-            f"argument '{name}' of type {type(value).__qualname__} has no stable hash{error.where}, so it cannot be part of a cache key",
+            f"argument '{name}' of type {type(value).__qualname__}{inside} has no stable hash{error.where}, so it cannot be part of a cache key",
             hint=f"leave it out (cache_policy=INPUTS - {name!r}), give the task a cache_key_fn, or give the type a __legato_hash__ method",
         ) from None
 
@@ -147,7 +143,7 @@ def cache_key(task_key: str, digest: str) -> str:
 
 def key_of(task_key: str, parts: Mapping[str, str]) -> str:
     """The key of a call with these parts."""
-    return cache_key(task_key, digest_of(dict(parts)))
+    return cache_key(task_key, digest_of([[name, parts[name]] for name in sorted(parts)]))
 
 
 # ---------------------------------------------------------------------- reasons

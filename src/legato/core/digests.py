@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__all__ = ["blake2b", "hex_digest"]
+
 try:
     from _blake2 import blake2b
 except ImportError:  # another Python, or a CPython that has moved it

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
-from types import FunctionType, MethodType
+from types import MethodType
 from typing import Any
 
 from legato.core import caching
 from legato.core.caching import CachePolicy, as_policy, cache_key, hash_input, hash_inputs, key_of
 from legato.core.errors import UsageError
-from legato.core.hashing import Walk
 from legato.core.records import CacheAsk
 from legato.engine.futures import SCOPE
 from legato.engine.shell import FlowShell, Shell, TaskShell
-from legato.sdk.code import code_of
+from legato.sdk.code import code_of, known_by
 from legato.sdk.definitions import Definition
 
 
@@ -127,12 +125,10 @@ def _policy_of(task: Definition[Any, Any]) -> CachePolicy:
 
 
 def _hash(name: str, value: Any, whose: str = "") -> str:
-    _pickled.any = False
     try:
-        digest = hash_input(name, value, _WALK)
+        return hash_input(name, value, known_by)
     except UsageError as error:
         raise _NotCached(whose + error.message) from None
-    return f"weak {digest}" if _pickled.any else digest
 
 
 def would_hold_up_a_loop() -> bool:
@@ -160,45 +156,6 @@ def enclosing(shell: TaskShell) -> tuple[str, ...]:
     return tuple(found)
 
 
-# ---------------------------------------------------------------------- how functions and strange values are hashed
-
-
-_pickled = threading.local()
-
-
-def _pickle(value: Any) -> bytes:
-    import cloudpickle
-
-    _pickled.any = True
-    data: bytes = cloudpickle.dumps(value)
-    return data
-
-
-def _consists_of(fn: Any) -> Any:
-    """A function as an input: its code, and the values it holds."""
-    cells = []
-    if isinstance(fn, FunctionType):
-        cells = [cell.cell_contents for cell in fn.__closure__ or () if not _is_itself(cell, fn)]
-    return [
-        getattr(fn, "__module__", ""),
-        getattr(fn, "__qualname__", ""),
-        code_of(fn),
-        cells,
-        list(getattr(fn, "__defaults__", None) or ()),
-        dict(getattr(fn, "__kwdefaults__", None) or {}),
-    ]
-
-
-def _is_itself(cell: Any, fn: Any) -> bool:
-    try:
-        return cell.cell_contents is fn
-    except ValueError:
-        return True
-
-
-_WALK = Walk(code=_consists_of, pickle=_pickle)
-
-
 def task_input_hash(task: Any, parameters: Mapping[str, Any]) -> str:
     """A `cache_key_fn`: the task and a stable hash of its arguments. Raises `UsageError` for arguments that have none."""
-    return cache_key(task.key, hash_inputs(parameters))
+    return cache_key(task.key, hash_inputs(parameters, known_by))

@@ -52,6 +52,14 @@ def code_of(fn: Any) -> dict[str, str]:
     return dict(found)
 
 
+def known_by(value: Any) -> Any:
+    """What a function or class is known by as an input: its name and code, where it is the user's own; None for all others."""
+    module = getattr(value, "__module__", None) or ""
+    scope = vars(sys.modules[module]) if module in sys.modules else {"__name__": module}
+    own = value.__globals__ if isinstance(value, types.FunctionType) else scope
+    return [value.__qualname__, sorted(code_of(value).items())] if _is_own(own) else None
+
+
 def changed_code(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     """The names whose code differs, is new or is gone, sorted."""
     return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
