@@ -1,12 +1,18 @@
-"""The web UI's files: hashed ones cached for ever, the page itself never, with its base set to where the server is mounted."""
+"""The web UI's files: hashed ones cached for ever, the page itself never, with its base set to where the server is mounted.
+
+They are read once, when the server starts, into a table from address to bytes. A request is looked up in that table and nowhere else: no
+part of what somebody sends ever becomes a path of the machine (`//etc/passwd` once did).
+"""
 
 from __future__ import annotations
 
-import asyncio
 import html
 import mimetypes
-from functools import lru_cache
-from pathlib import Path, PurePosixPath
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
 
 from legato.server.gate import Application, Receive, Scope, Send, send_problem
 from legato.server.problems import BadRequest
@@ -17,57 +23,68 @@ _MISSING = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Legato
 <p>The API is at <a href="api/docs">api/docs</a>.</p></html>"""
 
 
+_PAGE_OF_THE_UI = re.compile(r"(/[^/.\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*)*/?")
+"""An address inside the UI: parts that are neither empty nor begin with a dot, without backslashes and control characters."""
+
+
+class Asset(msgspec.Struct, frozen=True):
+    """One file of the built UI, as it is sent."""
+
+    body: bytes
+    content_type: str
+    is_hashed: bool
+
+
+def read_assets(folder: Path, *, root_path: str = "") -> Mapping[str, Asset]:
+    """The built UI by address: `/` for the page, `/assets/…` for the rest. Only the page, saying so, where no UI was built."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.resolve().is_relative_to(folder.resolve()))
+    table = {f"/{file.relative_to(folder).as_posix()}": _asset_of(file, file.parent.name == "assets") for file in files}
+    page = table.get("/index.html")
+    text = page.body.decode() if page else _MISSING
+    text = text.replace('<base href="/" />', f'<base href="{html.escape(root_path)}/" />')
+    table["/"] = table["/index.html"] = Asset(text.encode(), "text/html; charset=utf-8", is_hashed=False)
+    return table
+
+
+def _asset_of(file: Path, is_hashed: bool) -> Asset:
+    content_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    if content_type.startswith("text/"):
+        content_type += "; charset=utf-8"
+    return Asset(file.read_bytes(), content_type, is_hashed)
+
+
 def make_ui(folder: Path, *, root_path: str = "") -> Application:
-    """An application that serves the files in `folder`, and its index.html for the addresses of the UI's own pages."""
+    """An application that serves the files that are in `folder` now, and the page for the addresses of the UI's own pages."""
+    assets = read_assets(folder, root_path=root_path)
 
     async def ui(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 ASGI's signature
         request_id = scope["legato_request_id"]
         if scope["method"] not in ("GET", "HEAD"):
             await send_problem(BadRequest("pages are only read", status=405, code="method_not_allowed"), request_id, send)
             return
-        path = PurePosixPath(scope["path"].removeprefix(root_path))
-        found = await asyncio.to_thread(_find, folder, path)
+        path = scope["path"].removeprefix(root_path)
+        found = find_asset(assets, path)
         if found is None:
-            error = BadRequest(f"there is no page '{path}'", status=404, code="not_found", hint="the API is under /api, see /api/docs")
+            error = BadRequest(
+                f"there is no page {path[:200]!r}", status=404, code="not_found", hint="the API is under /api, see /api/docs"
+            )
             await send_problem(error, request_id, send)
             return
-        body = (
-            await asyncio.to_thread(_page_of, folder, root_path)
-            if found.name == "index.html"
-            else await asyncio.to_thread(found.read_bytes)
-        )
-        cached = b"public, max-age=31536000, immutable" if found.parent.name == "assets" else b"no-cache"
-        kind = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
-        if kind.startswith("text/"):
-            kind += "; charset=utf-8"
-        headers = [(b"content-type", kind.encode()), (b"cache-control", cached), (b"content-length", str(len(body)).encode())]
+        cached = b"public, max-age=31536000, immutable" if found.is_hashed else b"no-cache"
+        headers = [
+            (b"content-type", found.content_type.encode()),
+            (b"cache-control", cached),
+            (b"content-length", str(len(found.body)).encode()),
+        ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else found.body})
 
     return ui
 
 
-def _find(folder: Path, path: PurePosixPath) -> Path | None:
-    """The file a path means; index.html for a page of the UI, whose addresses hold no dot; None when there is nothing."""
-    parts = [part for part in path.parts if part != "/"]
-    if any(part == ".." or "\\" in part or "\0" in part for part in parts):
-        return None
-    file = folder.joinpath(*parts)
-    if parts and file.is_file():
-        return file
-    return folder / "index.html" if not parts or "." not in parts[-1] else None
-
-
-def _page_of(folder: Path, root_path: str) -> bytes:
-    """The page as it is now: a UI that is built anew under a running server names other files."""
-    try:
-        built_ns = (folder / "index.html").stat().st_mtime_ns
-    except FileNotFoundError:
-        built_ns = 0
-    return _page(folder, root_path, built_ns)
-
-
-@lru_cache(maxsize=2)
-def _page(folder: Path, root_path: str, built_ns: int) -> bytes:
-    text = (folder / "index.html").read_text(encoding="utf-8") if built_ns else _MISSING
-    return text.replace('<base href="/" />', f'<base href="{html.escape(root_path)}/" />').encode()
+def find_asset(assets: Mapping[str, Asset], path: str) -> Asset | None:
+    """What a path means: a file, the page where it is an address of the UI (its last part holds no dot), None when it is neither."""
+    if path in assets:
+        return assets[path]
+    is_page = _PAGE_OF_THE_UI.fullmatch(path) is not None and "." not in path.rpartition("/")[2]
+    return assets["/"] if is_page else None
