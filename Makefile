@@ -12,6 +12,9 @@ ARGS ?=
 
 BIN := .venv/bin
 ENV_STAMP := .venv/.legato-dev
+# What the demo and the web UI's build need; the environment to work in holds it too, so either stamp is enough.
+DEMO_STAMP := .venv/.legato-demo
+RUN_STAMP := $(if $(wildcard $(ENV_STAMP)),$(ENV_STAMP),$(DEMO_STAMP))
 UI_STAMP := .cache/ui-built
 UI_SOURCES := $(shell [ -d ui ] && find ui -name node_modules -prune -o -type f -print)
 
@@ -29,7 +32,7 @@ help: ## list the targets
 	  /^[a-zA-Z0-9_-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
-demo: $(ENV_STAMP) ## run the main example: train a model, with retries, caching and full history
+demo: $(RUN_STAMP) ## run the main example: train a model, with retries, caching and full history
 	@$(MAKE) --no-print-directory ui || echo "demo: going on without the web UI"
 	$(BIN)/python examples/duration_prediction/train.py $(ARGS)
 	@echo "In this clone the command is $(BIN)/legato; 'source $(BIN)/activate' puts it on your path."
@@ -40,7 +43,10 @@ demo: $(ENV_STAMP) ## run the main example: train a model, with retries, caching
 dev: $(ENV_STAMP) ## make .venv and install the pinned development environment
 
 $(ENV_STAMP): requirements/dev.txt pyproject.toml tools/dev-env.sh
-	@tools/dev-env.sh $@
+	@tools/dev-env.sh dev $@
+
+$(DEMO_STAMP): requirements/demo.txt pyproject.toml tools/dev-env.sh
+	@tools/dev-env.sh demo $@
 
 .PHONY: format
 format: $(ENV_STAMP) ## format the Python code and apply the safe lint fixes
@@ -50,7 +56,7 @@ format: $(ENV_STAMP) ## format the Python code and apply the safe lint fixes
 .PHONY: ui
 ui: $(UI_STAMP) ## build the web UI, if its sources changed
 
-$(UI_STAMP): $(UI_SOURCES) hatch_build.py | $(ENV_STAMP)
+$(UI_STAMP): $(UI_SOURCES) hatch_build.py | $(RUN_STAMP)
 	@tools/ui-build.sh
 	@mkdir -p $(@D) && touch $@
 
@@ -100,6 +106,10 @@ ui-test: $(ENV_STAMP) ## type-check, test and build the web UI
 	  $(BIN)/python hatch_build.py run check; \
 	  $(BIN)/python hatch_build.py run test; \
 	else echo "ui-test: nothing here yet"; fi
+
+.PHONY: fresh
+fresh: ## as on a fresh machine: a clone, no uv, the pip of Debian 12, no cache: the demo trains and the environment installs
+	@tools/fresh-machine.sh
 
 .PHONY: chaos
 chaos: $(ENV_STAMP) ## kill processes at random for a while and check that nothing was lost

