@@ -194,7 +194,8 @@ def _print_plan(session: Session, run: FlowRun, *, task: str | None) -> int:
         engine = current_engine()
         pasts = pasts_known_to(engine, run) if task is None else resuming.pasts_to_fork(engine, run, task)
         try:
-            code_now = resuming.code_by_key(flow_of(run))
+            flow_of(run)
+            code_now = resuming.code_by_key()
         except Failure as error:
             session.hint(f"its code is not here, so only what was stored is known: {error.message}")
             code_now = lambda _: None  # noqa: E731 a lambda is all it is

@@ -19,6 +19,8 @@ from legato.core.records import CacheAsk, Result
 KeyFn: TypeAlias = Callable[[Any, dict[str, Any]], str | None]
 
 INPUTS_PART, SOURCE_PART, RUN_PART, PARAMETERS_PART, TASK_PART = "INPUTS", "SOURCE", "RUN", "PARAMETERS", "TASK"
+PROJECT_PART = "project"
+"""Not for users to ask for: a task's name means something in its own project only."""
 _ORDER = (INPUTS_PART, SOURCE_PART, PARAMETERS_PART, RUN_PART, TASK_PART)
 
 
@@ -216,7 +218,9 @@ def _part_name(name: str) -> str:
         return f"input '{what}'"
     if kind == "code":
         return f"the code of '{what}'"
-    return {"run": "the flow run", "parameters": "the flow's parameters"}.get(kind, f"the key of {what}" if what else kind)
+    return {"run": "the flow run", "parameters": "the flow's parameters", PROJECT_PART: "the project"}.get(
+        kind, f"the key of {what}" if what else kind
+    )
 
 
 def _whose(task_name: str, flow_run_name: str) -> str:

@@ -30,6 +30,7 @@ class Job(msgspec.Struct, omit_defaults=True):
     task_name: str
     name: str
     key: str
+    scope: str
     attempt: int
     flow_run_id: str
     flow_run_name: str
@@ -144,6 +145,7 @@ class JobMaker:
             task_name=task_name,
             name=shell.name,
             key=shell.key,
+            scope=shell.definition.scope,
             attempt=shell.attempt,
             flow_run_id=flow.run_id,
             flow_run_name=flow.name,

@@ -9,6 +9,7 @@ from typing import Any
 from legato.core import caching
 from legato.core.caching import CachePolicy, as_policy, cache_key, hash_input, hash_inputs, key_of
 from legato.core.errors import UsageError
+from legato.core.identity import digest_of
 from legato.core.records import CacheAsk
 from legato.engine.futures import SCOPE
 from legato.engine.shell import FlowShell, Shell, TaskShell
@@ -19,13 +20,14 @@ from legato.sdk.definitions import Definition
 class CacheContext:
     """What a key function is told of the call: the `task`, its `name`, `key` and function `fn`, and the flow run it belongs to."""
 
-    __slots__ = ("flow_run_id", "flow_run_name", "fn", "key", "name", "options", "task")
+    __slots__ = ("flow_run_id", "flow_run_name", "fn", "key", "name", "options", "scope", "task")
 
     def __init__(self, task: Definition[Any, Any], flow: FlowShell) -> None:
         self.task = task
         self.fn: Callable[..., Any] = task.fn
         self.name = task.name
         self.key = task.key
+        self.scope = task.scope
         self.options = task.options
         self.flow_run_id = flow.run_id
         self.flow_run_name = flow.name
@@ -67,8 +69,8 @@ class Caching:
         if parts is None:
             shell.start_message = "not cached: the key function returned None"
             return
-        alone = self._policy.names or len(self._policy.fns) != 1
-        key = key_of(self._key, parts) if alone else next(iter(parts.values()))
+        is_users = not self._policy.names and len(self._policy.fns) == 1
+        key = next(iter(parts.values())) if is_users else key_of(self._key, parts)
         shell.cache_key, shell.cache_expires_s = key, self._expires_s
         shell.cache = CacheAsk(
             key=key,
@@ -90,6 +92,7 @@ class Caching:
             if key is None:
                 return None
             parts[f"key:{getattr(fn, '__name__', type(fn).__name__)}"] = str(key)
+        parts[caching.PROJECT_PART] = self._task.scope
         if caching.INPUTS_PART in names:
             if isinstance(self._task.fn, MethodType):
                 parts["input:self"] = _hash("self", self._task.fn.__self__)
@@ -158,4 +161,4 @@ def enclosing(shell: TaskShell) -> tuple[str, ...]:
 
 def task_input_hash(task: Any, parameters: Mapping[str, Any]) -> str:
     """A `cache_key_fn`: the task and a stable hash of its arguments. Raises `UsageError` for arguments that have none."""
-    return cache_key(task.key, hash_inputs(parameters, known_by))
+    return cache_key(task.key, digest_of([task.scope, hash_inputs(parameters, known_by)]))

@@ -57,7 +57,7 @@ def known_by(value: Any) -> Any:
     module = getattr(value, "__module__", None) or ""
     scope = vars(sys.modules[module]) if module in sys.modules else {"__name__": module}
     own = value.__globals__ if isinstance(value, types.FunctionType) else scope
-    return [value.__qualname__, sorted(code_of(value).items())] if _is_own(own) else None
+    return [value.__qualname__, sorted(code_of(value).items())] if is_own(own) else None
 
 
 def changed_code(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
@@ -101,11 +101,11 @@ class _Walk:
         self._open += [cell for cell in _cells(fn) if not isinstance(cell, _PLAIN)]
         if (wrapped := getattr(fn, "__wrapped__", None)) is not None:
             self._open.append(wrapped)
-        if not _is_own(fn.__globals__):
+        if not is_own(fn.__globals__):
             return
         defaults = (fn.__defaults__, fn.__kwdefaults__)
         constants = [_token(cell) for cell in _cells(fn) if _is_constant(cell)]
-        self._note(fn.__globals__.get("__name__"), fn.__qualname__, repr((_code_token(fn.__code__), _token(defaults), constants)))
+        self._note(fn.__globals__.get("__name__"), fn.__qualname__, repr((code_token(fn.__code__), _token(defaults), constants)))
         self._open += [value for value in (*(fn.__defaults__ or ()), *(fn.__kwdefaults__ or {}).values()) if not isinstance(value, _PLAIN)]
         names: set[str] = set()
         for code in _codes(fn.__code__):
@@ -120,7 +120,7 @@ class _Walk:
                 continue
             value = scope[name]
             if isinstance(value, types.ModuleType):
-                if id(value) not in self._seen and _is_own(vars(value)):
+                if id(value) not in self._seen and is_own(vars(value)):
                     self._names(vars(value), [other for other in names if other != name])
             elif name.isupper() and _is_constant(value):
                 self._constants.append((scope, name))
@@ -130,7 +130,7 @@ class _Walk:
     def _class(self, cls: type) -> None:
         module = sys.modules.get(cls.__module__)
         scope = vars(module) if module is not None else {"__name__": cls.__module__}
-        if not _is_own(scope):
+        if not is_own(scope):
             return
         plain = {name: _token(_plain_part(value)) for name, value in sorted(_declared(cls).items()) if _is_constant(_plain_part(value))}
         self._note(cls.__module__, cls.__qualname__, repr((plain, [base.__qualname__ for base in cls.__bases__])))
@@ -240,7 +240,7 @@ def _instructions(code: types.CodeType) -> Iterator[tuple[int, int]]:
         yield op, arg
 
 
-def _code_token(code: types.CodeType) -> str:
+def code_token(code: types.CodeType) -> str:
     """A text that is equal for code that does the same. Constants are named by value, so one that is not used (a docstring) does not count."""
     body = [(op, _token(code.co_consts[arg]) if op in _CONSTANTS else arg) for op, arg in _instructions(code)]
     arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
@@ -251,7 +251,7 @@ def _code_token(code: types.CodeType) -> str:
 def _token(value: Any) -> str:
     """A text for a constant; for anything else only its type, since its value may change while the program runs."""
     if isinstance(value, types.CodeType):
-        return _code_token(value)
+        return code_token(value)
     if type(value) is tuple:
         return f"({','.join(map(_token, value))})"
     if type(value) is frozenset:
@@ -261,7 +261,7 @@ def _token(value: Any) -> str:
     return f"{type(value).__name__}:{value!r}" if isinstance(value, _PLAIN) else f"<{type(value).__qualname__}>"
 
 
-def _is_own(scope: Mapping[str, Any]) -> bool:
+def is_own(scope: Mapping[str, Any]) -> bool:
     """Whether a module belongs to the user's project."""
     name = scope.get("__name__") or ""
     if name.partition(".")[0] == "legato":

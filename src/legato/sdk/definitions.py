@@ -5,7 +5,6 @@ Importing this costs next to nothing; `calls` works with it, `tasks` and `flows`
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -45,6 +44,8 @@ class Definition(Generic[P, R_co]):
         self.is_async, self.makes = _kind_of(fn)
         self.is_plain = self.makes is Kind.VALUE and not self.is_async
         self.compiled: Any = None
+        self.named: Any = None
+        self.is_twin = _is_twin(fn)
         self.__name__ = fn.__name__
         self.__qualname__ = fn.__qualname__
         self.__doc__ = fn.__doc__
@@ -57,19 +58,33 @@ class Definition(Generic[P, R_co]):
 
         if is_found(self):
             return self.__qualname__
-        return object.__new__, (type(self),), {**self.__dict__, "compiled": None}
+        named = (self.named or self._name())._replace(scope=self.scope)  # where it arrives, nothing tells what it is called
+        return object.__new__, (type(self),), {**self.__dict__, "compiled": None, "named": named}
 
     def bound(self, instance: object, owner: type | None) -> Any:
         """The same of a method, bound to the object or class it is asked of; a static or class method, whatever it is asked of."""
         fn: Any = self.fn
         if instance is None and not isinstance(fn, (classmethod, staticmethod)):
             return self
-        return type(self)(fn.__get__(instance, owner), **{**self.options, "name": self.name})
+        bound = type(self)(fn.__get__(instance, owner), **{**self.options, "name": self.name})
+        bound.named = self.named or self._name()
+        return bound
 
     @property
     def key(self) -> str:
-        """What names the function in every process: module and qualified name. A script's module is named by its file, however it is run."""
-        return f"{_module_of(self.fn)}.{self.fn.__qualname__}"
+        """What names the function in every process that runs its project, however it is run: its file's path there, and its qualified name."""
+        return str((self.named or self._name()).name)
+
+    @property
+    def scope(self) -> str:
+        """Which project the key belongs to: two projects share no cached results, whatever their files are called."""
+        return str((self.named or self._name()).project)
+
+    def _name(self) -> Any:
+        from legato.sdk.keys import key_of  # noqa: PLC0415 start-up time: decorating must cost nothing
+
+        self.named = key_of(self.fn, self.__qualname__, is_twin=self.is_twin)
+        return self.named
 
     @staticmethod
     def default_name(function: str) -> str:
@@ -133,14 +148,17 @@ def load_engine() -> None:
     import legato.core  # noqa: F401, PLC0415 start-up time: decorating must cost nothing
 
 
-def _module_of(fn: Callable[..., Any]) -> str:
-    if fn.__module__ != "__main__":
-        return fn.__module__
-    main = sys.modules["__main__"]
-    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
-    if spec is not None:
-        return str(spec.name)
-    return file.replace("\\", "/").rpartition("/")[2].removesuffix(".py") if file else "__main__"
+_decorated: dict[tuple[int, str], int] = {}
+
+
+def _is_twin(fn: Any) -> bool:
+    """Whether another function of this name was decorated in this module before. In an interactive session that is the same one, edited."""
+    inner = getattr(fn, "__func__", fn)
+    code, scope = getattr(inner, "__code__", None), getattr(inner, "__globals__", None)
+    if code is None or scope is None or "__file__" not in scope:
+        return False
+    first = _decorated.setdefault((id(scope), inner.__qualname__), code.co_firstlineno)
+    return bool(first != code.co_firstlineno)
 
 
 class Kind(Enum):

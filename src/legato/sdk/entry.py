@@ -28,6 +28,7 @@ from legato.sdk.calls import collected
 from legato.sdk.definitions import Kind
 from legato.sdk.flow_calls import compiled_flow, flow_shell, run_shell
 from legato.sdk.flows import Flow
+from legato.sdk.keys import carry
 from legato.sdk.loading import load_flow
 from legato.sdk.process import close_engine, current_engine, current_settings
 from legato.storage import bundles
@@ -89,6 +90,7 @@ def _prepare(claim: Claim) -> tuple[Flow[Any, Any], dict[str, Any]]:
     if deployment.bundle:
         folder = bundles.fetch(LocalStorage(home / "storage"), deployment.bundle, home / "bundles")
         os.chdir(folder)
+        carry(str(folder), f"deployment {deployment.full_name}")
     flow = load_flow(deployment.entrypoint, folder)
     compiled = compiled_flow(flow)
     return flow, compiled.parameters((), {**deployment.parameters, **claim.flow_run.parameters})

@@ -28,7 +28,7 @@ from legato.core.caching import as_policy
 from legato.core.errors import LegatoError, UsageError
 from legato.core.graph import COMPUTED, FUTURE, VALUE, WAIT_FOR, Edge, Moment, Node, NotKnown, Part, Plan
 from legato.engine.futures import as_completed, wait
-from legato.sdk.code import _is_own
+from legato.sdk.code import is_own
 from legato.sdk.definitions import Definition, Kind, allow_failure, quote, unmapped
 from legato.sdk.plan_values import (
     NOTHING,
@@ -790,7 +790,7 @@ class Reader:
         if plain and vars(builtins).get(name) is obj:
             return self._builtin(name, args, kwargs, e)
         fn = _behind(obj)
-        if isinstance(fn, types.FunctionType) and _is_own(fn.__globals__):
+        if isinstance(fn, types.FunctionType) and is_own(fn.__globals__):
             if tree_of(fn) is None:
                 self._unknown_call(args, kwargs, e, is_value=True)
                 return computed(*args, *kwargs.values())
@@ -1277,7 +1277,7 @@ def _mentions_calls(body: Value) -> bool:
 
 
 def _reaches(fn: types.FunctionType, seen: set[int]) -> bool:
-    if id(fn) in seen or not _is_own(fn.__globals__):
+    if id(fn) in seen or not is_own(fn.__globals__):
         return False
     seen.add(id(fn))
     names: set[str] = set()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from legato import crashing
@@ -13,6 +14,7 @@ from legato.core.states import COMPLETED, RUNNING, State
 from legato.engine.process import LEASE_S, Engine
 from legato.engine.shell import FlowShell
 from legato.logs import console
+from legato.sdk.code import code_of, is_own
 from legato.sdk.definitions import Definition
 from legato.sdk.flow_calls import compiled_flow, flow_shell, pasts_in, pasts_known_to, run_shell
 from legato.sdk.process import current_engine
@@ -52,7 +54,7 @@ def taken_up(flow: Definition[Any, Any], run: FlowRun, *, why: str) -> FlowShell
     crashing.reached("run.taking")
     taken = store_of(engine).take_flow_run(run.id, host=engine.host, pid=engine.pid, lease_s=LEASE_S, why=why)
     crashing.reached("run.taken")
-    say(run, plan(pasts, code_by_key(flow)))
+    say(run, plan(pasts, code_by_key()))
     return flow_shell(flow, engine, taken, parameters, new=False)
 
 
@@ -85,7 +87,7 @@ def forked(flow: Definition[Any, Any], run: FlowRun, *, task: str, changes: Mapp
         fork_task=task or None,
     )
     new = _named(new, compiled.run_name(parameters, new.id))
-    say(new, plan(pasts, code_by_key(flow)))
+    say(new, plan(pasts, code_by_key()))
     return flow_shell(flow, engine, new, parameters, new=True)
 
 
@@ -121,19 +123,28 @@ def store_of(engine: Engine) -> Store:
     return store  # type: ignore[no-any-return]
 
 
-def code_by_key(flow: Definition[Any, Any]) -> Any:
-    """What tells, for a task's key, the functions it is made of today; None for a task that cannot be found from the flow's module."""
-    import sys  # noqa: PLC0415 only here
-
-    from legato.sdk.code import code_of  # noqa: PLC0415 start-up time
+def code_by_key() -> Any:
+    """What tells, for a task's key, the functions it is made of today; None for a task that is defined in no module that is loaded."""
+    known = {one.key: one for one in _definitions()}
 
     def code_now(key: str) -> Mapping[str, str] | None:
-        module_name, _, name = key.rpartition(".")
-        module = sys.modules.get(module_name) or sys.modules.get(flow.__module__)
-        found = getattr(module, name, None)
-        return code_of(found.fn) if isinstance(found, Definition) else None
+        found = known.get(key)
+        return code_of(found.fn) if found is not None else None
 
     return code_now
+
+
+def _definitions() -> Iterator[Definition[Any, Any]]:
+    """The flows and tasks of the user's modules, methods included."""
+    for module in list(sys.modules.values()):
+        scope = getattr(module, "__dict__", None)
+        if scope is None or not is_own(scope):
+            continue
+        for value in list(scope.values()):
+            if isinstance(value, Definition):
+                yield value
+            elif isinstance(value, type) and value.__module__ == module.__name__:
+                yield from (one for one in vars(value).values() if isinstance(one, Definition))
 
 
 def say(run: FlowRun, lines: Sequence[PlanLine]) -> None:

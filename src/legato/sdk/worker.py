@@ -39,6 +39,7 @@ from legato.logs import console
 from legato.sdk import process
 from legato.sdk.calls import compiled_task
 from legato.sdk.definitions import TAGS, Definition
+from legato.sdk.keys import Key
 from legato.system import now
 from legato.task_runners.threads import ThreadTaskRunner
 
@@ -107,9 +108,10 @@ class _LedgerElsewhere(Ledger):
         self._link.ask("ledger", "made", past)
 
 
-def _definition(fn: Callable[..., Any], name: str) -> Definition[Any, Any]:
+def _definition(fn: Callable[..., Any], job: Job) -> Definition[Any, Any]:
     """The task as far as its own code may ask about it."""
-    definition: Definition[Any, Any] = Definition(getattr(fn, "fn", fn), name=name)
+    definition: Definition[Any, Any] = Definition(getattr(fn, "fn", fn), name=job.task_name)
+    definition.named = Key(job.key, job.scope)
     compiled_task(definition)
     return definition
 
@@ -160,7 +162,7 @@ class Call:
         shell = TaskShell(self._flow, job.run_id, job.name, Policy(), fn, args, kwargs, key=job.key, tags=job.tags)
         shell.attempt = job.attempt
         shell.call_id = CallId.parse(job.call)
-        shell.definition = _definition(fn, job.task_name)
+        shell.definition = _definition(fn, job)
         shell.log_prints = job.log_prints
         if job.log_prints:
             from legato.sdk.logging import patch_print  # noqa: PLC0415 start-up time: wanted only by runs that log
