@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from legato.sdk.code import changed_code, code_of, source_digest
+from legato.sdk.code import changed_code, code_of, not_compared, source_digest
 
 Load = Callable[..., ModuleType]
 
@@ -182,10 +182,15 @@ def test_a_constant_in_capitals_counts(project: Load) -> None:
     assert changes(project, before, before.replace("10", "11")) == ["LIMIT"]
 
 
-def test_a_variable_does_not_count_however_it_is_spelled(project: Load) -> None:
+def test_a_variable_counts_by_the_statement_that_makes_it(project: Load) -> None:
     before = "count = 10\nCALLS = 1\ndef main(x):\n    global CALLS\n    CALLS += 1\n    return count"
 
-    assert changes(project, before, before.replace("10", "11").replace("CALLS = 1", "CALLS = 5")) == []
+    assert changes(project, before, before.replace("10", "11")) == ["count"]
+    assert changes(project, before, before.replace("CALLS = 1", "CALLS = 5")) == ["CALLS"]
+    module = project(steps=before)
+    first = code_of(module.main)
+    module.main(1)
+    assert code_of(module.main) == first
 
 
 def test_an_async_function_differs_from_a_plain_one(project: Load) -> None:
@@ -240,3 +245,147 @@ def test_a_helper_redefined_in_an_interactive_session_is_seen() -> None:
     exec("def helper(): return 2", scope)
 
     assert changed_code(before, code_of(scope["main"])) == ["helper"]
+
+
+# ---------------------------------------------------------------------- values
+
+
+HELD = {
+    "a dict": ("CONFIG = {'lr': 0.1}\ndef main(): return CONFIG['lr']", "0.1", "0.2"),
+    "a list": ("cols = ['a']\ndef main(): return list(cols)", "'a'", "'a', 'b'"),
+    "a number in small letters": ("rate = 0.1\ndef main(x): return x * rate", "0.1", "0.2"),
+    "a regular expression": ("import re\nRX = re.compile('a')\ndef main(x): return RX.match(x)", "'a'", "'b'"),
+    "its flags": ("import re\nRX = re.compile('a')\ndef main(x): return RX.match(x)", "'a'", "'a', re.I"),
+    "a path": ("from pathlib import Path\nHERE = Path('a')\ndef main(): return HERE", "Path('a')", "Path('b')"),
+    "a time": ("from datetime import timedelta\nWAIT = timedelta(1)\ndef main(): return WAIT", "timedelta(1)", "timedelta(2)"),
+    "a set": ("KINDS = {'a', 'b'}\ndef main(x): return x in KINDS", "'b'", "'c'"),
+    "a dataclass": ("import dataclasses\n@dataclasses.dataclass\nclass Cfg:\n    lr: float\nCFG = Cfg(0.1)\ndef main(): return CFG.lr", "Cfg(0.1)", "Cfg(0.2)"),
+    "an instance": ("class Cfg:\n    def __init__(self, lr): self.lr = lr\nCFG = Cfg(0.1)\ndef main(): return CFG.lr", "Cfg(0.1)", "Cfg(0.2)"),
+    "a default": ("def main(o={'a': 1}): return o['a']", "1", "2"),
+    "a default by name": ("def main(*, o=[1]): return o", "[1]", "[2]"),
+    "a closure over a list": ("def make(n):\n    def inner(x): return x + n[0]\n    return inner\nmain = make([1])", "[1]", "[2]"),
+    "a closure over an object": ("class K:\n    def __init__(self, n): self.n = n\ndef make(k):\n    def inner(x): return k.n\n    return inner\nmain = make(K(1))", "K(1)", "K(2)"),
+    "a closure over a method": ("class K:\n    def __init__(self, n): self.n = n\n    def get(self): return self.n\ndef make(f):\n    def inner(x): return f()\n    return inner\nmain = make(K(1).get)", "K(1)", "K(2)"),
+    "a partial's argument": ("import functools\ndef base(x, k): return x * k\ng = functools.partial(base, k=2)\ndef main(x): return g(x)", "k=2", "k=3"),
+    "a bound builtin": ("get = {'a': 1}.get\ndef main(x): return get(x)", "1", "2"),
+    "a class's list": ("class Cfg:\n    cols = ['a']\ndef main(): return Cfg.cols", "'a'", "'b'"),
+    "a class's base": ("class A: pass\nclass B: pass\nclass Cfg(A): pass\ndef main(): return Cfg()", "Cfg(A)", "Cfg(B)"),
+    "a method of a value's class": ("class K:\n    def go(self): return 1\nk = K()\ndef main(): return k.go()", "return 1", "return 2"),
+    "a pydantic default": ("import pydantic\nclass M(pydantic.BaseModel):\n    cols: list = ['a']\ndef main(): return M().cols", "'a'", "'b'"),
+    "a pydantic constraint": ("import pydantic\nclass M(pydantic.BaseModel):\n    n: int = pydantic.Field(1, ge=0)\ndef main(n): return M(n=n)", "ge=0", "ge=1"),
+    "a pydantic type": ("import pydantic\nclass M(pydantic.BaseModel):\n    n: int\ndef main(n): return M(n=n).n", "n: int", "n: str"),
+    "an enum's value": ("import enum\nclass E(enum.Enum):\n    A = [1]\ndef main(): return E.A.value", "[1]", "[2]"),
+    "a frame": ("import pandas as pd\nT = pd.DataFrame({'a': [1]})\ndef main(): return T", "[1]", "[2]"),
+    "an array": ("import numpy as np\nT = np.array([1])\ndef main(): return T", "[1]", "[2]"),
+    "what is too large": ("T = [str(n) for n in range(1, 300_000)]\ndef main(): return T[0]", "range(1", "range(2"),
+    "what has no form": ("import sqlite3\nDB = sqlite3.connect(':memory:', timeout=1)\ndef main(): return DB", "timeout=1", "timeout=2"),
+    "where a counter begins": ("N = [0]\ndef main():\n    N[0] += 1\n    return N[0]", "[0]\ndef", "[5]\ndef"),
+    "one value of two of which the other changes": ("C = {'a': 1}\nD = {}\ndef main(x):\n    D[x] = C['a']\n    return D[x]", "'a': 1", "'a': 2"),
+    "what a local of its value changes": ("C = {'n': 1}\ndef main():\n    n = C['n']\n    n += 1\n    return n", "'n': 1", "'n': 2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("held", HELD)
+def test_a_value_that_code_holds_counts(project: Load, held: str) -> None:
+    before, old, new = HELD[held]
+    assert before.count(old) == 1, "the edit is one"
+
+    assert changes(project, before, before.replace(old, new))
+
+
+USED = {
+    "a counter": "N = [0]\ndef main():\n    N[0] += 1\n    return N[0]",
+    "a memo": "memo = {}\ndef main(x=1):\n    if x not in memo: memo[x] = x\n    return memo[x]",
+    "a memo of a helper": "memo = {}\ndef look(x):\n    memo.setdefault(x, 1)\ndef main(): return look(2)",
+    "a list it adds to": "seen = []\ndef main(): seen.append(1)",
+    "an attribute of a global": "class S: pass\nS.n = 0\ns = S()\ns.n = 0\ndef main(): s.n += 1",
+    "a client that remembers": "class C:\n    def __init__(self): self.token = None\n    def get(self):\n        self.token = 1\nc = C()\ndef main(): c.get()",
+    "an iterator": "import itertools\nids = itertools.count()\ndef main(): return next(ids)",
+    "a source of random numbers": "import random\nrng = random.Random(1)\ndef main(): return rng.random()",
+    "NumPy's": "import numpy as np\nrng = np.random.default_rng(1)\ndef main(): return rng.random()",
+    "a logger": "import logging\nlog = logging.getLogger('x')\ndef main(): log.setLevel(10)",
+    "a global it rebinds": "n = 0\ndef main():\n    global n\n    n += 1",
+    "a cell it rebinds": "def make():\n    n = 0\n    def main():\n        nonlocal n\n        n += 1\n    return main\nmain = make()",
+    "a cell it adds to": "def make(seen):\n    def main(): seen.append(1)\n    return main\nmain = make([])",
+    "an import in its body": "def main():\n    from helpers import clean\n    return clean()",
+    "a cached function": "import functools\n@functools.cache\ndef f(x): return [x]\ndef main(): return f(1)",
+    "an object whose properties are cached": "import functools\nclass K:\n    @functools.cached_property\n    def a(self): return 1\nk = K()\ndef main(): return k.a",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("used", USED)
+def test_running_a_function_does_not_change_what_it_is(project: Load, used: str) -> None:
+    module = project(helpers="def clean(): return 1", steps=USED[used])
+    before = code_of(module.main)
+
+    module.main()
+
+    assert code_of(module.main) == before
+
+
+def test_a_value_that_is_set_between_two_calls_is_seen(project: Load) -> None:
+    module = project(steps="CONFIG = {'lr': 1}\nrate = 2\ndef main(): return CONFIG['lr'] * rate")
+    before = code_of(module.main)
+
+    module.CONFIG["lr"] = 3
+    assert changed_code(before, code_of(module.main)) == ["CONFIG"]
+    module.rate = 4
+    assert changed_code(before, code_of(module.main)) == ["CONFIG", "rate"]
+    module.CONFIG["lr"], module.rate = 1, 2
+    assert code_of(module.main) == before
+
+
+IMPORTED = {
+    "from a module": "from helpers import clean\n    return clean()",
+    "a module": "import helpers\n    return helpers.clean()",
+    "by a name": "import importlib\n    return importlib.import_module('helpers').clean()",
+    "in a function inside": "def go():\n        import helpers\n        return helpers.clean()\n    return go()",
+}
+
+
+@pytest.mark.parametrize("way", IMPORTED)
+@pytest.mark.parametrize("has_run", [False, True])
+def test_what_a_body_imports_counts_with_what_that_imports(
+    project: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, has_run: bool
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    deep, helpers = "def go(): return 1", 'from deep import go\n\ndef clean():\n    """Clean."""\n    return go()'
+    for name, text in (("deep", deep), ("helpers", helpers)):
+        (tmp_path / f"{name}.py").write_text(text)
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    main = f"def main():\n    {IMPORTED[way]}"
+    module = project(steps=main)
+    if has_run:
+        project(deep=deep, helpers=helpers)
+        module.main()
+    before = code_of(module.main)
+
+    (tmp_path / "deep.py").write_text("def go(): return 2")
+    assert changed_code(before, code_of(project(steps=main).main)) == ["deep"]
+    (tmp_path / "deep.py").write_text("# nothing new\ndef go(): return 1")
+    (tmp_path / "helpers.py").write_text(helpers.replace("Clean.", "Clean it."))
+    assert code_of(project(steps=main).main) == before
+    (tmp_path / "helpers.py").write_text(helpers.replace("go()", "-go()"))
+    assert changed_code(before, code_of(project(steps=main).main)) == ["helpers"]
+
+
+def test_a_module_that_is_handed_on_counts_whole(project: Load, tmp_path: Path) -> None:
+    main = "import helpers\ndef main(how): return getattr(helpers, how)()"
+    before = code_of(project(helpers="def clean(): return 1", steps=main).main)
+
+    (tmp_path / "helpers.py").write_text("def clean(): return 2")
+
+    assert changed_code(before, code_of(project(steps=main).main)) == ["helpers"]
+
+
+def test_what_cannot_be_compared_is_named(project: Load) -> None:
+    module = project(steps="import threading\nlock = threading.Lock()\nmemo = {}\nRATE = 1\ndef main(x):\n    with lock: memo[x] = RATE")
+
+    assert not_compared(module.main) == ["lock", "memo"]
+
+
+def test_classes_that_hold_each_other_end(project: Load) -> None:
+    text = "class A: pass\nclass B:\n    a = A()\nA.b = B()\nA.own = A()\nk = A()\ndef main(): return k.b.a"
+
+    assert code_of(project(steps=text).main) == code_of(project(steps=text).main)
+    assert changes(project, text, text.replace("B:\n", "B:\n    n = 1\n"))

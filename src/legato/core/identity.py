@@ -277,15 +277,13 @@ class Form:
     def _parts_of(
         self, kind: type, make: Any, args: Any, state: Any = None, items: Any = None, pairs: Any = None, set_state: Any = None
     ) -> Encodable:
-        form = [self.of(make), self.of(tuple(args))]
-        if state is not None or items is not None or pairs is not None or set_state is not None:
-            form += [
-                self._state(kind, state),
-                None if items is None else self.items_of(items),
-                None if pairs is None else self.pairs_of(dict(pairs)),
-                self.of(set_state),
-            ]
-        return form
+        more = [
+            self._state(kind, state) or None,  # one without attributes is one that has only remembered some
+            None if items is None else self.items_of(items),
+            None if pairs is None else self.pairs_of(dict(pairs)),
+            self.of(set_state),
+        ]
+        return [self.of(make), self.of(tuple(args)), *(more if any(part is not None for part in more) else ())]
 
     def _state(self, kind: type, state: Any) -> Encodable:
         """An object's state. Attributes as Python keeps them count by name; what a class has put together itself, as it is."""

@@ -1,63 +1,80 @@
-"""The code a function is made of: a short hash for it and for everything of the user's own project that it can reach.
+"""The code a function is made of: a short hash for it, and for everything of the user's own project that it can reach, values included.
 
-A hash is of what the code does: instructions, constants, names and defaults. Comments, docstrings, annotations and line numbers do not count.
-What counts as reached errs on the side of too much: a name is looked up in every module of the project that the function mentions. The
-standard library, installed packages and Legato itself are taken as given. Hashes hold for one minor version of Python (bytecode differs).
+A hash is of what the code does (see `bytecode`), and of the values that it holds: globals, whatever their names look like, defaults, closures,
+class attributes, arguments of partials. Values are looked at when it is asked, since a program may set them. What the code itself changes (a
+counter, a memo) is state and no code: there the statement counts that makes it. What counts as reached errs on the side of too much: a name
+is looked up in every module of the project that the function mentions. The standard library, installed packages and Legato itself are taken as
+given. Hashes hold for one minor version of Python.
 """
 
 from __future__ import annotations
 
 import functools
-import opcode
-import os
+import logging
 import sys
 import types
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
 from legato.core.digests import hex_digest
+from legato.core.identity import Form, Unknown, cell_of, digest, is_frozen
+from legato.sdk.bytecode import PLAIN, code_token, names_in, token
 from legato.sdk.definitions import Definition
+from legato.sdk.sources import is_own, module_name, module_tokens, statements_that_make
 
-_CONSTANTS = frozenset(opcode.hasconst)
-_MEANINGFUL_FLAGS = 0x04 | 0x08 | 0x20 | 0x80 | 0x100 | 0x200
-"""inspect's CO_VARARGS, CO_VARKEYWORDS, CO_GENERATOR, CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR."""
-
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
 _LARGEST_SEARCHED = 100
 """Containers in globals with more items are data: they are not searched for functions."""
 
-_STANDARD_LIBRARY = os.path.realpath(os.__file__).removesuffix("os.py")
-_INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
-
-_known: weakref.WeakKeyDictionary[types.FunctionType, dict[str, str]] = weakref.WeakKeyDictionary()
+_LARGEST_VALUE = 1 << 20
+"""Bytes of a value that are looked at. A larger one counts by the statement that makes it."""
 
 
 def code_of(fn: Any) -> dict[str, str]:
-    """Qualified name -> hash (16 hex digits) of a function or class and of what it reaches, transitively, in the user's own project.
+    """Qualified name -> hash (16 hex digits) of a function or class, of what it reaches in the user's own project, and of the values they hold.
 
     Names of the function's own module stand without the module, so a script's are the same when it is run and when it is imported.
-    Flows, tasks, methods, partials and decorated functions are looked into. Constants are global names in CAPITALS with plain values.
-    Worked out once for each function; anew each time in an interactive session, where a helper may be redefined between two calls.
+    Flows, tasks, methods, partials and decorated functions are looked into.
     """
-    start = _unwrapped(fn)
-    if not isinstance(start, types.FunctionType):
-        return _Walk(start).found
-    if _is_interactive(start.__globals__):
-        return _Walk(start).found
-    found = _known.get(start)
-    if found is None:
-        found = _known[start] = _Walk(start).found
-    return dict(found)
+    return dict(reach_of(fn).now())
+
+
+def code_digest(fn: Any) -> str:
+    """One hash for all of a function's code, as it is now."""
+    return reach_of(fn).digest()
+
+
+def not_compared(fn: Any) -> list[str]:
+    """The names of values that the function uses and that cannot be compared, sorted: they are changed by it, or have no form."""
+    return reach_of(fn).not_compared()
 
 
 def known_by(value: Any) -> Any:
-    """What a function or class is known by as an input: its name and code, where it is the user's own; None for all others."""
-    module = getattr(value, "__module__", None) or ""
-    scope = vars(sys.modules[module]) if module in sys.modules else {"__name__": module}
-    own = value.__globals__ if isinstance(value, types.FunctionType) else scope
-    return [value.__qualname__, sorted(code_of(value).items())] if is_own(own) else None
+    """What a function or class is known by as a value: its name and code, where it is the user's own; None for all others."""
+    if isinstance(value, type):
+        if not is_own(_scope_of(value)):
+            return None
+    else:
+        value = _unwrapped(value)
+        while not isinstance(value, types.FunctionType):
+            value = getattr(value, "__wrapped__", None)
+            if value is None:
+                return None
+        if not is_own(value.__globals__):
+            return None
+    name = f"{module_name(value)}.{value.__qualname__}"
+    if value in _being_asked:
+        return name
+    _being_asked.append(value)
+    try:
+        return [name, reach_of(value).digest()]
+    finally:
+        _being_asked.pop()
+
+
+_being_asked: list[Any] = []
+"""A class may hold values of its own class: there it counts by its name."""
 
 
 def changed_code(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
@@ -70,76 +87,327 @@ def source_digest(code: Mapping[str, str]) -> str:
     return _digest(repr(sorted(code.items())))
 
 
-class _Walk:
-    """One search from a function through everything it reaches. `found` is the answer."""
+# ---------------------------------------------------------------------- what was found, and the values that are asked anew
+
+
+_reaches: weakref.WeakKeyDictionary[Any, Reach] = weakref.WeakKeyDictionary()
+
+
+def reach_of(fn: Any) -> Reach:
+    """What a function or class reaches: worked out once, but anew each time in an interactive session, where a helper may be redefined."""
+    start = _unwrapped(fn)
+    if isinstance(start, types.FunctionType) and _is_interactive(start.__globals__):
+        return Reach(start)
+    try:
+        found = _reaches.get(start)
+        if found is None:
+            found = _reaches[start] = Reach(start)
+    except TypeError:  # a callable object that cannot be referred to weakly
+        return Reach(start)
+    return found
+
+
+class Reach:
+    """What one function reaches, and the values it found there."""
 
     def __init__(self, start: Any) -> None:
-        self.found: dict[str, str] = {}
+        walk = _Walk(start)
+        self._values = [value for value in walk.values if not walk.is_state(value)]
+        self._state = [value.name for value in walk.values if walk.is_state(value)]
+        self._notes = walk.finished(self._values)
+        self._looked_into = walk.code  # kept, so that their ids stay theirs
+        self._now: dict[str, str] | None = None
+        self._digest = ""
+
+    def now(self) -> dict[str, str]:
+        """Names with their hashes. Not to be changed."""
+        for value in self._values:
+            if value.has_changed():
+                self._now = None
+        if self._now is None:
+            self._now = dict(self._notes)
+            for value in self._values:
+                _note(self._now, value.name, value.token)
+            self._digest = ""
+        return self._now
+
+    def digest(self) -> str:
+        """One hash for all."""
+        now = self.now()
+        if not self._digest:
+            self._digest = source_digest(now)
+        return self._digest
+
+    def not_compared(self) -> list[str]:
+        """The values that do not count by what they are."""
+        self.now()
+        return sorted({*self._state, *(one.name for one in self._values if one.is_unknown)})
+
+
+class Value:
+    """A value that code holds: what it was when it was last looked at. `place` tells what may be changed in place."""
+
+    __slots__ = ("_code", "_get", "_last", "fallback", "is_unknown", "name", "place", "token")
+
+    def __init__(self, name: str, get: Callable[[], Any], place: Any, fallback: Callable[[], str], code: Callable[[Any], Any]) -> None:
+        self._code = code
+        self.name = name
+        self.place = place
+        self.fallback = fallback
+        self.token = ""
+        self.is_unknown = False
+        self._get = get
+        self._last: Any = Value
+
+    def has_changed(self) -> bool:
+        """Look at it again; whether it is another one than before."""
+        value = self._get()
+        if value is self._last:
+            return False
+        before = self.token
+        self._last = value if is_frozen(value) else Value
+        self.token, self.is_unknown = self._token_of(value)
+        return self.token != before
+
+    def _token_of(self, value: Any) -> tuple[str, bool]:
+        if type(value) in PLAIN or _is_by_kind(value):
+            return token(value), False
+        try:
+            return digest(Form(self._code, limit=_LARGEST_VALUE).bytes_of(value)), False
+        except Unknown:
+            return f"{type(value).__qualname__} {self.fallback()}", True
+        except Exception as error:  # noqa: BLE001 a user's __legato_hash__ may raise anything
+            return f"{type(value).__qualname__} {type(error).__qualname__} {self.fallback()}", True
+
+
+def _is_by_kind(value: Any) -> bool:
+    """Whether a value is equipment and no input: it counts by its type."""
+    return isinstance(value, (logging.Logger, logging.Handler))
+
+
+def _is_moving(value: Any) -> bool:
+    """Whether using a value changes it: an iterator, a source of random numbers."""
+    kind = type(value)
+    return hasattr(kind, "__next__") or (kind.__module__.partition(".")[0], kind.__name__) in _MOVING
+
+
+_MOVING = frozenset((("random", "Random"), ("numpy", "Generator"), ("numpy", "RandomState")))
+_CAN_BE_ADDED_TO = ("list", "set", "dict", "deque", "bytearray", "Counter", "OrderedDict", "defaultdict", "ndarray", "DataFrame", "Series")
+
+
+# ---------------------------------------------------------------------- the search
+
+
+class _Walk:
+    """One search from a function through everything it reaches."""
+
+    def __init__(self, start: Any) -> None:
+        self.values: list[Value] = []
+        self.code: dict[int, Any] = {}
+        self._notes: dict[str, str] = {}
         self._home = getattr(start, "__module__", None)
         self._seen: set[int] = set()
+        self._kept: list[Any] = []
+        self._asked: set[Any] = set()
         self._open: list[Any] = [start]
-        self._rebound: set[tuple[int, str]] = set()
-        self._constants: list[tuple[Mapping[str, Any], str]] = []
+        self._rebound: set[Any] = set()
+        self._changed: set[Any] = set()
+        self._added: set[Any] = set()
         while self._open:
             self._visit(self._open.pop())
-        for scope, name in self._constants:
-            if (id(scope), name) not in self._rebound:
-                self._note(scope.get("__name__"), name, _token(scope[name]))
+
+    def is_state(self, value: Value) -> bool:
+        """Whether the code changes a value itself, or using it does."""
+        if value.place is None:
+            return False
+        if value.place in self._rebound or value.place in self._changed:
+            return True
+        held = value._get()  # noqa: SLF001 its own part
+        if isinstance(value.place, tuple) and ("object", id(held)) in self._changed:
+            return True
+        if value.place in self._added and type(held).__name__ in _CAN_BE_ADDED_TO:
+            return True
+        return _is_moving(held) or _changes_itself(type(held))
+
+    def finished(self, compared: list[Value]) -> dict[str, str]:
+        """The notes, with the statements that make what is not compared by value."""
+        names = {id(value) for value in compared}
+        for value in self.values:
+            if id(value) not in names:
+                _note(self._notes, value.name, value.fallback())
+        return self._notes
 
     def _visit(self, value: Any) -> None:
-        if isinstance(value, _PLAIN) or id(value) in self._seen:
+        if isinstance(value, PLAIN) or id(value) in self._seen:
             return
         self._seen.add(id(value))
+        self._kept.append(value)  # so that its id stays its own
         if isinstance(value, types.FunctionType):
+            self.code[id(value)] = value
             self._function(value)
         elif isinstance(value, type):
+            self.code[id(value)] = value
             self._class(value)
         else:
             self._open += _inside(value)
 
+    def _known_here(self, value: Any) -> Any:
+        """What a function or class is known by in a value: by its name where this search looks into it anyway."""
+        known = known_by(value) if id(value) not in self.code else None
+        if known is None and id(value) in self.code:
+            return f"{module_name(value)}.{value.__qualname__}"
+        return known
+
     def _function(self, fn: types.FunctionType) -> None:
-        self._open += [cell for cell in _cells(fn) if not isinstance(cell, _PLAIN)]
         if (wrapped := getattr(fn, "__wrapped__", None)) is not None:
             self._open.append(wrapped)
-        if not is_own(fn.__globals__):
+        own = is_own(fn.__globals__)
+        names = names_in(fn.__code__)
+        self._cells(fn, own=own)
+        if not own:
             return
-        defaults = (fn.__defaults__, fn.__kwdefaults__)
-        constants = [_token(cell) for cell in _cells(fn) if _is_constant(cell)]
-        self._note(fn.__globals__.get("__name__"), fn.__qualname__, repr((code_token(fn.__code__), _token(defaults), constants)))
-        self._open += [value for value in (*(fn.__defaults__ or ()), *(fn.__kwdefaults__ or {}).values()) if not isinstance(value, _PLAIN)]
-        names: set[str] = set()
-        for code in _codes(fn.__code__):
-            names.update(code.co_names)
-            self._rebound.update((id(fn.__globals__), name) for name in _rebound_globals(code))
-        self._names(fn.__globals__, names)
+        self._note(fn.__globals__.get("__name__"), fn.__qualname__, code_token(fn.__code__))
+        for n, value in enumerate(fn.__defaults__ or ()):
+            self._held(fn.__qualname__, functools.partial(_default_of, fn, n), value, fn.__module__)
+        for name, value in (fn.__kwdefaults__ or {}).items():
+            self._held(fn.__qualname__, functools.partial(_kwdefault_of, fn, name), value, fn.__module__)
+        self._changes(fn, names)
+        self._names(fn.__globals__, names.all, names.bare)
+        wanted: list[Any] = [*names.imports, *names.texts]
+        for one in wanted:
+            for module, text in module_tokens(one, fn.__globals__):
+                if ("module", module) not in self._asked:
+                    self._asked.add(("module", module))
+                    _note(self._notes, module, text)
 
-    def _names(self, scope: Mapping[str, Any], names: Iterable[str]) -> None:
+    def _changes(self, fn: types.FunctionType, names: Any) -> None:
+        scope = id(fn.__globals__)
+        self._rebound.update((scope, name) for name in names.rebound)
+        cells = dict(zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=False))
+        for roots, found in ((names.changed, self._changed), (names.added, self._added)):
+            for kind, name in roots:
+                if kind == "global":
+                    found.add((scope, name))
+                elif kind == "free" and name in cells:
+                    found.add(("cell", id(cells[name])))
+        for name in names.stored:
+            if name in cells:
+                self._rebound.add(("cell", id(cells[name])))
+
+    def _cells(self, fn: types.FunctionType, *, own: bool) -> None:
+        for cell in fn.__closure__ or ():
+            value = cell_of(cell)
+            if value is NotImplemented:
+                continue
+            if not own:
+                self._open.append(value)  # a library's wrapper around a function of the user's
+            else:
+                self._kept.append(cell)
+                self._held(fn.__qualname__, functools.partial(cell_of, cell), value, fn.__module__, ("cell", id(cell)))
+
+    def _held(self, name: str, get: Callable[[], Any], value: Any, module: str | None, place: Any = None) -> None:
+        """A value that a function or class holds: code is looked into, anything else is asked for when it is wanted."""
+        self._open.append(value)
+        if not _is_code(value):
+            full = name if module == self._home else f"{module}.{name}"
+            self.values.append(Value(full, get, place, str, self._known_here))
+
+    def _names(self, scope: Mapping[str, Any], names: Iterable[str], bare: Iterable[str] = ()) -> None:
         """What these names mean in a module."""
         for name in names:
-            if name not in scope:
+            if name not in scope or name in _OF_EVERY_MODULE:
                 continue
             value = scope[name]
             if isinstance(value, types.ModuleType):
-                if id(value) not in self._seen and is_own(vars(value)):
-                    self._names(vars(value), [other for other in names if other != name])
-            elif name.isupper() and _is_constant(value):
-                self._constants.append((scope, name))
-            else:
-                self._open.append(value)
+                self._module(value, name, names, is_bare=name in bare)
+                continue
+            self._open.append(value)
+            if not _is_code(value) and (id(scope), name) not in self._asked:
+                self._asked.add((id(scope), name))
+                self._global(scope, name)
+
+    def _module(self, module: types.ModuleType, name: str, names: Iterable[str], *, is_bare: bool) -> None:
+        if not is_own(vars(module)):
+            return
+        if is_bare:  # handed on as it is: any part of it may be used
+            for found, text in module_tokens(module.__name__, vars(module)):
+                if ("module", found) not in self._asked:
+                    self._asked.add(("module", found))
+                    _note(self._notes, found, text)
+        if (id(module), *sorted(names)) not in self._asked:
+            self._asked.add((id(module), *sorted(names)))
+            self._names(vars(module), [other for other in names if other != name])
+
+    def _global(self, scope: Mapping[str, Any], name: str) -> None:
+        module = scope.get("__name__")
+        full = name if module == self._home else f"{module}.{name}"
+        fallback = functools.partial(statements_that_make, scope.get("__file__"), name)
+        self.values.append(Value(full, functools.partial(_global_of, scope, name), (id(scope), name), fallback, self._known_here))
 
     def _class(self, cls: type) -> None:
-        module = sys.modules.get(cls.__module__)
-        scope = vars(module) if module is not None else {"__name__": cls.__module__}
-        if not is_own(scope):
+        if not is_own(_scope_of(cls)):
             return
-        plain = {name: _token(_plain_part(value)) for name, value in sorted(_declared(cls).items()) if _is_constant(_plain_part(value))}
-        self._note(cls.__module__, cls.__qualname__, repr((plain, [base.__qualname__ for base in cls.__bases__])))
-        self._open += [*cls.__bases__, *(value for value in _declared(cls).values() if not isinstance(value, _PLAIN))]
+        self._note(cls.__module__, cls.__qualname__, repr([base.__qualname__ for base in cls.__bases__]))
+        self._open += cls.__bases__
+        stored = _stored_by_itself(cls)
+        for name, get in _declared(cls).items():
+            value = get()
+            if isinstance(value, _DESCRIPTORS):
+                continue
+            place = ("class", id(cls), name)
+            self._held(cls.__qualname__, get, value, cls.__module__, place)
+            if name in stored and not isinstance(value, PLAIN):
+                self._changed.add(place)
 
     def _note(self, module: str | None, name: str, text: str) -> None:
-        key = name if module == self._home else f"{module}.{name}"
-        earlier = self.found.get(key)  # two lambdas or inner functions of one name
-        self.found[key] = _digest(text if earlier is None else "".join(sorted((earlier, _digest(text)))))
+        _note(self._notes, name if module == self._home else f"{module}.{name}", text)
+
+
+def _note(notes: dict[str, str], name: str, text: str) -> None:
+    earlier = notes.get(name)  # two lambdas or inner functions of one name
+    notes[name] = _digest(text if earlier is None else "".join(sorted((earlier, _digest(text)))))
+
+
+_DESCRIPTORS = (types.GetSetDescriptorType, types.MemberDescriptorType, types.WrapperDescriptorType, types.BuiltinFunctionType)
+_OF_EVERY_MODULE = frozenset(
+    (
+        "__name__",
+        "__file__",
+        "__spec__",
+        "__loader__",
+        "__package__",
+        "__builtins__",
+        "__cached__",
+        "__doc__",
+        "__annotations__",
+        "__path__",
+    )
+)
+"""What Python puts into a module: other when it is run than when it is imported."""
+
+
+def _global_of(scope: Mapping[str, Any], name: str) -> Any:
+    return scope.get(name)
+
+
+def _default_of(fn: types.FunctionType, n: int) -> Any:
+    return (fn.__defaults__ or ())[n] if n < len(fn.__defaults__ or ()) else None
+
+
+def _kwdefault_of(fn: types.FunctionType, name: str) -> Any:
+    return (fn.__kwdefaults__ or {}).get(name)
+
+
+def _is_code(value: Any) -> bool:
+    """Whether a value is looked into, and not compared. A method is both its function and what it is bound to."""
+    if isinstance(value, types.MethodType):
+        return isinstance(value.__self__, type)
+    if isinstance(value, (types.BuiltinFunctionType, types.BuiltinMethodType)):
+        return value.__self__ is None or isinstance(value.__self__, types.ModuleType)
+    return isinstance(value, _CODE) or type(value).__name__ in ("cached_property", "_lru_cache_wrapper")
+
+
+_CODE = (types.FunctionType, type, types.ModuleType, Definition, staticmethod, classmethod, property)
 
 
 def _unwrapped(value: Any) -> Any:
@@ -156,15 +424,21 @@ def _unwrapped(value: Any) -> Any:
 def _inside(value: Any) -> Iterator[Any]:
     """What stands behind a value that is neither a function nor a class."""
     inner = _unwrapped(value)
+    if isinstance(value, types.MethodType) and not isinstance(value.__self__, type):
+        yield type(value.__self__)
     if inner is not value:
         yield inner
     elif isinstance(value, functools.partial):
         yield from (value.func, *value.args, *value.keywords.values())
     elif isinstance(value, property):
         yield from (value.fget, value.fset, value.fdel)
+    elif isinstance(value, functools.cached_property):
+        yield value.func
     elif isinstance(value, (list, tuple, set, frozenset, dict)):
         if len(value) <= _LARGEST_SEARCHED:
-            yield from value.values() if isinstance(value, dict) else value
+            yield from list(value.values()) if isinstance(value, dict) else list(value)
+        if type(value) not in (list, tuple, set, frozenset, dict):
+            yield type(value)
     elif not isinstance(value, types.ModuleType):
         if (wrapped := _attribute(value, "__wrapped__")) is not None:
             yield wrapped
@@ -178,104 +452,78 @@ def _attribute(value: Any, name: str) -> Any:
         return None
 
 
-def _declared(cls: type) -> dict[str, Any]:
-    """What a class body says: methods, plain values, fields' defaults. Not what Python or a metaclass adds."""
-    own = {
-        name: value for name, value in vars(cls).items() if name not in _ADDED and not name.startswith(("__pydantic", "_abc_", "_member_"))
-    }
-    fields = vars(cls).get("__pydantic_fields__") or {}
-    return {**own, **{f"{name} (default)": getattr(field, "default", None) for name, field in fields.items()}}
+# ---------------------------------------------------------------------- classes
 
+
+def _declared(cls: type) -> dict[str, Callable[[], Any]]:
+    """What a class body says: methods, values, fields. Not what Python or a metaclass adds."""
+    own: dict[str, Callable[[], Any]] = {
+        name: functools.partial(_attribute_of, cls, name)
+        for name in vars(cls)
+        if name not in _ADDED and not name.startswith(("__pydantic", "_abc_", "_member_"))
+    }
+    if "__pydantic_fields__" in vars(cls):
+        own["fields"] = functools.partial(_pydantic_fields, cls)
+    return own
+
+
+def _attribute_of(cls: type, name: str) -> Any:
+    value = vars(cls).get(name)
+    return value.value if isinstance(value, Enum) else value
+
+
+def _pydantic_fields(cls: type) -> dict[str, Any]:
+    """The fields of a pydantic model, with all that decides about their values."""
+    fields: Mapping[str, Any] = vars(cls).get("__pydantic_fields__") or {}
+    return {
+        name: [field.annotation, field.default, field.default_factory, *(getattr(field, part, None) for part in _FIELD_PARTS)]
+        for name, field in fields.items()
+    }
+
+
+_FIELD_PARTS = ("metadata", "alias", "validation_alias", "serialization_alias", "discriminator", "exclude", "frozen", "validate_default")
 
 _ADDED = frozenset(
     (
         *("__module__", "__doc__", "__dict__", "__weakref__", "__annotations__", "__firstlineno__", "__static_attributes__", "__slots__"),
         *("__orig_bases__", "__parameters__", "__abstractmethods__", "__annotate__", "__annotate_func__", "__annotations_cache__"),
-        *("_value2member_map_", "_generate_next_value_", "__dataclass_params__", "__dataclass_fields__", "__class_vars__"),
+        *(
+            "_value2member_map_",
+            "_generate_next_value_",
+            "__dataclass_params__",
+            "__dataclass_fields__",
+            "__class_vars__",
+            "__match_args__",
+        ),
+        *("__qualname__", "__signature__", "__private_attributes__", "__classcell__", "__new_member__", "_use_args_", "_value_repr_"),
+        *("_unhashable_values_", "_hashable_values_", "_unhashable_values_map_"),
     )
 )
 
 
-def _plain_part(value: Any) -> Any:
-    return value.value if isinstance(value, Enum) else value
+@functools.lru_cache(maxsize=1024)
+def _stored_by_itself(cls: type) -> frozenset[str]:
+    """Attributes that a class's own methods change after it was made."""
+    found: set[str] = set()
+    for name, value in vars(cls).items():
+        fn = _unwrapped(value.fget if isinstance(value, property) else value)
+        if isinstance(fn, types.FunctionType) and name not in _MAKING:
+            found.update(attribute for kind, attribute in names_in(fn.__code__).changed if kind == "own" and attribute)
+    return frozenset(found)
 
 
-def _cells(fn: types.FunctionType) -> list[Any]:
-    values = []
-    for cell in fn.__closure__ or ():
-        try:
-            values.append(cell.cell_contents)
-        except ValueError:  # not filled yet: a function that is being defined
-            continue
-    return values
+_MAKING = frozenset(("__init__", "__new__", "__post_init__", "__attrs_post_init__", "__setstate__", "model_post_init", "__init_subclass__"))
 
 
-def _is_constant(value: Any) -> bool:
-    return isinstance(value, _PLAIN) or (type(value) in (tuple, frozenset) and all(map(_is_constant, value)))
+def _changes_itself(kind: type) -> bool:
+    """Whether objects of a class of the user's own change when they are used: a client that keeps a token, a counter."""
+    return any(_stored_by_itself(base) for base in kind.__mro__ if is_own(_scope_of(base)))
 
 
-def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    yield code
-    for const in code.co_consts:
-        if isinstance(const, types.CodeType):
-            yield from _codes(const)
-
-
-@functools.lru_cache(maxsize=4096)
-def _rebound_globals(code: types.CodeType) -> frozenset[str]:
-    """Globals that this code assigns to: they are variables, whatever their names look like."""
-    stores = (opcode.opmap["STORE_GLOBAL"], opcode.opmap["DELETE_GLOBAL"])
-    return frozenset(code.co_names[arg] for op, arg in _instructions(code) if op in stores)
-
-
-def _instructions(code: types.CodeType) -> Iterator[tuple[int, int]]:
-    raw = code.co_code  # without the interpreter's own specialisations
-    extended = 0
-    for i in range(0, len(raw), 2):
-        op, arg = raw[i], raw[i + 1] | extended
-        if op == opcode.EXTENDED_ARG:
-            extended = arg << 8
-            continue
-        extended = 0
-        yield op, arg
-
-
-def code_token(code: types.CodeType) -> str:
-    """A text that is equal for code that does the same. Constants are named by value, so one that is not used (a docstring) does not count."""
-    body = [(op, _token(code.co_consts[arg]) if op in _CONSTANTS else arg) for op, arg in _instructions(code)]
-    arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & _MEANINGFUL_FLAGS)
-    return repr((counts, arguments, code.co_names, body, code.co_exceptiontable))
-
-
-def _token(value: Any) -> str:
-    """A text for a constant; for anything else only its type, since its value may change while the program runs."""
-    if isinstance(value, types.CodeType):
-        return code_token(value)
-    if type(value) is tuple:
-        return f"({','.join(map(_token, value))})"
-    if type(value) is frozenset:
-        return f"{{{','.join(sorted(map(_token, value)))}}}"
-    if type(value) is dict:
-        return f"{{{','.join(f'{name}:{_token(item)}' for name, item in sorted(value.items()))}}}"
-    return f"{type(value).__name__}:{value!r}" if isinstance(value, _PLAIN) else f"<{type(value).__qualname__}>"
-
-
-def is_own(scope: Mapping[str, Any]) -> bool:
-    """Whether a module belongs to the user's project."""
-    name = scope.get("__name__") or ""
-    if name.partition(".")[0] == "legato":
-        return False
-    file = scope.get("__file__")
-    if file is None:
-        return name not in sys.builtin_module_names and getattr(scope.get("__spec__"), "origin", None) not in ("built-in", "frozen")
-    return _is_own_file(file)
-
-
-@functools.lru_cache(maxsize=4096)
-def _is_own_file(file: str) -> bool:
-    path = os.path.realpath(file)
-    return not path.startswith(_STANDARD_LIBRARY) and not any(part in path for part in _INSTALLED)
+def _scope_of(cls: type) -> Mapping[str, Any]:
+    """The module of a class, as far as it is known."""
+    module = sys.modules.get(cls.__module__)
+    return vars(module) if module is not None else {"__name__": cls.__module__}
 
 
 def _is_interactive(scope: Mapping[str, Any]) -> bool:

@@ -65,6 +65,13 @@ def _innermost(fn: Any) -> Any:
         fn = inner
 
 
+@functools.lru_cache(maxsize=4096)
+def dotted_name(file: str) -> str:
+    """What a module is called in its project, by its file."""
+    path = os.path.realpath(file)
+    return _dotted(path, root_of(os.path.dirname(path)))
+
+
 def _dotted(path: str, root: str) -> str:
     parts = os.path.relpath(path, root).removesuffix(".py").split(os.sep)
     if parts[0] == "src" and len(parts) > 1:
@@ -121,6 +128,6 @@ def _project_name(file: str) -> str:
 
 
 def _mark(code: types.CodeType) -> str:
-    from legato.sdk.code import code_token  # noqa: PLC0415 start-up time: wanted by functions that share a name
+    from legato.sdk.bytecode import code_token  # noqa: PLC0415 start-up time: wanted by functions that share a name
 
     return hex_digest(code_token(code).encode("utf-8", "surrogatepass"), 4)

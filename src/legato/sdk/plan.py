@@ -28,7 +28,6 @@ from legato.core.caching import as_policy
 from legato.core.errors import LegatoError, UsageError
 from legato.core.graph import COMPUTED, FUTURE, VALUE, WAIT_FOR, Edge, Moment, Node, NotKnown, Part, Plan
 from legato.engine.futures import as_completed, wait
-from legato.sdk.code import is_own
 from legato.sdk.definitions import Definition, Kind, allow_failure, quote, unmapped
 from legato.sdk.plan_values import (
     NOTHING,
@@ -51,6 +50,7 @@ from legato.sdk.plan_values import (
     settled,
     source_text,
 )
+from legato.sdk.sources import is_own
 
 UNROLLED = 100
 """Loops over more elements are shown as one step."""

@@ -14,10 +14,11 @@ from legato.core.states import COMPLETED, RUNNING, State
 from legato.engine.process import LEASE_S, Engine
 from legato.engine.shell import FlowShell
 from legato.logs import console
-from legato.sdk.code import code_of, is_own
+from legato.sdk.code import code_of
 from legato.sdk.definitions import Definition
 from legato.sdk.flow_calls import compiled_flow, flow_shell, pasts_in, pasts_known_to, run_shell
 from legato.sdk.process import current_engine
+from legato.sdk.sources import is_own
 from legato.store.port import Store
 from legato.system import new_id, now
 
