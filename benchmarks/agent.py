@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.measure import Row, home, server
+from legato.core.planning import run_of
 from legato.core.records import Deployment, WorkQueue
 from legato.sdk import deployments
-from legato.services.planning import run_of
 from legato.storage.local import LocalStorage
 from legato.store.remote import RemoteStore
 from legato.system import SystemClock, new_id, now

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from legato.core.planning import run_of
 from legato.core.records import Deployment, FlowRun, WorkQueue
 from legato.sdk import deployments
-from legato.services.planning import run_of
 from legato.storage.local import LocalStorage
 from legato.store.open import open_sql_store
 from legato.store.sql import SqlStore

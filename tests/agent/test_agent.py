@@ -166,7 +166,7 @@ def test_when_the_whole_host_dies_the_lease_ends_and_the_run_is_crashed(place: W
     later = SystemClock().now() + timedelta(seconds=45)
 
     (lost,) = place.store.expired_leases(now=later)
-    place.store.report_lost(lost.id, lost.attempt, "no sign of life", now=later)
+    place.store.report_lost(lost.id, lost.epoch, "no sign of life", now=later)
 
     run = place.run(run_id)
     assert (run.state.type, run.lease_expires_at) == (StateType.CRASHED, None)
@@ -177,7 +177,7 @@ def test_a_run_that_was_claimed_but_never_started_is_handed_out_again(place: Wor
 
     run_id = place.schedule(place.deploy(WORKING), x=2)
     (claim,) = place.store.claim_runs(ClaimRequest(agent_id="gone", queues=("default",), lease_s=1))
-    place.store.report_lost(run_id, claim.flow_run.attempt, "no sign of life")
+    place.store.report_lost(run_id, claim.flow_run.epoch, "no sign of life")
     place.agent()
 
     run = place.ended(run_id)

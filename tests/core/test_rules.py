@@ -30,14 +30,15 @@ FLOW, TASK = RunKind.FLOW, RunKind.TASK
 
 
 def facts_of(type_: StateType, **particulars: object) -> RunFacts:
-    return RunFacts(type_, NAMES[type_][0], **{"seq": 3, "attempt": 2, "name": "r", **particulars})  # type: ignore[arg-type]
+    return RunFacts(type_, NAMES[type_][0], **{"seq": 3, "attempt": 2, "epoch": 3, "name": "r", **particulars})  # type: ignore[arg-type]
 
 
-def proposal(kind: RunKind, type_: StateType, *, seq: int = 4, fence: int | None = 2, reopen: bool = False) -> Transition:
+def proposal(kind: RunKind, type_: StateType, *, seq: int = 4, fence: int | None = 3, reopen: bool = False) -> Transition:
     return Transition(kind, "r", seq, State(type_, NAMES[type_][0], NOON), 2, fence=fence, reopen=reopen)
 
 
-EVERY_CASE = list(product((FLOW, TASK), StateType, StateType, (None, 1, 2), (False, True), (False, True), (3, 4, 5)))
+# tokens: nobody's, an earlier holder's, one that is none, the present holder's
+EVERY_CASE = list(product((FLOW, TASK), StateType, StateType, (None, 1, 2, 3), (False, True), (False, True), (3, 4, 5)))
 
 
 @pytest.mark.parametrize("kind", [FLOW, TASK])
@@ -50,9 +51,9 @@ def test_no_rule_ever_leaves_the_table(kind: RunKind) -> None:
         verdict = decide(Facts(proposal(kind, proposed, seq=seq, fence=fence, reopen=reopen), NOON, run, parent))
 
         if verdict.kind is VerdictKind.ACCEPTED:
-            believed = current is CRASHED and proposed in FINAL and kind is FLOW and fence == run.attempt
+            believed = current is CRASHED and proposed in FINAL and kind is FLOW and fence == run.epoch
             assert believed or may_follow(current, proposed, reopen=reopen), (current, proposed)
-            assert fence in (None, 2)
+            assert fence in (None, 3)
             assert believed or seq == run.seq + 1
         elif verdict.kind is VerdictKind.INSTEAD:
             assert verdict.state is not None
@@ -63,12 +64,12 @@ def test_no_rule_ever_leaves_the_table(kind: RunKind) -> None:
 
 
 def test_what_is_plain_is_what_the_rules_accept() -> None:
-    run = scheduled(attempt=2)
+    run = scheduled(attempt=2, epoch=3)
     plain = 0
-    for parent_type, current, proposed, fence, released, cancel, reopen in product(
-        StateType, (None, *StateType), StateType, (None, 1, 2), (False, True), (False, True), (False, True)
+    for parent_type, current, proposed, fence, epoch, cancel, reopen in product(
+        StateType, (None, *StateType), StateType, (None, 1, 2, 3, 4), (3, 4), (False, True), (False, True)
     ):
-        parent = facts_of(parent_type, released=released, cancel_requested=cancel)
+        parent = facts_of(parent_type, epoch=epoch, cancel_requested=cancel)
         task_run = None if current is None else facts_of(current)
         for kind, seq, recorded in product((FLOW, TASK), (0, 1, 3, 4, 5), (False, True)):
             t = proposal(kind, proposed, seq=seq, fence=fence, reopen=reopen)
@@ -103,13 +104,13 @@ def test_a_run_begins_in_an_initial_state_only(type_: StateType) -> None:
 
 @pytest.mark.parametrize("parent", StateType)
 def test_tasks_start_under_living_flow_runs_only(parent: StateType) -> None:
-    run = scheduled(attempt=2)
+    run = scheduled(attempt=2, epoch=3)
     verdict = decide(Facts(task_of(run), NOON, None, facts_of(parent)))
 
     assert (verdict.kind is VerdictKind.ACCEPTED) == (parent not in FINAL or parent is CRASHED)
 
 
-@pytest.mark.parametrize("fence", [1, 3])
+@pytest.mark.parametrize("fence", [1, 2, 4, 5])
 def test_a_stale_holder_is_fenced_whatever_it_proposes(fence: int) -> None:
     for kind, current, proposed in product((FLOW, TASK), StateType, StateType):
         verdict = decide(Facts(proposal(kind, proposed, fence=fence), NOON, facts_of(current), facts_of(RUNNING)))

@@ -81,7 +81,7 @@ def test_ticking_again_plans_nothing_twice(store: Store) -> None:
 def test_two_schedulers_plan_each_tick_once(store: Store, tmp_path: Path) -> None:
     other = open_sql_store(f"sqlite:///{tmp_path}/legato.db")
     add_deployment(store, schedules=[every(HOUR)])
-    stale = other.list_schedules()
+    stale = other.due_schedules(now=NOON)
     scheduler.tick(store, NOON)
 
     class Stale:
@@ -90,7 +90,7 @@ def test_two_schedulers_plan_each_tick_once(store: Store, tmp_path: Path) -> Non
         def __getattr__(self, verb: str) -> object:
             return getattr(other, verb)
 
-        def list_schedules(self) -> object:
+        def due_schedules(self, **_: object) -> object:
             return stale
 
     assert scheduler.tick(Stale(), NOON).created == 0  # type: ignore[arg-type]
@@ -116,14 +116,14 @@ def test_what_passed_while_nobody_was_up_follows_the_policy(store: Store, catchu
 
 def test_an_edited_schedule_is_skipped_and_planned_the_next_time(store: Store) -> None:
     add_deployment(store, schedules=[every(HOUR)])
-    stale = store.list_schedules()
-    add_deployment(store, schedules=[every(2 * HOUR, id=stale[0].id)])
+    stale = store.due_schedules(now=NOON)
+    add_deployment(store, schedules=[every(2 * HOUR, id=stale[0].schedule.id)])
 
     class Stale:
         def __getattr__(self, verb: str) -> object:
             return getattr(store, verb)
 
-        def list_schedules(self) -> object:
+        def due_schedules(self, **_: object) -> object:
             return stale
 
     assert scheduler.tick(Stale(), NOON).conflicts == 1  # type: ignore[arg-type]

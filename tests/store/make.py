@@ -63,7 +63,7 @@ def task_of(run: FlowRun, seconds: float = 0, type_: StateType = PENDING, **part
     """The first transition of a task run."""
     common = {"id": new_id(), "flow_run_id": run.id, "key": "jobs.train", "name": "train-0", "created_at": at(seconds)}
     task = TaskRun(state=state(type_, seconds), flow_attempt=run.attempt, **{**common, **particulars})
-    return Transition(RunKind.TASK, task.id, 1, task.state, 1, fence=run.attempt, task_run=task)
+    return Transition(RunKind.TASK, task.id, 1, task.state, 1, fence=run.epoch, task_run=task)
 
 
 def step(before: Transition, type_: StateType, seconds: float = 0, **particulars: Any) -> Transition:
@@ -76,7 +76,7 @@ def step(before: Transition, type_: StateType, seconds: float = 0, **particulars
 def move(run: FlowRun, type_: StateType, seconds: float = 0, **particulars: Any) -> Transition:
     """The next transition of a flow run, by whoever holds its present attempt."""
     words = {k: particulars.pop(k) for k in ("name", "message", "due") if k in particulars}
-    common = {"attempt": run.attempt, "fence": run.attempt}
+    common = {"attempt": run.attempt, "fence": run.epoch}
     return Transition(RunKind.FLOW, run.id, run.seq + 1, state(type_, seconds, **words), **{**common, **particulars})
 
 

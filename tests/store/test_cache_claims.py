@@ -91,7 +91,7 @@ def test_a_holder_whose_flow_run_was_given_up_makes_nobody_wait(store: Store) ->
     second = start(begin(store))
     assert apply(store, second, 1).kind is WAIT
 
-    store.report_lost(run.id, run.attempt, "killed", now=at(2))
+    store.report_lost(run.id, run.epoch, "killed", now=at(2))
 
     assert apply(store, second, 3).kind is ACCEPTED
 
@@ -135,7 +135,7 @@ def test_a_zombie_that_lost_its_claim_does_not_take_it_from_the_new_holder(store
     old = claimed(store)
     zombie = start(old)
     apply(store, zombie)
-    store.report_lost(old.id, old.attempt, "silent", now=at(2))
+    store.report_lost(old.id, old.epoch, "silent", now=at(2))
     second, third = start(begin(store)), start(begin(store))
     apply(store, second, 3)
 

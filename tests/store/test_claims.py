@@ -144,13 +144,13 @@ def end(type_: object) -> Callable[[Store, FlowRun], None]:
 
 
 def lose_before_it_started(store: Store, run: FlowRun) -> None:
-    store.report_lost(run.id, run.attempt, "gone", now=at(2))
+    store.report_lost(run.id, run.epoch, "gone", now=at(2))
     store.request_cancel(run.id, now=at(2))
 
 
 def lose_running(store: Store, run: FlowRun) -> None:
     apply(store, move(run, RUNNING, 1), 1)
-    store.report_lost(run.id, run.attempt, "gone", now=at(2))
+    store.report_lost(run.id, run.epoch, "gone", now=at(2))
 
 
 @pytest.mark.parametrize("let_go", [end(COMPLETED), end(FAILED), end(CANCELLED), end(CRASHED), lose_before_it_started, lose_running])
@@ -212,7 +212,7 @@ def test_the_next_due_time_is_the_earliest_that_nobody_holds(store: Store) -> No
 def test_a_heartbeat_renews_the_lease(store: Store) -> None:
     run = claimed(store)
 
-    reply = store.heartbeat([Beat(run.id, run.attempt)], lease_s=30, now=at(25))[0]
+    reply = store.heartbeat([Beat(run.id, run.epoch)], lease_s=30, now=at(25))[0]
 
     assert (reply.alive, reply.cancel_requested) == (True, False)
     assert store.get_flow_run(run.id).lease_expires_at == at(55)
@@ -223,15 +223,15 @@ def test_a_heartbeat_tells_of_a_wish_to_cancel(store: Store) -> None:
     run = claimed(store)
     store.request_cancel(run.id, now=at(1))
 
-    assert store.heartbeat([Beat(run.id, run.attempt)], lease_s=30, now=at(2))[0].cancel_requested
+    assert store.heartbeat([Beat(run.id, run.epoch)], lease_s=30, now=at(2))[0].cancel_requested
 
 
 def test_a_heartbeat_of_an_attempt_that_is_over_says_so_and_changes_nothing(store: Store) -> None:
     lost = claimed(store, on_lost=OnLost.RETRY)
-    store.report_lost(lost.id, lost.attempt, "gone", now=at(40))
-    waiting_again = store.heartbeat([Beat(lost.id, lost.attempt)], lease_s=30, now=at(41))[0]
+    store.report_lost(lost.id, lost.epoch, "gone", now=at(40))
+    waiting_again = store.heartbeat([Beat(lost.id, lost.epoch)], lease_s=30, now=at(41))[0]
     claim(store, seconds=42)
-    taken_over = store.heartbeat([Beat(lost.id, lost.attempt), Beat("nobody", 1)], lease_s=30, now=at(43))
+    taken_over = store.heartbeat([Beat(lost.id, lost.epoch), Beat("nobody", 1)], lease_s=30, now=at(43))
 
     assert not waiting_again.alive
     assert [reply.alive for reply in taken_over] == [False, False]
@@ -243,7 +243,7 @@ def test_a_run_that_has_ended_has_no_lease(store: Store) -> None:
     apply(store, move(run, COMPLETED, 1), 1)
 
     assert store.get_flow_run(run.id).lease_expires_at is None
-    assert not store.heartbeat([Beat(run.id, run.attempt)], lease_s=30, now=at(2))[0].alive
+    assert not store.heartbeat([Beat(run.id, run.epoch)], lease_s=30, now=at(2))[0].alive
     assert store.expired_leases(now=at(999)) == []
 
 
@@ -259,7 +259,7 @@ def test_expired_leases_are_found_oldest_first(store: Store) -> None:
 def test_a_lost_run_that_never_started_is_handed_out_again(store: Store) -> None:
     run = claimed(store, started=False)
 
-    after = store.report_lost(run.id, run.attempt, "agent-1 went away", now=at(40))
+    after = store.report_lost(run.id, run.epoch, "agent-1 went away", now=at(40))
 
     assert (after.state.type, after.lease_expires_at, after.lost) == (SCHEDULED, None, 0)
     assert "agent-1 went away" in after.state.message
@@ -273,7 +273,7 @@ def test_a_lost_run_that_had_started_is_crashed_with_what_ran_in_it(store: Store
     apply(store, open_)
     apply(store, step(open_, RUNNING))
 
-    after = store.report_lost(run.id, run.attempt, "agent-1 went away", now=at(40))
+    after = store.report_lost(run.id, run.epoch, "agent-1 went away", now=at(40))
 
     assert (after.state.type, after.state.message, after.lost) == (CRASHED, "agent-1 went away", 1)
     assert store.get_task_run(open_.run_id).state.type is CRASHED
@@ -283,34 +283,36 @@ def test_a_lost_run_that_had_started_is_crashed_with_what_ran_in_it(store: Store
 
 def test_a_lost_run_comes_again_where_its_policy_says_so_until_it_was_lost_too_often(store: Store) -> None:
     run = claimed(store, on_lost=OnLost.RETRY)
+    token = run.epoch
     for attempt in range(1, MAX_LOST):
-        after = store.report_lost(run.id, attempt, "gone", now=at(40 * attempt))
+        after = store.report_lost(run.id, token, "gone", now=at(40 * attempt))
         assert (after.state.type, after.state.name, after.attempt) == (SCHEDULED, "AwaitingRetry", attempt)
         (again,) = claim(store, seconds=40 * attempt)
         assert again.flow_run.attempt == attempt + 1
         apply(store, move(again.flow_run, RUNNING, 40 * attempt), 40 * attempt)
+        token = again.flow_run.epoch
 
-    after = store.report_lost(run.id, MAX_LOST, "gone", now=at(999))
+    after = store.report_lost(run.id, token, "gone", now=at(999))
 
     assert (after.state.type, after.lost) == (CRASHED, MAX_LOST)
 
 
 def test_reporting_a_loss_twice_or_too_late_changes_nothing(store: Store) -> None:
     run = claimed(store)
-    crashed = store.report_lost(run.id, run.attempt, "gone", now=at(40))
+    crashed = store.report_lost(run.id, run.epoch, "gone", now=at(40))
     done = claimed(store)
     apply(store, move(done, COMPLETED, 1), 1)
 
-    assert store.report_lost(run.id, run.attempt, "gone again", now=at(50)) == crashed
-    assert store.report_lost(done.id, done.attempt, "gone", now=at(50)).state.type is COMPLETED
-    assert store.report_lost(done.id, done.attempt - 1, "gone", now=at(50)).state.type is COMPLETED
+    assert store.report_lost(run.id, run.epoch, "gone again", now=at(50)) == crashed
+    assert store.report_lost(done.id, done.epoch, "gone", now=at(50)).state.type is COMPLETED
+    assert store.report_lost(done.id, done.epoch - 2, "gone", now=at(50)).state.type is COMPLETED
 
 
 def test_a_lost_run_that_was_to_be_cancelled_does_not_come_again(store: Store) -> None:
     held, running = claimed(store, started=False), claimed(store, on_lost=OnLost.RETRY)
     for run in (held, running):
         store.request_cancel(run.id, now=at(1))
-        store.report_lost(run.id, run.attempt, "gone", now=at(40))
+        store.report_lost(run.id, run.epoch, "gone", now=at(40))
 
     assert store.get_flow_run(held.id).state.type is CANCELLED
     assert store.get_flow_run(running.id).state.is_final
@@ -321,4 +323,4 @@ def test_a_paused_run_may_lose_its_holder_too(store: Store) -> None:
     run = claimed(store)
     apply(store, move(run, PAUSED, 1), 1)
 
-    assert store.report_lost(run.id, run.attempt, "gone", now=at(40)).state.type is CRASHED
+    assert store.report_lost(run.id, run.epoch, "gone", now=at(40)).state.type is CRASHED

@@ -99,11 +99,11 @@ class Mischief:
 
     def beat(self) -> None:
         if run := self.run():
-            self.store.heartbeat([Beat(run.id, run.attempt)], lease_s=30, now=at(self.now))
+            self.store.heartbeat([Beat(run.id, run.epoch)], lease_s=30, now=at(self.now))
 
     def lose(self) -> None:
         for run in self.store.expired_leases(now=at(self.now)):
-            self.store.report_lost(run.id, run.attempt, "gone", now=at(self.now))
+            self.store.report_lost(run.id, run.epoch, "gone", now=at(self.now))
 
     def cancel(self) -> None:
         if run := self.run():

@@ -44,7 +44,7 @@ def test_the_process_that_held_it_before_is_fenced(store: Store) -> None:
 def test_a_taken_run_lives_by_its_heartbeats(store: Store) -> None:
     taken = take(store, ended(store))
 
-    reply = store.heartbeat([Beat(taken.id, taken.attempt)], lease_s=30, now=at(20))[0]
+    reply = store.heartbeat([Beat(taken.id, taken.epoch)], lease_s=30, now=at(20))[0]
 
     assert (reply.alive, reply.cancel_requested, reply.pause_requested) == (True, False, False)
     assert [run.id for run in store.expired_leases(now=at(60))] == [taken.id]
@@ -117,7 +117,7 @@ def test_a_wish_to_pause_reaches_the_holder(store: Store) -> None:
     wished = store.request_pause(run.id, now=at(1))
 
     assert (wished.display_state, wished.pause_requested_at) == ("Pausing", at(1))
-    assert store.heartbeat([Beat(run.id, run.attempt)], lease_s=30, now=at(2))[0].pause_requested
+    assert store.heartbeat([Beat(run.id, run.epoch)], lease_s=30, now=at(2))[0].pause_requested
 
 
 def test_only_a_running_run_can_be_paused(store: Store) -> None:

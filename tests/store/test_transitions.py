@@ -128,7 +128,7 @@ def test_a_run_that_is_not_here_cannot_move(store: Store) -> None:
 
 def test_a_zombie_cannot_complete_a_run_it_lost(store: Store) -> None:
     lost = claimed(store, on_lost="retry")
-    store.report_lost(lost.id, lost.attempt, "its agent went away", now=at(40))
+    store.report_lost(lost.id, lost.epoch, "its agent went away", now=at(40))
     mine = claim(store, seconds=41)[0].flow_run
 
     verdict = apply(store, move(lost, COMPLETED, 42), 42)
@@ -140,7 +140,7 @@ def test_a_zombie_cannot_complete_a_run_it_lost(store: Store) -> None:
 
 def test_a_zombie_cannot_add_task_runs(store: Store) -> None:
     lost = claimed(store, on_lost="retry")
-    store.report_lost(lost.id, lost.attempt, "its agent went away", now=at(40))
+    store.report_lost(lost.id, lost.epoch, "its agent went away", now=at(40))
     claim(store, seconds=41)
 
     verdict = apply(store, task_of(lost, 42), 42)
@@ -151,9 +151,9 @@ def test_a_zombie_cannot_add_task_runs(store: Store) -> None:
 
 def test_a_zombie_cannot_start_a_run_that_was_taken_back_before_it_started(store: Store) -> None:
     held = claimed(store, started=False)
-    store.report_lost(held.id, held.attempt, "its agent went away", now=at(40))
+    store.report_lost(held.id, held.epoch, "its agent went away", now=at(40))
 
-    verdict = apply(store, Transition(RunKind.FLOW, held.id, held.seq + 2, state(RUNNING, 41), held.attempt, fence=held.attempt), 41)
+    verdict = apply(store, Transition(RunKind.FLOW, held.id, held.seq + 2, state(RUNNING, 41), held.attempt, fence=held.epoch), 41)
 
     assert (verdict.kind, verdict.code) == (REFUSED, "fenced")
     assert claim(store, seconds=42)[0].flow_run.attempt == held.attempt + 1
@@ -334,17 +334,15 @@ def test_times_keep_their_microseconds(store: Store) -> None:
     assert store.get_flow_run(run.id).ended_at == moment
 
 
-def test_a_run_started_without_a_claim_belongs_to_no_agent(store: Store) -> None:
+def test_nobody_starts_a_run_that_they_have_not_claimed_or_taken(store: Store) -> None:
     run = claimed(store)
-    store.report_lost(run.id, run.attempt, "gone", now=at(40))
+    store.report_lost(run.id, run.epoch, "gone", now=at(40))
     crashed = store.get_flow_run(run.id)
     apply(store, move(crashed, SCHEDULED, 41, fence=None, reopen=True), 41)
     waiting = store.get_flow_run(run.id)
 
-    apply(store, move(waiting, RUNNING, 42, attempt=2, fence=None), 42)
-    mine = store.get_flow_run(run.id)
-    done = apply(store, move(mine, COMPLETED, 43), 43)
+    verdict = apply(store, move(waiting, RUNNING, 42, attempt=2, fence=None), 42)
 
-    assert (mine.agent_id, mine.work_queue, mine.attempt) == (None, None, 2)
-    assert done.kind is ACCEPTED
-    add_queue(store, "other")
+    assert (verdict.kind, verdict.code) == (REFUSED, "fenced")
+    assert "claim it, or take it" in verdict.reason
+    assert store.get_flow_run(run.id) == waiting

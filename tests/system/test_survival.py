@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from legato.core.planning import run_of
 from legato.core.records import FlowRun, WorkQueue
 from legato.core.schedules import IntervalSchedule
 from legato.core.states import StateType
 from legato.sdk import deployments
-from legato.services.planning import run_of
 from legato.storage.local import LocalStorage
 from legato.system import SystemClock, new_id
 

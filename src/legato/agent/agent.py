@@ -20,10 +20,12 @@ import msgspec
 from legato import __version__
 from legato.core.clock import Clock
 from legato.core.errors import LegatoError, Unavailable
+from legato.core.ownership import is_the_last_holder
+from legato.core.queues import LEASE_S
 from legato.core.records import Agent as AgentRecord
 from legato.core.records import Beat, Claim, ClaimRequest, RunKind, Transition
 from legato.core.states import CANCELLED, FAILED, PAUSED, State
-from legato.engine.process import BEAT_EVERY_S, LEASE_S
+from legato.engine.process import BEAT_EVERY_S
 from legato.flow_runners.options import SubprocessFlowRunner, from_record
 from legato.flow_runners.subprocess import Process, SubprocessLauncher
 from legato.store.outbox import drain_spools
@@ -68,8 +70,9 @@ class Running:
         return self.claim.flow_run.id
 
     @property
-    def attempt(self) -> int:
-        return self.claim.flow_run.attempt
+    def epoch(self) -> int:
+        """The token under which this agent holds the run."""
+        return self.claim.flow_run.epoch
 
 
 class Agent:
@@ -211,7 +214,7 @@ class Agent:
     def _could_not_start(self, running: Running, why: str) -> None:
         run = running.claim.flow_run
         failed = State(FAILED, "Failed", self._clock.now(), f"its flow runner could not start it: {why}")
-        self._retrying(lambda: self.store.apply([Transition(RunKind.FLOW, run.id, run.seq + 1, failed, run.attempt, run.attempt)]))
+        self._retrying(lambda: self.store.apply([Transition(RunKind.FLOW, run.id, run.seq + 1, failed, run.attempt, run.epoch)]))
         self._forget(running, "failed to start", {"why": why})
 
     def _exited(self, process: Process, code: int) -> None:
@@ -227,7 +230,7 @@ class Agent:
         try:
             drain_spools(self._home / "spool", self.store)
             run = self.store.get_flow_run(running.id)
-            if run.attempt == running.attempt and not run.state.is_final:
+            if run.epoch == running.epoch and not run.state.is_final:
                 run = self._report_end(running)
         except Unavailable as error:
             self._unreachable(error)
@@ -244,9 +247,9 @@ class Agent:
         run = self.store.get_flow_run(running.id)
         if run.cancel_requested_at is not None:
             cancelled = State(CANCELLED, "Cancelled", self._clock.now(), f"cancelled; {why}")
-            self.store.apply([Transition(RunKind.FLOW, run.id, run.seq + 1, cancelled, run.attempt, run.attempt)])
+            self.store.apply([Transition(RunKind.FLOW, run.id, run.seq + 1, cancelled, run.attempt, running.epoch)])
             return self.store.get_flow_run(running.id)
-        return self.store.report_lost(running.id, running.attempt, why)
+        return self.store.report_lost(running.id, running.epoch, why)
 
     def _forget(self, running: Running, event: str, fields: dict[str, Any]) -> None:
         with self._changed:
@@ -277,17 +280,17 @@ class Agent:
         alive = {one.id: one for one in list(self._running.values()) if one.code is None}
         if not alive:
             return
-        for reply in self.store.heartbeat([Beat(one.id, one.attempt) for one in alive.values()], lease_s=LEASE_S):
+        for reply in self.store.heartbeat([Beat(one.id, one.epoch) for one in alive.values()], lease_s=LEASE_S):
             running = alive[reply.run_id]
             if reply.cancel_requested and not running.cancelled:
                 self._end_run(running, grace_s=GRACE_S)
-            elif not reply.alive and running.process is not None and not running.cancelled and not self._has_ended(running):
+            elif reply.is_over and running.process is not None and not running.cancelled and not self._has_ended(running):
                 self._end_run(running, grace_s=0.0)
 
     def _has_ended(self, running: Running) -> bool:
         """The run is over in the store, or suspended, by its own process: it is about to exit. Anything else means that it is no longer ours."""
         run = self.store.get_flow_run(running.id)
-        return (run.state.is_final or run.state.type is PAUSED) and run.attempt == running.attempt
+        return (run.state.is_final or run.state.type is PAUSED) and is_the_last_holder(running.epoch, run.epoch)
 
     def _end_run(self, running: Running, *, grace_s: float) -> None:
         running.cancelled = True

@@ -10,9 +10,9 @@ from legato.cli.output import Column, show_list, show_one
 from legato.cli.parameters import for_schema
 from legato.cli.server_file import running_server
 from legato.cli.times import iso, parse_instant
+from legato.core.planning import run_of
 from legato.core.queues import in_words, matches
 from legato.core.schedules import describe
-from legato.services.planning import run_of
 from legato.system import new_id
 
 if TYPE_CHECKING:

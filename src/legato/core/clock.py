@@ -8,6 +8,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from legato.core.errors import UsageError
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -37,11 +39,23 @@ class ManualClock:
         return self._now
 
 
+_US = timedelta(microseconds=1)
+EARLIEST_US = (datetime.min.replace(tzinfo=UTC) - EPOCH) // _US
+LATEST_US = (datetime.max.replace(tzinfo=UTC) - EPOCH) // _US
+"""The first and the last instant that a datetime in UTC can hold."""
+
+
 def to_us(at: datetime) -> int:
-    """Microseconds since 1970, exact: a float holds 53 bits, the number of microseconds until 2255 needs 53."""
-    return round(at.timestamp() * 1_000_000)
+    """Microseconds since 1970, exact over the whole calendar. Raises `UsageError` for what no instant in UTC can be read back from."""
+    try:
+        us = (at - EPOCH) // _US
+    except TypeError:
+        raise UsageError(f"{at!r} has no time zone, so it is no instant", hint="give an aware datetime, in UTC best") from None
+    if not EARLIEST_US <= us <= LATEST_US:
+        raise UsageError(f"{at!r} is no instant in UTC's years 1 to 9999")
+    return us
 
 
 def from_us(us: int) -> datetime:
     """The instant `us` microseconds after 1970; the inverse of `to_us`."""
-    return EPOCH + timedelta(microseconds=us)
+    return EPOCH + timedelta(0, 0, us)

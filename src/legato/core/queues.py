@@ -6,6 +6,9 @@ from datetime import timedelta
 
 from legato.core.records import FlowRun, QueueFilter
 
+LEASE_S = 30.0
+"""How long a run lives without a sign of life. With the reaper's period this bounds how long a dead run looks alive (G8: 45 s)."""
+
 AGENT_LIVE = timedelta(seconds=60)
 """An agent not heard of for this long is not counted as live. Agents say that they live every 10 s."""
 

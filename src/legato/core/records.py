@@ -91,7 +91,9 @@ class Flow(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 class FlowRun(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One execution of a flow.
 
-    `seq` counts the run's transitions; `attempt` its tries, and is the fencing token of whoever holds it.
+    `seq` counts the run's transitions, `attempt` its tries, for people. `epoch` says whether somebody holds it, and is the token of who does
+    (see `core.ownership`). `lost` counts attempts whose holder went away, `unstarted` the claims in a row that never came to run.
+    `overrides` are the parameters that were given for this run alone, on top of the deployment's (None: it has none of its own to follow).
     `expected_start_at` is set once, at creation: lists are sorted by it. `due_at` moves when the run is rescheduled.
     `host` and `pid` name the process under a run that nobody else supervises (embedded mode); `entrypoint` ("/path/file.py:function") says
     how to run it again. `call` says which call inside its parent it is (see `core.resume`), `code` which functions its flow is made of, with
@@ -135,6 +137,9 @@ class FlowRun(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     pause_requested_at: datetime | None = None
     result: Result | None = None
     error: ErrorDetail | None = None
+    epoch: int = 0
+    unstarted: int = 0
+    overrides: dict[str, Any] | None = None
 
     @property
     def display_state(self) -> str:
@@ -148,7 +153,7 @@ class TaskRun(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One execution of a task inside a flow run.
 
     `key` names the task's function (module and qualified name); `upstream` the runs whose results it was given or waited for.
-    `flow_attempt` is the flow run's attempt that started it: the fencing token of its transitions. `call` says which call of the flow it is
+    `flow_attempt` is the flow run's attempt that started it. `call` says which call of the flow it is
     and `code` which functions it is made of, with a hash each (see `core.resume`). `parent_task_id` is the task run that called it, if one did.
     """
 
@@ -211,7 +216,9 @@ class Transition(msgspec.Struct, frozen=True, omit_defaults=True):
     """A proposed change of state.
 
     `seq` is the number this change would take: one more than the run's present one, so a repeat is recognised and a loser learns it lost.
-    `fence` is the flow run's attempt on whose behalf it is made (None: an operator or service, which holds no attempt).
+    `fence` is the token of the flow run's holder, on whose behalf it is made (None: an operator or service, which holds nothing).
+    `parent_epoch` is the token of the run around a flow run that begins inside another. `happened`: its sender has taken it as accepted
+    already (the store was away, or the task ran on a cluster): it is recorded as it was, and never answered with another state.
     `attempt` is the attempt the new state belongs to. The first transition of a run carries its record in `flow_run` or `task_run`.
     `release`: the holder lets go of the run (suspended: nobody holds it while it waits for a person). `cache` goes with a task's start.
     """
@@ -229,6 +236,8 @@ class Transition(msgspec.Struct, frozen=True, omit_defaults=True):
     reopen: bool = False
     release: bool = False
     cache: CacheAsk | None = None
+    happened: bool = False
+    parent_epoch: int | None = None
 
 
 class VerdictKind(StrEnum):
@@ -262,7 +271,8 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
 class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of a run's log. `level` is the number of the standard library's logging (20 INFO, 40 ERROR).
 
-    `n` is given by the store and rises in the order the lines were written; it is the cursor for reading on.
+    `n` is given by the store and rises in the order the lines were written; it is the cursor for reading on. `epoch` is the token of the
+    holder that wrote it (0: not known): an earlier holder's lines are kept, and can be told apart.
     """
 
     flow_run_id: str
@@ -272,6 +282,7 @@ class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str
     task_run_id: str | None = None
     n: int = 0
+    epoch: int = 0
 
 
 class Artifact(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -292,6 +303,7 @@ class Artifact(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     data: Any = None
     flow_run_id: str | None = None
     task_run_id: str | None = None
+    epoch: int = 0
 
 
 class ArtifactFilter(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -321,7 +333,10 @@ class Variable(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class JournalEntry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One recorded transition. `pos` is dense and in commit order over the whole database; `seq` is gapless within the run."""
+    """One recorded transition. `pos` is dense and in commit order over the whole database; `seq` is gapless within the run.
+
+    It says enough of the run's flow, deployment and tags to be matched by itself.
+    """
 
     pos: int
     kind: RunKind
@@ -330,6 +345,37 @@ class JournalEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     seq: int
     attempt: int
     state: State
+    flow_name: str = ""
+    deployment_id: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+class ChangeKind(StrEnum):
+    """What a change is about."""
+
+    RUNS = "runs"
+    WISH = "wish"
+    DEPLOYMENT = "deployment"
+    SCHEDULE = "schedule"
+    QUEUE = "queue"
+    VARIABLE = "variable"
+
+
+class Change(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that was done to something other than a run's state: the journal's other half.
+
+    `pos` is dense and in commit order over the whole database. `subject` is the deployment's, queue's, schedule's or run's id, or the
+    variable's name; `event` says what was done ("saved", "paused", "deleted", "skipped"), `actor` who did it, `body` the particulars.
+    """
+
+    pos: int
+    kind: ChangeKind
+    subject: str
+    event: str
+    at: datetime
+    actor: str = ""
+    message: str = ""
+    body: dict[str, Any] = {}
 
 
 class DeploymentSchedule(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -348,7 +394,8 @@ class Deployment(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A flow made runnable by others.
 
     `entrypoint` is "path/in/bundle.py:flow_function". `bundle` is the content address of the packed source, `storage` where it lies.
-    `flow_runner` holds the runner's "type" and its own options. Identified by "flow_name/name".
+    `flow_runner` holds the runner's "type" and its own options. Identified by "flow_name/name". `paused` is None only in what is saved:
+    not mentioned, so what a person has decided stays.
     """
 
     id: str
@@ -366,7 +413,7 @@ class Deployment(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     tags: tuple[str, ...] = ()
     flow_runner: dict[str, Any] = {}
     schedules: tuple[DeploymentSchedule, ...] = ()
-    paused: bool = False
+    paused: bool | None = None
     retries: int = 0
     on_lost: OnLost = OnLost.FAIL
 
@@ -438,27 +485,57 @@ class ClaimRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
 
 
 class Claim(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A run that is now the agent's, until its lease runs out or is renewed. `flow_run.attempt` is the fencing token."""
+    """A run that is now the agent's, until its lease runs out or is renewed. `flow_run.epoch` is its token."""
 
     flow_run: FlowRun
     deployment: Deployment
 
 
 class Beat(msgspec.Struct, frozen=True):
-    """A sign of life for one attempt of a run."""
+    """A sign of life of a run's holder, which names its token."""
 
     run_id: str
-    attempt: int
+    epoch: int
 
 
 class BeatReply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Whether the attempt is still the run's own (`alive`), and whether somebody wants it to stop or to pause."""
+    """Whether the run is still the holder's own (`alive`), and whether somebody wants it to stop or to pause.
+
+    Not alive means over: stop. Unless it is `unknown`: no such run was ever told of here (its first report may be on its way).
+    """
 
     run_id: str
     alive: bool
     cancel_requested: bool = False
     pause_requested: bool = False
     reason: str = ""
+    unknown: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the holding has ended, so that its holder has to stop."""
+        return not self.alive and not self.unknown
+
+
+class SchedulePlan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a scheduler has worked out for one schedule: its next runs, up to where its ticks are dealt with, when to look at it again, and
+    how many missed ticks were skipped, from when to when.
+    """
+
+    schedule: DeploymentSchedule
+    runs: list[FlowRun]
+    cursor_at: datetime
+    look_at: datetime
+    skipped: int = 0
+    skipped_from: datetime | None = None
+    skipped_to: datetime | None = None
+
+
+class Due(msgspec.Struct, frozen=True):
+    """A schedule that a scheduler should look at now, with its deployment."""
+
+    schedule: DeploymentSchedule
+    deployment: Deployment
 
 
 class FlowRunFilter(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

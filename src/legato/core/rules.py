@@ -13,12 +13,14 @@ from typing import TypeAlias
 import msgspec
 
 from legato.core.caching import CacheEntry, CacheHolder, why_reused, why_waiting
+from legato.core.ownership import is_held, is_the_last_holder
 from legato.core.records import Result, RunKind, Transition, Verdict, VerdictKind
 from legato.core.retry import MAX_LOST
 from legato.core.states import (
     CANCELLED,
     COMPLETED,
     CRASHED,
+    FAILED,
     FINAL,
     INITIAL,
     PENDING,
@@ -34,7 +36,7 @@ from legato.core.states import (
 class RunFacts(msgspec.Struct):
     """What the store knows of a run before a decision. Not frozen: within one batch, each decision is projected onto it for the next.
 
-    `claimed`: an agent holds it. `released`: one did, and it was taken back before it was handed out again.
+    `epoch` is a flow run's (see `core.ownership`). `claimed`: it has a lease.
     """
 
     state_type: StateType
@@ -45,14 +47,16 @@ class RunFacts(msgspec.Struct):
     flow_run_id: str = ""
     cancel_requested: bool = False
     claimed: bool = False
-    released: bool = False
+    epoch: int = 0
     retries: int = 0
     retry_when_lost: bool = False
     lost: int = 0
+    unstarted: int = 0
 
 
 class Facts(msgspec.Struct):
-    """Everything a rule may look at: the run as it is (None: not there yet), its flow run, and what is proposed.
+    """Everything a rule may look at: the run as it is (None: not there yet), its flow run, and what is proposed. `around` is the flow run
+    inside which a new one begins.
 
     For a proposal whose number is taken, `recorded` is the state under that number, `latest` the time of the run's present one and `cached`
     its result. For a task that starts, `entry` is the stored result it may take, and `holder` who else is making one under its key.
@@ -62,6 +66,7 @@ class Facts(msgspec.Struct):
     now: datetime
     run: RunFacts | None = None
     parent: RunFacts | None = None
+    around: RunFacts | None = None
     recorded: State | None = None
     latest: datetime | None = None
     cached: Result | None = None
@@ -97,15 +102,30 @@ def require_the_record(f: Facts) -> Verdict | None:
 
 
 def fence_stale_attempts(f: Facts) -> Verdict | None:
-    """A process that holds an attempt which is no longer the run's own is refused: another has taken over, or the run was given up."""
-    holder = f.run if f.proposed.kind is RunKind.FLOW else f.parent
-    if f.proposed.fence is None or holder is None:
+    """Whoever writes for a run that is no longer its own is refused: another has taken over, or the run was given up or let go."""
+    fence, holder = f.proposed.fence, f.run if f.proposed.kind is RunKind.FLOW else f.parent
+    if fence is None or holder is None or (fence == holder.epoch and is_held(fence)):
         return None
-    if holder.released:
-        return _refuse(f, "fenced", f"attempt {f.proposed.fence} is over: the flow run was taken back and waits to be handed out again")
-    if f.proposed.fence == holder.attempt:
+    told_late = f.proposed.kind is RunKind.TASK or f.proposed.state.type in FINAL
+    if told_late and holder.state_type is CRASHED and is_the_last_holder(fence, holder.epoch):
+        return None  # see `believe_the_holder`
+    if is_held(holder.epoch):
+        return _refuse(f, "fenced", f"the flow run is no longer this process's: another holds it (attempt {holder.attempt})")
+    return _refuse(f, "fenced", f"the flow run is no longer this process's: it is {holder.state_name}, and nobody holds it")
+
+
+def require_a_holder(f: Facts) -> Verdict | None:
+    """Nobody starts a run that they have not claimed or taken; and nothing starts inside a run whose holder has lost it."""
+    if f.proposed.kind is not RunKind.FLOW:
         return None
-    return _refuse(f, "fenced", f"attempt {f.proposed.fence} is over: the flow run is at attempt {holder.attempt}")
+    if f.run is not None and f.proposed.fence is None and f.proposed.state.type is RUNNING and not is_held(f.run.epoch):
+        return _refuse(f, "fenced", f"run '{f.run.name}' is held by nobody: claim it, or take it, before it is started")
+    token, around = f.proposed.parent_epoch, f.around
+    if f.run is not None or token is None or around is None or (token == around.epoch and is_held(token)):
+        return None
+    if around.state_type is CRASHED and is_the_last_holder(token, around.epoch):
+        return None  # told of late; `write` ends what is left open under it
+    return _refuse(f, "fenced", "the flow run around it is no longer this process's")
 
 
 def refuse_children_of_ended_runs(f: Facts) -> Verdict | None:
@@ -123,7 +143,7 @@ def believe_the_holder(f: Facts) -> Verdict | None:
     The holder was cut off, or the server was away; what it did is done. Its numbering is behind by the loss, so it is numbered anew.
     """
     holder = f.run if f.proposed.kind is RunKind.FLOW else f.parent
-    given_up = holder is not None and holder.state_type is CRASHED and f.proposed.fence == holder.attempt
+    given_up = holder is not None and holder.state_type is CRASHED and is_the_last_holder(f.proposed.fence, holder.epoch)
     if given_up and f.run is not None and f.run.state_type is CRASHED and f.proposed.state.type in FINAL:
         return Verdict(VerdictKind.ACCEPTED, seq=f.run.seq + 1, attempt=f.run.attempt)
     return None
@@ -164,7 +184,7 @@ def follow_the_table(f: Facts) -> Verdict | None:
 def carry_out_cancellation(f: Facts) -> Verdict | None:
     """Once a cancel was asked for, the run starts no more attempts, and nothing new starts under it."""
     wished = f.parent if f.proposed.kind is RunKind.TASK else f.run
-    if wished is None or not wished.cancel_requested or f.run is None or f.proposed.reopen:
+    if f.proposed.happened or wished is None or not wished.cancel_requested or f.run is None or f.proposed.reopen:
         return None
     starting = f.proposed.state.type in (PENDING, RUNNING, SCHEDULED) and f.run.state_type is not RUNNING
     retrying = f.proposed.state.type is SCHEDULED and f.run.state_type is RUNNING
@@ -197,6 +217,7 @@ FLOW_RUN_RULES: Sequence[Rule] = (
     answer_repeats,
     require_the_record,
     fence_stale_attempts,
+    require_a_holder,
     believe_the_holder,
     keep_final_states,
     expect_the_sequence,
@@ -225,7 +246,9 @@ def is_plain(t: Transition, run: RunFacts | None, parent: RunFacts) -> bool:
     Most transitions are, and walking the rules to learn it costs half of what deciding costs. True only where `decide` accepts, which a
     property test holds it to; cached results are not looked at here.
     """
-    if t.kind is not RunKind.TASK or parent.state_type in FINAL or parent.released or (t.fence is not None and t.fence != parent.attempt):
+    if t.kind is not RunKind.TASK or parent.state_type in FINAL:
+        return False
+    if t.fence is not None and (t.fence != parent.epoch or not t.fence % 2):
         return False
     if run is None:
         return t.task_run is not None and t.seq == 1 and t.state.type in INITIAL
@@ -246,8 +269,20 @@ def state_after_loss(run: RunFacts, now: datetime, why: str) -> State:
     if run.cancel_requested:
         return State(CANCELLED, "Cancelled", now, f"cancelled; {why}")
     if run.state_type is PENDING and run.claimed:
-        return State(SCHEDULED, "Scheduled", now, f"{why} before it started; it will be handed out again", due_at=now)
+        return _state_after_no_start(run, now, why)
     return State(CRASHED, "Crashed", now, why)
+
+
+def _state_after_no_start(run: RunFacts, now: datetime, why: str) -> State:
+    """It waits a little longer each time, and is given up when it could not be started MAX_LOST times in a row."""
+    if run.unstarted + 1 >= MAX_LOST:
+        return State(FAILED, "Failed", now, f"could not be started {run.unstarted + 1} times: {why} before it started")
+    wait = timedelta(seconds=min(2**run.unstarted, _LONGEST_PAUSE_S))
+    message = f"{why} before it started; it will be handed out again in {wait.total_seconds():g} s"
+    return State(SCHEDULED, "Scheduled", now, message, due_at=now + wait)
+
+
+_LONGEST_PAUSE_S = 60
 
 
 def state_after_crash(run: RunFacts, now: datetime) -> State | None:

@@ -36,6 +36,7 @@ class Job(msgspec.Struct, omit_defaults=True):
     flow_run_name: str
     flow_name: str
     flow_attempt: int
+    flow_epoch: int
     call: str = ""
     is_async: bool = False
     log_prints: bool = False
@@ -151,6 +152,7 @@ class JobMaker:
             flow_run_name=flow.name,
             flow_name=flow.flow_name,
             flow_attempt=flow.attempt,
+            flow_epoch=flow.epoch,
             call=str(shell.call_id) if shell.call_id is not None else "",
             is_async=shell.definition.is_async,
             log_prints=shell.log_prints,

@@ -10,8 +10,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from legato import crashing
 from legato.core.errors import Unavailable
+from legato.core.queues import LEASE_S
 from legato.core.records import Beat, RunKind, Transition, Verdict, VerdictKind
 from legato.core.states import FINAL, RUNNING
 from legato.engine.results import BlobStore
@@ -23,9 +26,6 @@ from legato.system import host_name, now, randomness
 
 if TYPE_CHECKING:
     from random import Random
-
-LEASE_S = 30.0
-"""How long a run lives without a sign of life. With the reaper's period this bounds how long a dead run looks alive (G8: 45 s)."""
 
 BEAT_EVERY_S = 3.0
 """How often an engine says that its runs live. Also how soon it hears of a wish to cancel."""
@@ -41,7 +41,7 @@ class Held(Protocol):
     def run_id(self) -> str: ...
 
     @property
-    def attempt(self) -> int: ...
+    def epoch(self) -> int: ...
 
     def stop(self, reason: str) -> None: ...
 
@@ -78,8 +78,9 @@ class Engine:
     def gate(self, transition: Transition) -> Verdict:
         """Record a transition now, and wait for the verdict.
 
-        A run that was never heard of must reach the store (`Unavailable`); one that is under way outlives the store's absence: after
-        PATIENCE_S its transition is kept on disk for later and taken as accepted, and those that follow wait no more until the store is back.
+        An outermost run that was never heard of must reach the store (`Unavailable`); one that is under way, and what begins inside it,
+        outlives the store's absence: after PATIENCE_S its transition is kept on disk for later and taken as accepted, as something that has
+        happened, and those that follow wait no more until the store is back.
         """
         if crashing.armed is None:
             return self._gate(transition)
@@ -93,14 +94,14 @@ class Engine:
             try:
                 verdict = self.outbox.gate(transition)
             except Unavailable as error:
-                if transition.flow_run is not None or self._spool is None:
+                if self._spool is None or (transition.flow_run is not None and transition.flow_run.parent_run_id is None):
                     raise
                 self._warn(error)
                 if self._away_since is None:
                     self._away_since = time.monotonic()
                     console.line("INFO", "legato", f"waiting up to {PATIENCE_S:g} s for the server to come back")
                 if time.monotonic() - self._away_since > PATIENCE_S:
-                    self.outbox.spool(transition)
+                    self.outbox.spool(msgspec.structs.replace(transition, happened=True))
                     return Verdict(VerdictKind.ACCEPTED, seq=transition.seq, attempt=transition.attempt)
                 time.sleep(0.25)
             else:
@@ -116,7 +117,7 @@ class Engine:
         """A report was not simply recorded. When its flow run is no longer this process's, stop it."""
         if verdict.kind is VerdictKind.REFUSED and verdict.code in ("fenced", "not_found"):
             for held in list(self._held.values()):
-                if transition.fence is not None and held.attempt == transition.fence and held.run_id == _flow_run_of(transition):
+                if transition.fence is not None and held.epoch == transition.fence and held.run_id == _flow_run_of(transition):
                     held.stop(verdict.reason)
 
     # -- signs of life
@@ -146,7 +147,7 @@ class Engine:
 
     def _beat(self, held: dict[str, Held]) -> None:
         try:
-            replies = self.store.heartbeat([Beat(run_id, one.attempt) for run_id, one in held.items()], lease_s=LEASE_S)
+            replies = self.store.heartbeat([Beat(run_id, one.epoch) for run_id, one in held.items()], lease_s=LEASE_S)
         except Unavailable as error:
             self._warn(error)
             return
@@ -155,7 +156,7 @@ class Engine:
                 held[reply.run_id].stop(CANCEL)
             elif reply.pause_requested:
                 held[reply.run_id].pause()
-            elif not reply.alive and reply.run_id in self._held and not self.outbox.is_spooling:
+            elif reply.is_over and reply.run_id in self._held and not self.outbox.is_spooling:
                 held[reply.run_id].stop(reply.reason)
 
     # -- the end

@@ -115,6 +115,10 @@ class Shell:
     # What most runs never change is on the class: a task run's shell is made in a microsecond.
     seq = 0
     attempt = 1
+    epoch = 1
+    """A flow run's token (see `core.ownership`); that of a run made here is the first."""
+    parent_epoch: int | None = None
+    """The token of the run around this one, when it begins."""
     state: State | None = None
     region: Stoppable | None = None
     stop_reason: str | None = None
@@ -209,7 +213,7 @@ class Shell:
         """The next transition of this run. The first one carries the run's record."""
         at = now()
         self.seq = seq = self.seq + 1
-        fence = self.flow.attempt  # of the attempt that proposes: a flow's retry is still its present one's doing
+        fence = self.flow.epoch  # the token of whoever holds the run
         type_, name, message = i.type, i.name, i.message
         asked, due_at, error = None, None, None
         if type_ is RUNNING:
@@ -238,6 +242,7 @@ class Shell:
             False,
             i.release,
             asked,
+            parent_epoch=self.parent_epoch if flow_run is not None else None,
         )
 
     def _log_failure(self, state: State, error: ErrorDetail | None) -> None:

@@ -51,7 +51,7 @@ class Deployment:
         tags: Iterable[str] = (),
         version: str = "",
         description: str = "",
-        paused: bool = False,
+        paused: bool | None = None,
         path: str | Path | None = None,
         on_lost: str = "fail",
         catchup: str = "latest",

@@ -100,7 +100,7 @@ def _could_not_start(claim: Claim, engine: Engine, error: Exception) -> int:
     run = claim.flow_run
     message = error.message if isinstance(error, LegatoError) else f"{type(error).__name__}: {error}"
     failed = State(FAILED, "Failed", SystemClock().now(), f"the flow could not be loaded: {message}")
-    engine.gate(Transition(RunKind.FLOW, run.id, run.seq + 1, failed, run.attempt, run.attempt, error=error_detail(error)))
+    engine.gate(Transition(RunKind.FLOW, run.id, run.seq + 1, failed, run.attempt, run.epoch, error=error_detail(error)))
     console.line("ERROR", f"flow run '{run.name}'", failed.message)
     return FAILED_CODE
 

@@ -12,13 +12,14 @@ import msgspec
 from legato import crashing
 from legato.core.errors import LegatoError, ParameterError, RunCrashed, RunSuspended
 from legato.core.names import readable_name
+from legato.core.queues import LEASE_S
 from legato.core.records import FlowRun, FlowRunFilter
 from legato.core.resume import Again, Memory, Past, Reuse, changed_names, latest, pasts_of, reuse_in_words
 from legato.core.states import FINAL, RUNNING, State, StateType
 from legato.engine.drive import drive, drive_stream
 from legato.engine.hooks import hooks_of
 from legato.engine.ledger import Ledger
-from legato.engine.process import LEASE_S, Engine
+from legato.engine.process import Engine
 from legato.engine.script import Policy, Recalled, Stop, Suspend, run_flow, run_stream
 from legato.engine.shell import CURRENT, FlowShell, Shell, enter_user_code, leave_user_code
 from legato.engine.stops import main_thread_stops
@@ -271,7 +272,9 @@ def flow_shell(
     )
     shell.definition, shell.hooks, shell.parameters, shell.tags = flow, compiled.hooks, parameters, run.tags
     if not new:
-        shell.seq, shell.attempt = run.seq, run.attempt
+        shell.seq, shell.attempt, shell.epoch = run.seq, run.attempt, run.epoch
+    if parent is not None:
+        shell.parent_epoch = parent.epoch
     goes_on = run.forked_from is not None or (not new and run.attempt > 1)
     shell.ledger = Ledger(_memory_of(engine, run, compiled) if goes_on else None, keeps_values=policy.retry.retries > 0)
     return shell

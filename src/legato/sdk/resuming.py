@@ -8,10 +8,11 @@ from typing import Any
 
 from legato import crashing
 from legato.core.errors import Conflict, NotFound, UsageError
+from legato.core.queues import LEASE_S
 from legato.core.records import FlowRun
 from legato.core.resume import Past, PlanLine, in_groups, plan
 from legato.core.states import COMPLETED, RUNNING, State
-from legato.engine.process import LEASE_S, Engine
+from legato.engine.process import Engine
 from legato.engine.shell import FlowShell
 from legato.logs import console
 from legato.sdk.code import code_of

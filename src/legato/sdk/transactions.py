@@ -136,6 +136,11 @@ class Transaction:
             return None
         if current is None or self._flow is None:
             raise UsageError(f"transaction(key={self.key!r}) was opened outside a flow", hint="open it inside a function with @flow")
+        if getattr(self._flow.engine.store, "answers_later", False):
+            raise UsageError(
+                f"transaction(key={self.key!r}) cannot be opened by a task on a cluster's worker: nobody there can say whether it is done",
+                hint="open it in the flow, or in a task on threads or processes",
+            )
         shell = TaskShell(self._flow, new_id(), f"transaction {self.key}", _POLICY, _nothing, (), {}, key="legato.transaction")
         shell.parent_task_id = current.run_id if current is not self._flow else None
         key = f"transaction/{self.key}"

@@ -20,6 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NoReturn
 
+import msgspec
+
 from legato import crashing
 from legato import settings as settings_module
 from legato.core.errors import ResultMissing, Unavailable, UsageError
@@ -68,7 +70,7 @@ class _FlowElsewhere(FlowShell):
             log_prints=job.flow_log_prints,
             ledger=_LedgerElsewhere(engine.store, job) if isinstance(engine.store, Link) else None,
         )
-        self.attempt = job.flow_attempt
+        self.attempt, self.epoch = job.flow_attempt, job.flow_epoch
         self.state = State(RUNNING, "Running", now())
         self._number = job.name.rpartition("-")[2]
         self._flow_name = job.flow_name
@@ -221,6 +223,8 @@ class Link:
     Reports are sent and forgotten; questions are asked one at a time, and only while a job is being performed.
     """
 
+    answers_later = False
+
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._asking = threading.Lock()
@@ -234,6 +238,7 @@ class Link:
         logs: Sequence[LogLine] = (),
         artifacts: Sequence[Artifact] = (),
         *,
+        batch_id: str = "",  # noqa: ARG002 the port's signature
         now: datetime | None = None,  # noqa: ARG002 the port's signature
     ) -> list[Verdict]:
         self._send(BATCH, jobs.encode(jobs.Batch(list(transitions), list(logs), list(artifacts))))
@@ -438,6 +443,8 @@ def _ignore(signum: int, frame: object) -> None:
 class _Collector:
     """Keeps what a function's runs report and store, until the answer takes it along."""
 
+    answers_later = True
+
     def __init__(self) -> None:
         self.transitions: list[Transition] = []
         self.logs: list[LogLine] = []
@@ -450,9 +457,10 @@ class _Collector:
         logs: Sequence[LogLine] = (),
         artifacts: Sequence[Artifact] = (),
         *,
+        batch_id: str = "",  # noqa: ARG002 the port's signature
         now: datetime | None = None,  # noqa: ARG002 the port's signature
     ) -> list[Verdict]:
-        self.transitions.extend(transitions)
+        self.transitions.extend(msgspec.structs.replace(t, happened=True) for t in transitions)  # the store hears of it when it is done
         self.logs.extend(logs)
         self.artifacts.update((artifact.id, artifact) for artifact in artifacts)
         return [_ACCEPTED] * len(transitions)

@@ -45,7 +45,7 @@ def hot_routes(desk: Desk) -> list[ASGIRouteHandler]:
     async def transitions(scope: Scope, receive: Receive, send: Send) -> None:
         async def answer() -> bytes:
             batch = _batch(await read_body(receive))  # type: ignore[arg-type]
-            return _encode(await desk.writer.apply(batch.transitions, batch.logs, batch.artifacts))
+            return _encode(await desk.writer.apply(batch.transitions, batch.logs, batch.artifacts, batch.id))
 
         await _answered(scope, send, answer)
 
@@ -176,7 +176,7 @@ def _take_back(desk: Desk, done: asyncio.Future[list[Claim]]) -> None:
     def report() -> None:
         for claim in done.result():
             run = claim.flow_run
-            desk.store.report_lost(run.id, run.attempt, "its agent hung up before it was handed over", now=desk.now())
+            desk.store.hand_back(run.id, run.epoch, "its agent hung up before it was handed over", now=desk.now())
 
     task = asyncio.ensure_future(desk.writer.call(report))
     _pending.add(task)

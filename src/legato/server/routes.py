@@ -15,14 +15,17 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from legato.core.errors import UsageError
 from legato.core.explanation import Explanation
 from legato.core.ids import is_id
+from legato.core.planning import run_of
 from legato.core.records import (
     Agent,
     Artifact,
     ArtifactFilter,
     ArtifactKind,
     ArtifactPage,
+    Change,
     Deployment,
     DeploymentSchedule,
+    Due,
     Flow,
     FlowRun,
     FlowRunFilter,
@@ -31,6 +34,7 @@ from legato.core.records import (
     LogLine,
     QueueStatus,
     RunInput,
+    SchedulePlan,
     TaskRun,
     TaskRunPage,
     Variable,
@@ -41,7 +45,6 @@ from legato.engine.images import image_bytes, image_type
 from legato.sdk.explaining import explain_in
 from legato.server.desk import Desk
 from legato.server.problems import BadRequest
-from legato.services.planning import run_of
 from legato.store.wire import Answered, Ids, Instant, LossReport, NewVariable, Number, PlannedRuns, Reason, Taking
 from legato.system import new_id
 
@@ -155,6 +158,12 @@ async def expired_leases(desk: AtDesk, limit: Limit = 100) -> list[FlowRun]:
     return await desk.read(lambda: desk.store.expired_leases(limit=limit, now=desk.now()))
 
 
+@get("/api/flow-runs/held-here")
+async def held_here(desk: AtDesk, host: FromQuery[str], limit: Limit = 10_000) -> list[FlowRun]:
+    """The outermost runs that processes of a host hold by themselves."""
+    return await desk.read(lambda: desk.store.held_here(host, limit=limit))
+
+
 @get("/api/flow-runs/{run_id:str}")
 async def get_flow_run(desk: AtDesk, run_id: Name) -> FlowRun:
     """One run."""
@@ -215,7 +224,7 @@ async def answer_input(desk: AtDesk, run_id: Name, data: JSONBody[Answered]) -> 
 @post("/api/flow-runs/{run_id:str}/lost", status_code=OK)
 async def report_lost(desk: AtDesk, run_id: Name, data: JSONBody[LossReport]) -> FlowRun:
     """Say that an attempt's holder is gone."""
-    return await desk.write(lambda: desk.store.report_lost(run_id, data.attempt, data.why, now=desk.now()))
+    return await desk.write(lambda: desk.store.report_lost(run_id, data.epoch, data.why, now=desk.now()))
 
 
 @get("/api/flow-runs/{run_id:str}/transitions")
@@ -255,6 +264,12 @@ async def count_task_runs(desk: AtDesk, data: JSONBody[Ids]) -> dict[str, dict[S
 async def get_task_run(desk: AtDesk, run_id: Name) -> TaskRun:
     """One task run."""
     return await desk.read(lambda: desk.store.get_task_run(run_id))
+
+
+@get("/api/changes")
+async def read_changes(desk: AtDesk, after: Position = 0, limit: Limit = 1000) -> list[Change]:
+    """What was done, after a position, to deployments, schedules, queues and variables, and wished of runs."""
+    return await desk.read(lambda: desk.store.read_changes(after, limit=limit))
 
 
 @get("/api/events")
@@ -443,6 +458,24 @@ async def list_schedules(desk: AtDesk) -> list[DeploymentSchedule]:
     return await desk.read(desk.store.list_schedules)
 
 
+@get("/api/schedules/due")
+async def due_schedules(desk: AtDesk, limit: Limit = 100) -> list[Due]:
+    """Schedules that a scheduler should look at by now, with their deployments."""
+    return await desk.read(lambda: desk.store.due_schedules(limit=limit, now=desk.now()))
+
+
+@post("/api/schedules/plans", status_code=OK)
+async def plan_runs(desk: AtDesk, data: JSONBody[list[SchedulePlan]]) -> list[int | None]:
+    """Add the runs of several schedules and move their cursors; how many are new of each, null where the schedule was edited meanwhile."""
+    return await desk.write(lambda: desk.store.plan_runs(data, now=desk.now()))
+
+
+@post("/api/schedules/look", status_code=OK)
+async def look_at_all_schedules(desk: AtDesk) -> None:
+    """Have the scheduler look at every schedule again."""
+    await desk.write(desk.store.look_at_all_schedules)
+
+
 @post("/api/schedules/{schedule_id:str}/runs", status_code=OK)
 async def schedule_runs(desk: AtDesk, schedule_id: Name, data: JSONBody[PlannedRuns]) -> Number:
     """Add a schedule's runs, one a tick, and move its cursor; the answer is how many are new."""
@@ -524,11 +557,32 @@ def _same_id(path: str, body: str) -> None:
 ROUTES: list[HTTPRouteHandler | Router] = [
     _one_deployment("/api/deployments/{name:str}", by_id),
     _one_deployment("/api/deployments/{flow:str}/{name:str}", by_full_name),
-    *(create_flow_run, list_flow_runs, count_flow_runs, find_flow_runs, next_due, expired_leases, get_flow_run, delete_flow_run),
+    *(create_flow_run, list_flow_runs, count_flow_runs, find_flow_runs, next_due, expired_leases, held_here, get_flow_run, delete_flow_run),
     *(pause_flow_run, schedule_again, take_flow_run, list_inputs, ask_input, answer_input, why_flow_run, why_task_run),
-    *(cancel_flow_run, report_lost, list_transitions, list_task_runs, count_task_runs, get_task_run, read_journal, journal_position),
+    *(
+        cancel_flow_run,
+        report_lost,
+        list_transitions,
+        list_task_runs,
+        count_task_runs,
+        get_task_run,
+        read_journal,
+        read_changes,
+        journal_position,
+    ),
     *(list_artifacts, get_artifact, artifact_image, list_variables, get_variable, set_variable, delete_variable),
     *(read_logs, count_logs, list_flows, list_deployments, save_deployment),
-    *(list_schedules, schedule_runs, list_queues, get_queue, save_queue, delete_queue, pause_queue),
+    *(
+        list_schedules,
+        due_schedules,
+        plan_runs,
+        look_at_all_schedules,
+        schedule_runs,
+        list_queues,
+        get_queue,
+        save_queue,
+        delete_queue,
+        pause_queue,
+    ),
     *(resume_queue, preview_queue, list_agents, save_agent),
 ]

@@ -21,7 +21,7 @@ import uvicorn
 
 from legato.core.clock import Clock
 from legato.core.errors import Conflict, UsageError
-from legato.engine.process import LEASE_S
+from legato.core.queues import LEASE_S
 from legato.server.app import VERSION, Server
 from legato.server.gate import LOOPBACK_NAMES, Policy
 from legato.services import reaper, scheduler

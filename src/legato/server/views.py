@@ -12,6 +12,7 @@ import msgspec
 from legato.core.errors import NotFound
 from legato.core.explanation import Explanation, in_words, took_s
 from legato.core.ids import is_id
+from legato.core.planning import run_of
 from legato.core.queues import AGENT_LIVE, matches
 from legato.core.queues import in_words as filter_in_words
 from legato.core.records import (
@@ -30,7 +31,6 @@ from legato.core.records import (
 from legato.core.schedules import describe, dst_notes, fires_between, next_fires
 from legato.core.states import COMPLETED, CRASHED, FAILED, PAUSED, PENDING, RUNNING, SCHEDULED, StateType
 from legato.core.why import explain
-from legato.services.planning import run_of
 from legato.store.evidence import facts_of_flow_run, facts_of_task_run, usual_s
 from legato.store.port import Store
 

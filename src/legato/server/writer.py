@@ -44,6 +44,7 @@ class Job(msgspec.Struct):
     transitions: Sequence[Transition] = ()
     logs: Sequence[LogLine] = ()
     artifacts: Sequence[Artifact] = ()
+    id: str = ""
     call: Callable[[], object] | None = None
     stirs: bool = True
     answer: object = None
@@ -86,9 +87,11 @@ class Writer:
         if self._thread.is_alive():
             self._thread.join()
 
-    async def apply(self, transitions: Sequence[Transition], logs: Sequence[LogLine], artifacts: Sequence[Artifact] = ()) -> list[Verdict]:
+    async def apply(
+        self, transitions: Sequence[Transition], logs: Sequence[LogLine], artifacts: Sequence[Artifact] = (), batch_id: str = ""
+    ) -> list[Verdict]:
         """The verdicts, once they are committed."""
-        job = Job(self._loop.create_future(), transitions, logs, artifacts)
+        job = Job(self._loop.create_future(), transitions, logs, artifacts, batch_id)
         self._put(job, self._gates if len(transitions) + len(logs) + len(artifacts) <= GATE_SIZE else self._bulk)
         verdicts: list[Verdict] = await job.future
         return verdicts
@@ -145,7 +148,8 @@ class Writer:
 
     def _apply(self, batches: list[Job]) -> None:
         if batches:
-            answers = self._store.apply_groups([(job.transitions, job.logs, job.artifacts) for job in batches], now=self._clock.now())
+            groups, ids = [(job.transitions, job.logs, job.artifacts) for job in batches], [job.id for job in batches]
+            answers = self._store.apply_groups(groups, ids=ids, now=self._clock.now())
             for job, answer in zip(batches, answers, strict=True):
                 job.answer = answer
 

@@ -6,20 +6,17 @@ process: here, that process is looked at instead. Process ids may be used again,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
 
-from legato.core.records import Beat, FlowRun, FlowRunFilter
-from legato.core.states import PAUSED, PENDING, RUNNING
-from legato.engine.process import LEASE_S
+from legato.core.queues import LEASE_S
+from legato.core.records import Beat, FlowRun
 from legato.store.port import Store
 
 EVERY_S = 5.0
 BATCH = 100
-
-_HELD = (FlowRunFilter(states=(PENDING, RUNNING, PAUSED)), FlowRunFilter(state_names=("AwaitingRetry",)))
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -42,14 +39,14 @@ def tick(
         if patient_until is not None and now < patient_until and not _is_our_own(run, host):
             continue
         if _is_our_own(run, host) and is_alive(run.pid, run.state.at):
-            store.heartbeat([Beat(run.id, run.attempt)], lease_s=LEASE_S, now=now)
+            store.heartbeat([Beat(run.id, run.epoch)], lease_s=LEASE_S, now=now)
             renewed += 1
         else:
-            store.report_lost(run.id, run.attempt, _silence(run), now=now)
+            store.report_lost(run.id, run.epoch, _silence(run), now=now)
             lost += 1
-    for run in _held_here(store, host):
+    for run in store.held_here(host):  # the outermost ones, whose loss takes those inside with it
         if not is_alive(run.pid, run.state.at):
-            store.report_lost(run.id, run.attempt, f"its process {run.pid} on {host} is gone", now=now)
+            store.report_lost(run.id, run.epoch, f"its process {run.pid} on {host} is gone", now=now)
             lost += 1
     return Report(lost, renewed)
 
@@ -62,15 +59,3 @@ def _is_our_own(run: FlowRun, host: str) -> bool:
 def _silence(run: FlowRun) -> str:
     holder = f"its agent {run.agent_id}" if run.agent_id else f"its process {run.pid} on {run.host or 'an unknown host'}"
     return f"{holder} has given no sign of life since its lease was renewed last"
-
-
-def _held_here(store: Store, host: str) -> Iterator[FlowRun]:
-    """Runs that processes of this host hold; the outermost first, whose loss takes those inside with it."""
-    for filter_ in _HELD:
-        cursor: str | None = None
-        while True:
-            page = store.list_flow_runs(filter_, cursor=cursor, limit=BATCH, oldest_first=True)
-            yield from (run for run in page.items if _is_our_own(run, host) and not run.state.is_final)
-            cursor = page.cursor
-            if cursor is None:
-                break

@@ -1,21 +1,21 @@
 """The scheduler: turns schedules into runs ahead of time.
 
-A schedule's cursor is the last tick that was dealt with. A tick of the scheduler deals with what passed since (by the catch-up policy)
-and plans the next runs. The store makes each tick one run however many schedulers there are, and tells one that read an old version.
+A schedule's cursor is the last tick that was dealt with. A tick of the scheduler deals with what passed since (by the catch-up policy),
+plans the next runs, and says when to look again. So only schedules with something to do are read. The store makes each tick one run however many schedulers there are, and tells one that read an old version.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
-from legato.core.errors import Conflict, ScheduleError
-from legato.core.records import Catchup, Deployment, DeploymentSchedule
+from legato.core.errors import ScheduleError
+from legato.core.planning import run_of
+from legato.core.records import Catchup, DeploymentSchedule, Due, SchedulePlan
 from legato.core.schedules import describe, fires_between, next_fires
-from legato.services.planning import run_of
 from legato.store.port import Store
 from legato.system import new_id
 
@@ -26,7 +26,13 @@ AHEAD = timedelta(hours=24)
 MIN_AHEAD = 3
 """Runs that are planned even when they lie further ahead, so that there is something to see and to preview."""
 MAX_SKIPPED = 100_000
-"""Missed ticks that are counted; a schedule that was silent for longer is not worth the time."""
+"""Missed ticks that are counted; of a schedule that was silent for longer, at least so many were skipped."""
+AT_ONCE = 100
+"""Schedules that are read, and planned in one transaction."""
+UNREADABLE_AGAIN = timedelta(hours=1)
+"""When a schedule that cannot be planned is looked at again."""
+LOOK_EVERY = timedelta(minutes=10)
+NEVER = timedelta(days=3650)
 
 _log = logging.getLogger(__name__)
 
@@ -41,11 +47,12 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What is to be done about one schedule: ticks that become runs, how many are skipped, and where its cursor goes."""
+    """What is to be done about one schedule: ticks that become runs, how many are skipped, where its cursor goes, when to look again."""
 
     ticks: list[datetime]
     skipped: int
     cursor_at: datetime
+    look_at: datetime
 
 
 def plan(schedule: DeploymentSchedule, now: datetime) -> Plan:
@@ -53,12 +60,30 @@ def plan(schedule: DeploymentSchedule, now: datetime) -> Plan:
     cursor = schedule.cursor_at or now
     missed, skipped, caught_up_to = _catch_up(schedule, cursor, now)
     if len(missed) == MAX_AHEAD and schedule.catchup is Catchup.ALL and caught_up_to < now:
-        return Plan(missed, skipped, caught_up_to)
-    planned = len(fires_between(schedule.schedule, now, cursor, MAX_AHEAD)) if cursor > now else 0
-    ahead = next_fires(schedule.schedule, max(cursor, now), MAX_AHEAD - planned) if planned < MAX_AHEAD else []
-    wanted = [tick for i, tick in enumerate(ahead) if tick <= now + AHEAD or planned + i < MIN_AHEAD]
-    ticks = [*missed, *wanted]
-    return Plan(ticks, skipped, max([cursor, caught_up_to, *ticks[-1:]]))
+        return Plan(missed, skipped, caught_up_to, now)
+    planned = fires_between(schedule.schedule, now, cursor, MAX_AHEAD) if cursor > now else []
+    ahead = _ahead(schedule, max(cursor, now), now, len(planned))
+    ticks = [*missed, *ahead]
+    return Plan(ticks, skipped, max([cursor, caught_up_to, *ticks[-1:]]), _look_again_at([*planned, *ahead], now))
+
+
+def _ahead(schedule: DeploymentSchedule, after: datetime, now: datetime, planned: int) -> list[datetime]:
+    """The next ticks: of a day, and MIN_AHEAD in any case."""
+    room = MAX_AHEAD - planned
+    day = fires_between(schedule.schedule, after, now + AHEAD, room) if room > 0 and after < now + AHEAD else []
+    missing = MIN_AHEAD - planned - len(day)
+    return day if missing <= 0 else [*day, *next_fires(schedule.schedule, day[-1] if day else after, missing)]
+
+
+def _look_again_at(planned: Sequence[datetime], now: datetime) -> datetime:
+    """At the first tick that is some minutes away: not for each of a busy schedule's, and while more than half of them are still planned.
+
+    Nothing planned: the schedule has ended.
+    """
+    if not planned:
+        return now + NEVER
+    soon = next((tick for tick in planned if tick >= now + LOOK_EVERY), planned[-1])
+    return min(soon, planned[len(planned) // 2])
 
 
 def _catch_up(schedule: DeploymentSchedule, cursor: datetime, now: datetime) -> tuple[list[datetime], int, datetime]:
@@ -68,41 +93,52 @@ def _catch_up(schedule: DeploymentSchedule, cursor: datetime, now: datetime) -> 
     if schedule.catchup is Catchup.ALL:
         missed = fires_between(schedule.schedule, cursor, now, MAX_AHEAD)
         return missed, 0, missed[-1] if len(missed) == MAX_AHEAD else now
-    missed = fires_between(schedule.schedule, cursor, now, MAX_SKIPPED)
-    kept = missed[-1:] if schedule.catchup is Catchup.LATEST else []
-    return kept, len(missed) - len(kept), now
+    count = len(fires_between(schedule.schedule, cursor, now, MAX_SKIPPED))
+    kept = [_latest(schedule, cursor, now)] if count and schedule.catchup is Catchup.LATEST else []
+    return kept, count - len(kept), now
+
+
+def _latest(schedule: DeploymentSchedule, cursor: datetime, now: datetime) -> datetime:
+    """The last tick up to now, of which there is one. Looked for from now backwards: there may be any number since the cursor."""
+    back = timedelta(minutes=1)
+    while True:
+        start = max(cursor, now - back)
+        found = fires_between(schedule.schedule, start, now, MAX_SKIPPED)
+        if found:
+            return found[-1]
+        back *= 8
 
 
 def tick(store: Store, now: datetime, *, make_id: Callable[[], str] = new_id) -> Report:
-    """Plan the next runs of every live schedule. One schedule's trouble does not keep the others from being planned."""
-    schedules = store.list_schedules()
-    deployments = {d.id: d for d in store.list_deployments()} if schedules else {}
+    """Plan the next runs of every schedule that is due to be looked at. One's trouble does not keep the others from being planned."""
     created = skipped = conflicts = failures = 0
-    for schedule in schedules:
-        deployment = deployments.get(schedule.deployment_id)
-        if deployment is None:
-            continue
-        try:
-            wanted = plan(schedule, now)
-            created += _record(store, schedule, deployment, wanted, now, make_id)
-            skipped += wanted.skipped
-        except Conflict:  # somebody else edited the schedule since it was read: the next tick sees the new one
-            conflicts += 1
-        except ScheduleError as error:
-            failures += 1
-            _log.warning("schedule_cannot_be_planned", extra={"deployment": deployment.full_name, "reason": error.message})
+    while due := store.due_schedules(limit=AT_ONCE, now=now):
+        plans = [_planned(one, now, make_id) for one in due]
+        answers = store.plan_runs([each for each, _ in plans], now=now)
+        created += sum(answer or 0 for answer in answers)
+        conflicts += answers.count(None)  # edited since it was read: it is looked at anew
+        skipped += sum(each.skipped for (each, _), answer in zip(plans, answers, strict=True) if answer is not None)
+        failures += sum(failed for _, failed in plans)
+        if len(due) < AT_ONCE:
+            break
     return Report(created, skipped, conflicts, failures)
 
 
-def _record(
-    store: Store, schedule: DeploymentSchedule, deployment: Deployment, wanted: Plan, now: datetime, make_id: Callable[[], str]
-) -> int:
-    if not wanted.ticks and not wanted.skipped:
-        return 0  # the cursor may stay behind: there is nothing between it and now
-    trigger = f"schedule: {describe(schedule.schedule)}"
+def _planned(due: Due, now: datetime, make_id: Callable[[], str]) -> tuple[SchedulePlan, bool]:
+    """What to record about a schedule, and whether it could not be planned."""
+    schedule, deployment = due.schedule, due.deployment
+    try:
+        wanted = plan(schedule, now)
+        trigger = f"schedule: {describe(schedule.schedule)}"
+    except ScheduleError as error:
+        _log.warning("schedule_cannot_be_planned", extra={"deployment": deployment.full_name, "reason": error.message})
+        return SchedulePlan(schedule, [], schedule.cursor_at or now, now + UNREADABLE_AGAIN), True
     runs = [run_of(deployment, id=make_id(), due_at=at, now=now, trigger=trigger, schedule_id=schedule.id) for at in wanted.ticks]
     if wanted.skipped:
         _log.warning(
             "ticks_skipped", extra={"deployment": deployment.full_name, "skipped": wanted.skipped, "catchup": str(schedule.catchup)}
         )
-    return store.schedule_runs(schedule, runs, cursor_at=wanted.cursor_at, now=now)
+    skipped_from = schedule.cursor_at if wanted.skipped else None
+    return SchedulePlan(
+        schedule, runs, wanted.cursor_at, wanted.look_at, wanted.skipped, skipped_from, now if wanted.skipped else None
+    ), False

@@ -6,16 +6,21 @@ Statements are written once, with `:name` parameters and `in :names*` for lists,
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 Row: TypeAlias = Sequence[Any]
+T = TypeVar("T")
 
 
 class Session(Protocol):
-    """One open transaction."""
+    """One open transaction, in one workspace: every statement may name it as `:workspace`."""
+
+    workspace: int
+    row_locks: bool
+    """Whether rows must be locked for a change (PostgreSQL); SQLite has one writer at a time."""
 
     def rows(self, sql: str, **parameters: Any) -> list[Row]:
         """All rows of a query."""
@@ -41,8 +46,8 @@ class Session(Protocol):
         """Keep others from deciding about these cache keys until the commit. Give them sorted."""
         ...
 
-    def append_to_journal(self, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
-        """Add rows to the journal at the next positions, which nobody else is given until the commit: they have no gaps, and rise in
+    def append_to_journal(self, columns: Mapping[str, str], rows: Sequence[Row], *, table: str = "journal") -> None:
+        """Add rows to the journal (or its other half, `change`) at the next positions, which nobody else is given until the commit: they have no gaps, and rise in
         the order of commits.
         """
         ...
@@ -53,20 +58,23 @@ class Database(Protocol):
 
     kind: str
     location: str
-    row_locks: bool
-    """Whether a claim must lock rows for itself (PostgreSQL); SQLite has one writer at a time.
 
-    Where there are row locks, several changes must not share a transaction: the second would take them after the journal's lock.
-    """
+    def transact(self, work: Callable[[Session], T], workspace: int = 1) -> T:
+        """What `work` answers, with what it has changed committed; undone when it raises. One at a time in this process.
 
-    def write(self) -> AbstractContextManager[Session]:
-        """A transaction that may change things: committed at the end, rolled back on an exception. One at a time in this process.
+        `work` is a function of the session and nothing else: after a deadlock, a serialisation failure or a lost connection it is called
+        again, from the start. Inside another of the same thread it is a part of that one: kept or undone by itself, committed with it.
 
-        Inside another of the same thread it is a part of that one: kept or undone by itself, committed with it.
+        The order of locks, for everybody: queues by id, flow runs by id (task runs need none of their own), cache keys, flows, tags, slots,
+        artifact keys (each sorted), the journal last.
         """
         ...
 
-    def read(self) -> AbstractContextManager[Session]:
+    def together(self) -> AbstractContextManager[object]:
+        """Transactions of this thread inside it share one commit, where that breaks no order of locks (SQLite has none)."""
+        ...
+
+    def read(self, workspace: int = 1) -> AbstractContextManager[Session]:
         """A consistent view; changes nothing."""
         ...
 

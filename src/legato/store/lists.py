@@ -39,6 +39,7 @@ class Where:
 def flow_runs_where(filter_: FlowRunFilter) -> Where:
     """The conditions of a filter, over `flow_run r`. Tags are not among them: see `select_flow_runs`."""
     where = Where()
+    where.add("r.workspace = :workspace")
     if filter_.states:
         where.add("r.state_type in :states*", states=[str(state) for state in filter_.states])
     if filter_.state_names:
@@ -68,10 +69,12 @@ def containing(text: str) -> str:
     return "%" + text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
 
 
-def select_flow_runs(filter_: FlowRunFilter, *, cursor: str | None, limit: int, oldest_first: bool) -> tuple[str, dict[str, Any]]:
-    """The query of one page: n, then the columns of FLOW_RUN."""
+def select_flow_runs(
+    filter_: FlowRunFilter, tags: tuple[str, ...], *, cursor: str | None, limit: int, oldest_first: bool
+) -> tuple[str, dict[str, Any]]:
+    """The query of one page: n, then the columns of FLOW_RUN. `tags` are the filter's, the one with the fewest runs first."""
     where = flow_runs_where(filter_)
-    source, start, n = _driven_by_tags(filter_.tags, where)
+    source, start, n = _driven_by_tags(tags, where)
     if cursor is not None:
         at, last = _read_cursor(cursor)
         where.add(f"({start}, {n}) {'>' if oldest_first else '<'} (:cursor_at, :cursor_n)", cursor_at=at, cursor_n=last)
@@ -80,10 +83,10 @@ def select_flow_runs(filter_: FlowRunFilter, *, cursor: str | None, limit: int, 
     return sql, {**where.parameters, "limit": limit}
 
 
-def count_flow_runs(filter_: FlowRunFilter, state: str) -> tuple[str, dict[str, Any]]:
+def count_flow_runs(filter_: FlowRunFilter, tags: tuple[str, ...], state: str) -> tuple[str, dict[str, Any]]:
     """The query that counts one state's runs, up to COUNT_CAP + 1."""
     where = flow_runs_where(msgspec.structs.replace(filter_, states=()))
-    source, _, _ = _driven_by_tags(filter_.tags, where)
+    source, _, _ = _driven_by_tags(tags, where)
     where.add("r.state_type = :state", state=state)
     sql = f"select count(*) from (select 1 from {source} where {where.text} limit {COUNT_CAP + 1}) c"  # noqa: S608 built from names of ours
     return sql, where.parameters
@@ -91,7 +94,22 @@ def count_flow_runs(filter_: FlowRunFilter, state: str) -> tuple[str, dict[str, 
 
 def select_due(filter_: QueueFilter, *, lock: bool) -> tuple[str, dict[str, Any]]:
     """Ids of runs due by :until that a queue matches, oldest due first. Means the same as `core.queues.matches`. index: flow_run_due"""
+    where = _due(filter_)
+    tail = " for update of r skip locked" if lock else ""
+    sql = f"select r.id from flow_run r where {where.text} order by r.due_at, r.n limit :limit{tail}"  # noqa: S608 built from names of ours
+    return sql, where.parameters
+
+
+def count_due(filter_: QueueFilter, cap: int) -> tuple[str, dict[str, Any]]:
+    """How many runs due by :until a queue matches, how many of them before :late, and when the oldest was due. index: flow_run_due"""
+    where = _due(filter_)
+    inner = f"select r.due_at from flow_run r where {where.text} order by r.due_at limit {cap}"  # noqa: S608 built from names of ours
+    return f"select count(*), sum(case when due_at < :late then 1 else 0 end), min(due_at) from ({inner}) c", where.parameters  # noqa: S608 as above
+
+
+def _due(filter_: QueueFilter) -> Where:
     where = Where()
+    where.add("r.workspace = :workspace")
     where.add("r.state_type = 'scheduled' and r.lease_expires_at is null and r.due_at <= :until")
     where.add("exists (select 1 from deployment d where d.id = r.deployment_id)")
     if filter_.deployments:
@@ -100,16 +118,14 @@ def select_due(filter_: QueueFilter, *, lock: bool) -> tuple[str, dict[str, Any]
         where.add("r.flow_runner in :flow_runners*", flow_runners=list(filter_.flow_runners))
     for i, tag in enumerate(filter_.tags):
         _require_tag(where, i, tag, "r.n")
-    tail = " for update of r skip locked" if lock else ""
-    sql = f"select r.id from flow_run r where {where.text} order by r.due_at, r.n limit :limit{tail}"  # noqa: S608 built from names of ours
-    return sql, where.parameters
+    return where
 
 
 def _driven_by_tags(tags: tuple[str, ...], where: Where) -> tuple[str, str, str]:
     """Where the rows come from, and the two sort columns there. `cross join` fixes SQLite's order; the sort columns fix PostgreSQL's."""
     if not tags:
         return "flow_run r", "r.expected_start_at", "r.n"
-    where.add("x.tag = (select n from tag where name = :tag_first) and r.n = x.run", tag_first=tags[0])
+    where.add("x.tag = (select n from tag where workspace = :workspace and name = :tag_first) and r.n = x.run", tag_first=tags[0])
     for i, tag in enumerate(tags[1:]):
         _require_tag(where, i, tag, "x.run")
     return "run_tag x cross join flow_run r", "x.start_at", "x.run"
@@ -117,7 +133,7 @@ def _driven_by_tags(tags: tuple[str, ...], where: Where) -> tuple[str, str, str]
 
 def _require_tag(where: Where, i: int, tag: str, run: str) -> None:
     where.add(
-        f"exists (select 1 from run_tag y{i} join tag g{i} on g{i}.n = y{i}.tag where y{i}.run = {run} and g{i}.name = :tag{i})",  # noqa: S608 names of ours
+        f"exists (select 1 from run_tag y{i} join tag g{i} on g{i}.n = y{i}.tag where y{i}.run = {run} and g{i}.workspace = :workspace and g{i}.name = :tag{i})",  # noqa: S608 names of ours
         **{f"tag{i}": tag},
     )
 
@@ -125,6 +141,7 @@ def _require_tag(where: Where, i: int, tag: str, run: str) -> None:
 def select_artifacts(filter_: ArtifactFilter, *, after: int, oldest_first: bool, longest: int | None) -> tuple[str, dict[str, Any]]:
     """The query of one page: n, then the columns of ARTIFACT; `data` longer than `longest` is null. The order is that of arrival."""
     where = Where()
+    where.add("a.workspace = :workspace")
     source, n = ("artifact_key k join artifact a on a.n = k.latest", "k.latest") if filter_.latest else ("artifact a", "a.n")
     for column in ("flow_run_id", "task_run_id", "key", "kind"):
         value = getattr(filter_, column)
@@ -146,6 +163,8 @@ def make_cursor(at: int, n: int) -> str:
 def _read_cursor(cursor: str) -> tuple[int, int]:
     at, _, n = cursor.partition(".")
     try:
+        if not (cursor.isascii() and len(cursor) <= 40 and abs(int(at)) < 2**63 and abs(int(n)) < 2**63):
+            raise ValueError(cursor)
         return int(at), int(n)
     except ValueError:
         raise UsageError(f"'{cursor}' is not a cursor of this list", hint="leave the cursor out to begin at the start") from None

@@ -1,10 +1,13 @@
-"""The schema's history: numbered SQL files, forward only, written once for both databases with a few placeholders."""
+"""The schema's history: numbered SQL files, forward only, written once for both databases with a few placeholders.
+
+Where the two must go different ways, a step has a file for each: `0005_workspaces.sqlite.sql` and `0005_workspaces.postgres.sql`.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-LATEST = 4
+LATEST = 5
 """The schema version this code works with: the number of the last file in `migrations/`."""
 
 _WORDS = {
@@ -18,7 +21,8 @@ def migrations(kind: str, *, after: int) -> list[tuple[int, str]]:
     found = []
     for file in (Path(__file__).parent / "migrations").iterdir():
         number = file.name.partition("_")[0]
-        if file.name.endswith(".sql") and number.isdigit() and int(number) > after:
+        is_other_kind = any(file.name.endswith(f".{other}.sql") for other in _WORDS.keys() - {kind})
+        if file.name.endswith(".sql") and number.isdigit() and int(number) > after and not is_other_kind:
             text = file.read_text(encoding="utf-8")
             for word, meaning in _WORDS[kind].items():
                 text = text.replace("{" + word + "}", meaning)

@@ -20,10 +20,12 @@ from legato.core.records import (
     ArtifactPage,
     Beat,
     BeatReply,
+    Change,
     Claim,
     ClaimRequest,
     Deployment,
     DeploymentSchedule,
+    Due,
     Flow,
     FlowRun,
     FlowRunFilter,
@@ -32,6 +34,7 @@ from legato.core.records import (
     LogLine,
     QueueStatus,
     RunInput,
+    SchedulePlan,
     TaskRun,
     TaskRunPage,
     Transition,
@@ -54,16 +57,19 @@ class RunStore(Protocol):
         logs: Sequence[LogLine] = (),
         artifacts: Sequence[Artifact] = (),
         *,
+        batch_id: str = "",
         now: datetime | None = None,
     ) -> list[Verdict]:
         """Decide and record transitions in order, and log lines and artifacts with them, in one transaction. One verdict for each transition.
+
+        Log lines of a batch whose `batch_id` was here before are here already. Lines of a run that is not here are refused (`NotFound`).
 
         An artifact whose id is here already gets the content of the later `updated_at`.
         """
         ...
 
     def heartbeat(self, beats: Sequence[Beat], *, lease_s: float, now: datetime | None = None) -> list[BeatReply]:
-        """Renew the leases of these attempts. A reply that is not `alive` means: stop, the run is no longer yours."""
+        """Renew the leases of these runs for those who hold them. A reply that is `is_over` means: stop, the run is no longer yours."""
         ...
 
     def get_flow_run(self, run_id: str) -> FlowRun: ...
@@ -135,7 +141,7 @@ class Store(RunStore, Protocol):
         """Answer what a run asked for. `NotFound` when it asked for no such thing, `Conflict` when it was answered already."""
         ...
 
-    def delete_flow_run(self, run_id: str) -> None:
+    def delete_flow_run(self, run_id: str, *, now: datetime | None = None) -> None:
         """Remove an ended run with its tasks, logs and transitions. `Conflict` while it has not ended."""
         ...
 
@@ -150,6 +156,10 @@ class Store(RunStore, Protocol):
 
     def read_journal(self, after: int, *, limit: int = 1000) -> list[JournalEntry]:
         """Recorded transitions with a position above `after`, in commit order, with no gaps to come later."""
+        ...
+
+    def read_changes(self, after: int, *, limit: int = 1000) -> list[Change]:
+        """What was done to deployments, schedules, queues, variables, and wished of runs, with a position above `after`, in commit order."""
         ...
 
     def journal_position(self) -> int:
@@ -203,8 +213,11 @@ class Store(RunStore, Protocol):
     def delete_variable(self, name: str) -> None: ...
 
     # claims and leases
-    def claim_runs(self, request: ClaimRequest, *, now: datetime | None = None) -> list[Claim]:
-        """Hand over due runs that the agent's queues match: highest queue priority first, then oldest due. Never more than a queue's limit."""
+    def claim_runs(self, request: ClaimRequest, *, wait_s: float = 0.0, now: datetime | None = None) -> list[Claim]:
+        """Hand over due runs that the agent's queues match: highest queue priority first, then oldest due. Never more than a queue's limit.
+
+        A store that can wait (`can_wait`) does so for up to `wait_s` seconds when nothing is due.
+        """
         ...
 
     def next_due_at(self, *, now: datetime | None = None) -> datetime | None:
@@ -215,9 +228,14 @@ class Store(RunStore, Protocol):
         """Runs whose lease has run out, oldest first."""
         ...
 
-    def report_lost(self, run_id: str, attempt: int, why: str, *, now: datetime | None = None) -> FlowRun:
-        """Record that this attempt's holder is gone: the run is CRASHED (with what ran under it), and scheduled again where its policy says
-        so; a run that never started is handed out again. Slots are freed in the same transaction. Nothing happens if the attempt is over.
+    def held_here(self, host: str, *, limit: int = 10_000) -> list[FlowRun]:
+        """The outermost runs that processes of a host hold by themselves, no agent between."""
+        ...
+
+    def report_lost(self, run_id: str, epoch: int, why: str, *, now: datetime | None = None) -> FlowRun:
+        """Record that the holder with this token is gone: the run is CRASHED (with what ran under it), and scheduled again where its policy
+        says so; a run that never started is handed out again, a little later each time, and has FAILED after three such losses. Slots are
+        freed in the same transaction. Nothing happens if the holding is over.
         """
         ...
 
@@ -225,7 +243,9 @@ class Store(RunStore, Protocol):
     def list_flows(self) -> list[Flow]: ...
 
     def save_deployment(self, deployment: Deployment, *, now: datetime | None = None) -> Deployment:
-        """Add, or replace the one of the same full name (its id is kept). Unstarted runs of changed or removed schedules are removed."""
+        """Add, or replace the one of the same full name (its id is kept). What its schedules have planned and nobody has taken follows it;
+        what was planned for later by changed or removed schedules is removed. `paused` None: as it was.
+        """
         ...
 
     def get_deployment(self, name: str) -> Deployment:
@@ -244,6 +264,20 @@ class Store(RunStore, Protocol):
 
     def list_schedules(self) -> list[DeploymentSchedule]:
         """Active schedules of deployments that are not paused."""
+        ...
+
+    def due_schedules(self, *, limit: int = 100, now: datetime | None = None) -> list[Due]:
+        """Active schedules of deployments that are not paused, which a scheduler should look at by now."""
+        ...
+
+    def plan_runs(self, plans: Sequence[SchedulePlan], *, now: datetime | None = None) -> list[int | None]:
+        """Add the runs of several schedules, one a tick, and move their cursors. For each how many runs are new (a tick that has its run
+        already is skipped); None for a schedule that has been edited or removed since it was read.
+        """
+        ...
+
+    def look_at_all_schedules(self) -> None:
+        """Have the scheduler look at every schedule again: what it put off was put off by a clock that has jumped since."""
         ...
 
     def schedule_runs(

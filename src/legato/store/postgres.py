@@ -7,9 +7,11 @@ The writer plans without sequential scans: a statement prepared while a table is
 from __future__ import annotations
 
 import re
+import select
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -20,12 +22,14 @@ from psycopg import errors
 
 from legato import crashing
 from legato.core.errors import Conflict, Unavailable, UsageError
-from legato.store.database import Row
+from legato.store.database import Row, T
 from legato.store.migrate import LATEST, migrations
+from legato.system import randomness
 
 _JOURNAL_LOCK = 0x6C656761746F
 """Advisory lock of the journal's positions ("legato" in ASCII); the migrations' lock is one above."""
 
+random = randomness().random
 _json = msgspec.json.Encoder().encode
 _LIST = re.compile(r"in :(\w+)\*")
 _NAME = re.compile(r"(?<![:\w]):(\w+)")
@@ -43,11 +47,15 @@ class PostgresSession:
     With a `pipeline`, statements are sent without waiting for the answer until one is wanted: a batch takes two round trips instead of seven.
     """
 
-    def __init__(self, connection: psycopg.Connection[Any], pipeline: psycopg.Pipeline | None = None) -> None:
+    row_locks = True
+
+    def __init__(self, connection: psycopg.Connection[Any], workspace: int = 1, pipeline: psycopg.Pipeline | None = None) -> None:
         self._connection = connection
         self._pipeline = pipeline
+        self.workspace = workspace
 
     def _execute(self, sql: str, parameters: Mapping[str, Any]) -> psycopg.Cursor[Any]:
+        parameters = {**parameters, "workspace": self.workspace}
         return self._connection.execute(
             _translated(sql), {k: list(v) if isinstance(v, (tuple, set, frozenset)) else v for k, v in parameters.items()}
         )
@@ -79,11 +87,11 @@ class PostgresSession:
         for key in keys:
             self._connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
 
-    def append_to_journal(self, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
+    def append_to_journal(self, columns: Mapping[str, str], rows: Sequence[Row], *, table: str = "journal") -> None:
         # the lock in a statement of its own: the next one must take its snapshot after the lock is ours
         self._connection.execute("select pg_advisory_xact_lock(%s)", [_JOURNAL_LOCK])
         same, parameters = _by_column(rows)
-        self._connection.execute(_journal_sql(tuple(columns.items()), same), parameters)
+        self._connection.execute(_journal_sql(table, tuple(columns.items()), same), parameters)
 
 
 def _by_column(rows: Sequence[Row]) -> tuple[tuple[bool, ...], list[str | None]]:
@@ -120,11 +128,11 @@ def _names(columns: _Columns) -> str:
 
 
 @lru_cache(maxsize=100)
-def _journal_sql(columns: _Columns, same: tuple[bool, ...]) -> str:
+def _journal_sql(table: str, columns: _Columns, same: tuple[bool, ...]) -> str:
     """Rows with the next positions, in their order."""
-    after = "(select coalesce(max(pos), 0) from journal) + ord"
+    after = f"(select coalesce(max(pos), 0) from {table}) + ord"  # noqa: S608 names are ours
     source = _source(columns, same, numbered=True)
-    return f"insert into journal (pos, {_names(columns)}) select {after}, {_typed(columns)} from {source}"  # noqa: S608 names are ours
+    return f"insert into {table} (pos, {_names(columns)}) select {after}, {_typed(columns)} from {source}"  # noqa: S608 names are ours
 
 
 @lru_cache(maxsize=100)
@@ -143,7 +151,6 @@ class PostgresDatabase:
     """A PostgreSQL database, by its URL."""
 
     kind = "postgres"
-    row_locks = True
 
     def __init__(self, url: str, *, readers: int = 4) -> None:
         self._url = url
@@ -152,7 +159,8 @@ class PostgresDatabase:
         self._writer: psycopg.Connection[Any] | None = None
         self._idle: list[psycopg.Connection[Any]] = []
         self._free = threading.Semaphore(readers)
-        self._seen_position = -1
+        self._seen_position = (-1, -1)
+        self._inside: psycopg.Connection[Any] | None = None
         self._closed = False
         with self._lock, self._explained():
             try:
@@ -169,32 +177,110 @@ class PostgresDatabase:
             self._writer = self._connect(options="-c enable_seqscan=off -c jit=off")
         return self._writer
 
+    def transact(self, work: Callable[[PostgresSession], T], workspace: int = 1) -> T:
+        with self._lock, self._explained():
+            if self._inside is not None:  # a part of this thread's own transaction
+                with self._inside.transaction():
+                    return work(PostgresSession(self._inside, workspace))
+            for again in range(_TRIES):
+                settled, answer = self._try(work, workspace, last=again == _TRIES - 1)
+                if settled:
+                    return answer  # type: ignore[return-value] # settled means that it is there
+                time.sleep(random() * min(0.005 * 2**again, 0.5))
+            raise AssertionError("the last try raises")
+
     @contextmanager
-    def write(self) -> Iterator[PostgresSession]:
+    def write(self, workspace: int = 1) -> Iterator[PostgresSession]:
+        """One transaction by hand, which is not run again; `transact` is what the store uses."""
         with self._lock, self._explained():
             connection = self._connection()
             with connection.pipeline() as pipeline, connection.transaction():
-                yield PostgresSession(connection, pipeline)
+                yield PostgresSession(connection, workspace, pipeline)
+
+    def _try(self, work: Callable[[PostgresSession], T], workspace: int, *, last: bool) -> tuple[bool, T | None]:
+        """One run of the transaction: whether it is settled, and the answer. What a lost connection leaves open is found out.
+
+        The transaction's number travels with its first statement. An unanswered commit is then asked for by number, on a new connection, so
+        that nothing is done twice.
+        """
+        number, answer = "", None
+        try:
+            connection = self._connection()
+            with connection.pipeline() as pipeline, connection.transaction():
+                self._inside = connection
+                mark = connection.execute("select pg_current_xact_id()::text")
+                answer = work(PostgresSession(connection, workspace, pipeline))
+                row = mark.fetchone()
+                number = row[0] if row else ""
                 crashing.reached("store.committing")
             crashing.reached("store.committed")
+        except (errors.DeadlockDetected, errors.SerializationFailure):
+            if last:
+                raise
+            return False, None
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            self._drop_writer()
+            if last or not self._can_be_reached():
+                raise
+            return (True, answer) if number and self._went_through(number) else (False, None)
+        finally:
+            self._inside = None
+        return True, answer
+
+    def _drop_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with suppress(psycopg.Error):
+                writer.close()
+
+    def _can_be_reached(self) -> bool:
+        """Whether the server takes connections again: after a restart or a failover that may be a matter of milliseconds."""
+        for wait_s in (0.0, 0.05, 0.2, 0.5):
+            time.sleep(wait_s)
+            try:
+                self._connection()
+            except psycopg.OperationalError:
+                continue
+            return True
+        return False
+
+    def _went_through(self, number: str) -> bool:
+        row = self._connection().execute("select pg_xact_status(%s::xid8)", [number]).fetchone()
+        return row is not None and row[0] == "committed"
 
     @contextmanager
-    def read(self) -> Iterator[PostgresSession]:
+    def together(self) -> Iterator[None]:
+        """Nothing is shared: a second change would take its locks after the first has the journal's, which comes last."""
+        yield
+
+    @contextmanager
+    def read(self, workspace: int = 1) -> Iterator[PostgresSession]:
         with self._free, self._explained():
-            connection = self._idle.pop() if self._idle else self._connect()
+            connection = self._reader()
             try:
                 with connection.transaction():
-                    yield PostgresSession(connection)
+                    yield PostgresSession(connection, workspace)
             finally:
                 if connection.closed or self._closed:
                     connection.close()
                 else:
                     self._idle.append(connection)
 
+    def _reader(self) -> psycopg.Connection[Any]:
+        """A connection that answers. One that was cut while it lay idle is replaced before anybody asks it in earnest."""
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return self._connect(options="-c default_transaction_isolation=repeatable\\ read -c default_transaction_read_only=on")
+            if not connection.closed and _answers(connection):
+                return connection
+            connection.close()
+
     def foreign_changes(self) -> bool:
         with self.read() as session:
-            row = session.row("select coalesce(max(pos), 0) from journal")
-        position = int(row[0]) if row else 0
+            row = session.row("select (select coalesce(max(pos), 0) from journal), (select coalesce(max(pos), 0) from change)")
+        position = (int(row[0]), int(row[1])) if row else (0, 0)
         changed, self._seen_position = position != self._seen_position, position
         return changed
 
@@ -217,6 +303,14 @@ class PostgresDatabase:
                 f"cannot use the database {self.location}: {str(error).strip()}",
                 hint="check that PostgreSQL runs there and takes connections",
             ) from error
+
+
+def _answers(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the other end is still there: a closed socket can be read, a silent one cannot."""
+    return not select.select([connection.fileno()], [], [], 0)[0]
+
+
+_TRIES = 8
 
 
 def _migrate(connection: psycopg.Connection[Any]) -> None:

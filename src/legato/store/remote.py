@@ -28,10 +28,12 @@ from legato.core.records import (
     ArtifactPage,
     Beat,
     BeatReply,
+    Change,
     Claim,
     ClaimRequest,
     Deployment,
     DeploymentSchedule,
+    Due,
     Flow,
     FlowRun,
     FlowRunFilter,
@@ -40,6 +42,7 @@ from legato.core.records import (
     LogLine,
     QueueStatus,
     RunInput,
+    SchedulePlan,
     TaskRun,
     TaskRunPage,
     Transition,
@@ -151,9 +154,11 @@ class RemoteStore:
         logs: Sequence[LogLine] = (),
         artifacts: Sequence[Artifact] = (),
         *,
+        batch_id: str = "",
         now: datetime | None = None,
     ) -> list[Verdict]:
-        return self._call("POST", "transitions", list[Verdict], body=TransitionBatch(list(transitions), list(logs), list(artifacts)))
+        body = TransitionBatch(list(transitions), list(logs), list(artifacts), batch_id)
+        return self._call("POST", "transitions", list[Verdict], body=body)
 
     def heartbeat(self, beats: Sequence[Beat], *, lease_s: float, now: datetime | None = None) -> list[BeatReply]:
         return self._call("POST", "heartbeats", list[BeatReply], body=HeartbeatBatch(list(beats), lease_s), timeout_s=10.0)
@@ -199,7 +204,7 @@ class RemoteStore:
     def list_inputs(self, run_id: str) -> list[RunInput]:
         return self._call("GET", f"flow-runs/{_part(run_id)}/inputs", list[RunInput])
 
-    def delete_flow_run(self, run_id: str) -> None:
+    def delete_flow_run(self, run_id: str, *, now: datetime | None = None) -> None:
         self._call("DELETE", f"flow-runs/{_part(run_id)}", type(None))
 
     # ------------------------------------------------------------------ task runs, history, logs
@@ -218,6 +223,9 @@ class RemoteStore:
 
     def read_journal(self, after: int, *, limit: int = 1000) -> list[JournalEntry]:
         return self._call("GET", "events", list[JournalEntry], query={"after": after, "limit": limit})
+
+    def read_changes(self, after: int, *, limit: int = 1000) -> list[Change]:
+        return self._call("GET", "changes", list[Change], query={"after": after, "limit": limit})
 
     def journal_position(self) -> int:
         return self._call("GET", "events/position", Number).value
@@ -281,8 +289,11 @@ class RemoteStore:
     def expired_leases(self, *, limit: int = 100, now: datetime | None = None) -> list[FlowRun]:
         return self._call("GET", "flow-runs/expired", list[FlowRun], query={"limit": limit})
 
-    def report_lost(self, run_id: str, attempt: int, why: str, *, now: datetime | None = None) -> FlowRun:
-        return self._call("POST", f"flow-runs/{_part(run_id)}/lost", FlowRun, body=LossReport(attempt, why))
+    def held_here(self, host: str, *, limit: int = 10_000) -> list[FlowRun]:
+        return self._call("GET", "flow-runs/held-here", list[FlowRun], query={"host": host, "limit": limit})
+
+    def report_lost(self, run_id: str, epoch: int, why: str, *, now: datetime | None = None) -> FlowRun:
+        return self._call("POST", f"flow-runs/{_part(run_id)}/lost", FlowRun, body=LossReport(epoch, why))
 
     # ------------------------------------------------------------------ flows, deployments, schedules
 
@@ -306,6 +317,15 @@ class RemoteStore:
 
     def list_schedules(self) -> list[DeploymentSchedule]:
         return self._call("GET", "schedules", list[DeploymentSchedule])
+
+    def due_schedules(self, *, limit: int = 100, now: datetime | None = None) -> list[Due]:
+        return self._call("GET", "schedules/due", list[Due], query={"limit": limit})
+
+    def plan_runs(self, plans: Sequence[SchedulePlan], *, now: datetime | None = None) -> list[int | None]:
+        return self._call("POST", "schedules/plans", list[int | None], body=list(plans))
+
+    def look_at_all_schedules(self) -> None:
+        self._call("POST", "schedules/look", type(None))
 
     def schedule_runs(
         self, schedule: DeploymentSchedule, runs: Sequence[FlowRun], *, cursor_at: datetime, now: datetime | None = None

@@ -13,13 +13,16 @@ from typing import NamedTuple
 import msgspec
 
 from legato.core.caching import CacheEntry, CacheHolder, why_missed
-from legato.core.clock import from_us, to_us
+from legato.core.clock import LATEST_US, from_us, to_us
+from legato.core.ownership import is_held
 from legato.core.records import CacheAsk, Result, RunKind, Transition
 from legato.core.states import FINAL, RUNNING, StateType
 from legato.store.database import Row, Session
 from legato.store.rows import instant, text_of
 from legato.system import host_name, process_is_alive
 
+FOREVER_S = 1e11
+"""Three thousand years: what is kept for longer is kept for ever."""
 _HIGHEST_TREE = 50
 """Flow runs inside flow runs are followed this far up."""
 
@@ -69,9 +72,9 @@ class Reuse:
         if not keys:
             return
         self._session.lock_keys(keys)
+        self._load_claims(keys)  # before the results: a holder that ends between the two has stored what it made
         for row in self._session.rows(self._sql["cached"], keys=keys):
             self._entries[row[0]] = _entry_of(row)
-        self._load_claims(keys)
 
     def _load_claims(self, keys: Sequence[str]) -> None:
         for row in self._session.rows(self._sql["cache_claims"], keys=keys):
@@ -111,10 +114,10 @@ class Reuse:
             row = self._session.row(self._sql["holder_facts"], id=id_)
             if row is None:
                 return True
-            state, lease, parent, deployment, agent, host, pid, created_at = row
-            if StateType(state) in FINAL or (lease is not None and lease < to_us(self._now)):
+            state, lease, parent, deployment, agent, host, pid, state_at, epoch = row
+            if not is_held(epoch) or StateType(state) in FINAL or (lease is not None and lease < to_us(self._now)):
                 return True
-            if agent is None and pid > 0 and host == _HOST and not process_is_alive(pid, from_us(created_at)):
+            if agent is None and pid > 0 and host == _HOST and not process_is_alive(pid, from_us(state_at)):
                 return True
             if parent is None or deployment is not None:
                 return False
@@ -143,7 +146,7 @@ class Reuse:
     def ended(self, run_id: str, name: str, key: str, *, expires_s: float | None, result: str | None, at: int) -> None:
         """A run with a key has ended: its claim goes. A `result` (the record's JSON text) is stored under the key."""
         stored = None if result is None or _result(result).unavailable else result
-        expires_at = None if expires_s is None else at + round(expires_s * 1e6)
+        expires_at = None if expires_s is None else min(at + round(min(expires_s, FOREVER_S) * 1e6), LATEST_US)
         own = self._claims.get(key)
         ask = None
         if own is not None and own.task_run_id == run_id:

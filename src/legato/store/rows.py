@@ -13,9 +13,12 @@ from typing import Any, TypeAlias
 import msgspec
 
 from legato.core.clock import from_us, to_us
+from legato.core.errors import UsageError
 from legato.core.records import (
     Artifact,
     ArtifactKind,
+    Change,
+    ChangeKind,
     ErrorDetail,
     FlowRun,
     JournalEntry,
@@ -72,6 +75,9 @@ FLOW_RUN: Mapping[str, str] = {
     "pause_requested_at": "bigint",
     "result": "text",
     "error": "text",
+    "epoch": "bigint",
+    "unstarted": "bigint",
+    "overrides": "text",
 }
 """Column -> PostgreSQL type, in the order of `flow_run_row` (SQLite ignores the types)."""
 
@@ -125,6 +131,15 @@ JOURNAL: Mapping[str, str] = {
     "due_at": "bigint",
 }
 
+CHANGE: Mapping[str, str] = {
+    "kind": "text",
+    "subject": "text",
+    "event": "text",
+    "at": "bigint",
+    "message": "text",
+    "body": "text",
+}
+
 LOG: Mapping[str, str] = {
     "flow_run_id": "text",
     "task_run_id": "text",
@@ -132,14 +147,28 @@ LOG: Mapping[str, str] = {
     "level": "bigint",
     "logger": "text",
     "message": "text",
+    "epoch": "bigint",
 }
 
-ARTIFACT = ("id", "kind", "key", "version", "title", "description", "data", "flow_run_id", "task_run_id", "created_at", "updated_at")
+ARTIFACT = (
+    "id",
+    "kind",
+    "key",
+    "version",
+    "title",
+    "description",
+    "data",
+    "flow_run_id",
+    "task_run_id",
+    "created_at",
+    "updated_at",
+    "epoch",
+)
 
 CHANGING: Mapping[RunKind, tuple[str, ...]] = {
     RunKind.FLOW: (
         *("state_type", "state_name", "state_at", "state_message", "seq", "attempt", "due_at", "started_at", "ended_at"),
-        *("work_queue", "agent_id", "lease_expires_at", "lost", "result", "error"),
+        *("work_queue", "agent_id", "lease_expires_at", "lost", "result", "error", "epoch", "unstarted"),
     ),
     RunKind.TASK: (
         *("state_type", "state_name", "state_at", "state_message", "seq", "attempt", "started_at", "ended_at"),
@@ -169,6 +198,13 @@ def storable(text: str) -> str:
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
+def int64(value: int, column: str) -> int:
+    """The number, when both databases can hold it. Raises `UsageError` naming the column."""
+    if -(2**63) <= value < 2**63:
+        return int(value)
+    raise UsageError(f"{column} cannot hold {value}", hint="give a whole number within 64 bits")
+
+
 def us(at: datetime | None) -> int | None:
     """Microseconds of an instant that may be missing."""
     return None if at is None else to_us(at)
@@ -191,7 +227,8 @@ def flow_run_row(run: FlowRun) -> tuple[Any, ...]:
         *(us(run.lease_expires_at), us(run.cancel_requested_at), run.host, run.pid, run.retries, run.on_lost, run.lost),
         *(storable(run.entrypoint), run.call, text_of(run.code) if run.code else None, run.forked_from, run.fork_task),
         us(run.pause_requested_at),
-        *(text_of(run.result) if run.result else None, text_of(run.error) if run.error else None),
+        *(text_of(run.result) if run.result else None, text_of(run.error) if run.error else None, run.epoch, run.unstarted),
+        None if run.overrides is None else text_of(run.overrides),
     )
 
 
@@ -237,6 +274,9 @@ def flow_run_of(row: Row) -> FlowRun:
         pause_requested_at=instant(row[37]),
         result=_result(row[38]) if row[38] else None,
         error=_error(row[39]) if row[39] else None,
+        epoch=row[40],
+        unstarted=row[41],
+        overrides=None if row[42] is None else _object(row[42]),
     )
 
 
@@ -281,19 +321,39 @@ def run_input_of(row: Row) -> RunInput:
 
 
 def journal_entry_of(row: Row) -> JournalEntry:
-    """The entry of a row selected as pos, then the order of JOURNAL."""
+    """The entry of a row selected as pos, then the order of JOURNAL, then the flow's name, the deployment and the tags."""
     state = State(StateType(row[6]), row[7], from_us(row[8]), row[9], instant(row[10]))
-    return JournalEntry(pos=row[0], kind=RunKind(row[1]), run_id=row[2], flow_run_id=row[3], seq=row[4], attempt=row[5], state=state)
+    flow_name, deployment_id, tags = row[11:]
+    return JournalEntry(
+        pos=row[0],
+        kind=RunKind(row[1]),
+        run_id=row[2],
+        flow_run_id=row[3],
+        seq=row[4],
+        attempt=row[5],
+        state=state,
+        flow_name=flow_name or "",
+        deployment_id=deployment_id,
+        tags=_tags(tags) if tags else (),
+    )
+
+
+def change_of(row: Row) -> Change:
+    """The change of a row of `changes_after`."""
+    pos, kind, subject, event, at, actor, message, body = row
+    return Change(pos, ChangeKind(kind), subject, event, from_us(at), actor, message, _object(body) if body else {})
 
 
 def log_row(line: LogLine) -> tuple[Any, ...]:
     """The row of a log line, in the order of LOG."""
-    return (line.flow_run_id, line.task_run_id, to_us(line.at), line.level, storable(line.logger), storable(line.message))
+    return (line.flow_run_id, line.task_run_id, to_us(line.at), line.level, storable(line.logger), storable(line.message), line.epoch)
 
 
 def log_line_of(row: Row) -> LogLine:
     """The line of a row selected as n, then the order of LOG."""
-    return LogLine(n=row[0], flow_run_id=row[1], task_run_id=row[2], at=from_us(row[3]), level=row[4], logger=row[5], message=row[6])
+    return LogLine(
+        n=row[0], flow_run_id=row[1], task_run_id=row[2], at=from_us(row[3]), level=row[4], logger=row[5], message=row[6], epoch=row[7]
+    )
 
 
 def artifact_of(row: Row) -> Artifact:
@@ -310,6 +370,7 @@ def artifact_of(row: Row) -> Artifact:
         task_run_id=row[9],
         created_at=from_us(row[10]),
         updated_at=from_us(row[11]),
+        epoch=row[12],
     )
 
 

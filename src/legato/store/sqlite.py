@@ -10,7 +10,6 @@ import os
 import re
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache, lru_cache
@@ -23,7 +22,7 @@ import msgspec
 
 from legato import crashing
 from legato.core.errors import Conflict, Corrupt, Unavailable, UsageError
-from legato.store.database import Row
+from legato.store.database import Row, T
 from legato.store.migrate import LATEST, migrations
 
 BUSY_TIMEOUT_S = 10.0
@@ -55,10 +54,14 @@ def _translated(sql: str) -> tuple[str, str, tuple[str, ...]]:
 class SqliteSession:
     """One open transaction on one connection."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    row_locks = False
+
+    def __init__(self, connection: sqlite3.Connection, workspace: int = 1) -> None:
         self._connection = connection
+        self.workspace = workspace
 
     def _execute(self, sql: str, parameters: dict[str, Any]) -> sqlite3.Cursor:
+        parameters["workspace"] = self.workspace
         text, for_one, lists = _translated(sql)
         if lists:
             if len(lists) == 1 and len(given := parameters[lists[0]]) == 1:
@@ -106,8 +109,8 @@ class SqliteSession:
     def lock_keys(self, keys: Sequence[str]) -> None:
         """Nothing to do: there is one writer at a time."""
 
-    def append_to_journal(self, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
-        self.insert("journal", columns, rows)  # an integer primary key that is not given becomes the largest one plus one
+    def append_to_journal(self, columns: Mapping[str, str], rows: Sequence[Row], *, table: str = "journal") -> None:
+        self.insert(table, columns, rows)  # an integer primary key that is not given becomes the largest one plus one
 
 
 @cache
@@ -147,10 +150,11 @@ def _update_sql(table: str, columns: tuple[str, ...]) -> str:
 class _Transaction:
     """A change of the database. A class, because a generator would cost a third as much again as `begin` and `commit` do."""
 
-    __slots__ = ("_connection", "_database", "_end", "_lock", "_undo")
+    __slots__ = ("_connection", "_database", "_end", "_lock", "_undo", "_workspace")
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: SqliteDatabase, workspace: int) -> None:
         self._database = database
+        self._workspace = workspace
         self._end, self._undo = _OUTERMOST[1:]
 
     def __enter__(self) -> SqliteSession:
@@ -166,7 +170,7 @@ class _Transaction:
             if isinstance(error, sqlite3.DatabaseError):
                 raise _translated_error(error, database.location) from error
             raise
-        return SqliteSession(connection)
+        return SqliteSession(connection, self._workspace)
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
         try:
@@ -254,20 +258,28 @@ class SqliteDatabase:
             self._readers.connection = connection
         return connection
 
-    def write(self) -> AbstractContextManager[SqliteSession]:
-        return _Transaction(self)
+    def transact(self, work: Callable[[SqliteSession], T], workspace: int = 1) -> T:
+        with _Transaction(self, workspace) as session:
+            return work(session)
+
+    def write(self, workspace: int = 1) -> AbstractContextManager[SqliteSession]:
+        """One transaction by hand; `transact` is what the store uses."""
+        return _Transaction(self, workspace)
+
+    def together(self) -> AbstractContextManager[object]:
+        return _Transaction(self, 1)
 
     @contextmanager
-    def read(self) -> Iterator[SqliteSession]:
+    def read(self, workspace: int = 1) -> Iterator[SqliteSession]:
         if self._memory:
             with self._lock, _explained(self.location):
-                yield SqliteSession(self._connect_writer())
+                yield SqliteSession(self._connect_writer(), workspace)
             return
         connection = self._reader()
         with _explained(self.location):
             connection.execute("begin")
             try:
-                yield SqliteSession(connection)
+                yield SqliteSession(connection, workspace)
             finally:
                 connection.execute("rollback")
 
@@ -298,34 +310,31 @@ def _migrate(connection: sqlite3.Connection, path: Path | None) -> None:
             )
         if path is not None:
             connection.execute("pragma journal_mode = wal")
-        for number, script in migrations("sqlite", after=version):
-            connection.executescript(f"begin immediate;\n{script};\npragma user_version = {number};\ncommit;")
+        connection.execute("pragma foreign_keys = off")  # a table made anew is dropped first, and would take with it what refers to it
+        try:
+            for number, script in migrations("sqlite", after=version):
+                connection.executescript(f"begin immediate;\n{script};\npragma user_version = {number};")
+                broken = connection.execute("pragma foreign_key_check").fetchone()
+                if broken is not None:
+                    raise Corrupt(f"table {broken[0]} refers to rows that are not there; the schema was left at version {number - 1}")
+                connection.execute("commit")
+        finally:
+            if connection.in_transaction:
+                connection.execute("rollback")
+            connection.execute("pragma foreign_keys = on")
 
 
 @contextmanager
 def _file_lock(path: Path | None) -> Iterator[None]:
+    """Held by one process at a time, and let go by the system when its holder dies. The file stays: unlinking it would let two in."""
     if path is None:
         yield
         return
-    lock = path.with_name(path.name + "-migrate")
-    deadline = time.monotonic() + 60
-    while (descriptor := _try_to_create(lock)) is None:
-        if time.monotonic() > deadline:
-            lock.unlink(missing_ok=True)  # its owner was killed while migrating; each step is one transaction, so going on is safe
-        time.sleep(0.02)
-    try:
+    import fcntl  # noqa: PLC0415 not on every platform, and wanted only where a schema is made or changed
+
+    with path.with_name(path.name + "-migrate").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(descriptor)
-        lock.unlink(missing_ok=True)
-
-
-def _try_to_create(path: Path) -> int | None:
-    """An open descriptor of a file that was not there before; None when it was."""
-    try:
-        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-    except FileExistsError:
-        return None
 
 
 def _make_folder(folder: Path) -> None:

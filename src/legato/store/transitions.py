@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from legato.core.clock import from_us, to_us
+from legato.core.ownership import begun, ended
 from legato.core.records import CacheAsk, FlowRun, OnLost, Result, RunKind, TaskRun, Transition, Verdict, VerdictKind
 from legato.core.rules import Facts, RunFacts, decide, is_plain
 from legato.core.states import CANCELLED, CRASHED, FINAL, RUNNING, SCHEDULED, State, StateType
@@ -73,9 +74,17 @@ class Batch:
         new_ids = {t.run_id for t in transitions if t.task_run is not None} if trusting else set()
         task_ids = {t.run_id for t in transitions if t.kind is _TASK} - new_ids
         parents = {t.task_run.flow_run_id for t in transitions if t.task_run is not None}
+        parents.update(
+            t.flow_run.parent_run_id for t in transitions if t.parent_epoch is not None and t.flow_run and t.flow_run.parent_run_id
+        )
+        if self._session.row_locks:  # flow runs are locked first, by id, and the tasks read in a statement that begins after that
+            owners = self._session.rows(self._sql["flow_runs_of_tasks"], ids=sorted(task_ids)) if task_ids else []
+            parents.update(row[0] for row in owners)
+            if wanted := flow_ids | parents:
+                self._load_flow_runs(wanted)
         task_rows = self._session.rows(self._sql["task_run_facts"], ids=sorted(task_ids)) if task_ids else []
         parents.update(row[6] for row in task_rows)
-        if wanted := flow_ids | parents:
+        if wanted := (flow_ids | parents) - self._runs.keys():
             self._load_flow_runs(wanted)
         for row in task_rows:
             self._runs[row[0]] = _working_task(row)
@@ -93,10 +102,11 @@ class Batch:
             parent = self._runs.get(record.flow_run_id)
         elif run is not None and t.kind is _TASK:
             parent = self._runs.get(run.flow_run_id)
+        around = self._runs.get(t.flow_run.parent_run_id or "") if t.parent_epoch is not None and t.flow_run is not None else None
         if parent is not None and is_plain(t, run, parent) and (t.state.type is not RUNNING or self._ask_of(t, run) is None):
             self._project(t, t.state, t.result, run)
             return Verdict(_ACCEPTED, t.seq, t.attempt)
-        facts, ask = Facts(t, self._now, run, parent), None
+        facts, ask = Facts(t, self._now, run, parent, around), None
         if run is not None and t.seq <= run.seq:
             facts.recorded = self._recorded(run, t.seq)
             facts.latest = from_us(run.state_at)
@@ -118,6 +128,8 @@ class Batch:
         return verdict
 
     def _ask_of(self, t: Transition, run: Working | None) -> CacheAsk | None:
+        if t.happened:  # it ran: there is nothing to ask any more
+            return None
         record = t.task_run if t.task_run is not None else run
         return ask_of(t, record.cache_key, record.cache_expires_s) if record is not None else t.cache
 
@@ -152,8 +164,7 @@ class Batch:
             run.cache_key, run.cache_expires_s = t.cache.key, t.cache.expires_s
         if type_ is RUNNING:
             run.started_at = run.started_at or at
-            if came_from is SCHEDULED and run.lease_expires_at is None:  # started without a claim: no agent holds it
-                run.agent_id = run.work_queue = None
+            run.unstarted = 0
         elif type_ in FINAL:
             run.ended_at = at
             run.result = text_of(result) if result is not None else None
@@ -173,15 +184,17 @@ class Batch:
             if run.lease_expires_at is not None or run.work_queue is not None:
                 self._freed.append(run.id)
             run.lease_expires_at = None
-            run.released = state.type is SCHEDULED and run.agent_id is not None
+            if t.release or t.fence is None:  # a holder's own end raises nothing: it may still tell of its tasks
+                run.epoch = ended(run.epoch)
         if state.type in (CRASHED, CANCELLED):
             self._swept.append((run.id, state))
             if state.type is CRASHED and came_from is not SCHEDULED:
                 run.lost += 1
 
     def lease(self, run_id: str, *, queue: str | None, agent_id: str | None, until: datetime) -> None:
-        """Put a claim's particulars on a run that was just moved to PENDING."""
+        """Hand a run that was just moved to PENDING to its holder, whose token is the run's new epoch."""
         run = self._runs[run_id]
+        run.epoch = begun(run.epoch)
         run.work_queue, run.agent_id, run.lease_expires_at = queue, agent_id, to_us(until)
 
     def facts_of(self, run_id: str) -> Working | None:
@@ -203,7 +216,7 @@ class Batch:
                     old[run.kind].append(_changed_row(run))
         session = self._session
         if new[_FLOW]:
-            session.insert("flow_run", rows.FLOW_RUN, new[_FLOW])
+            session.insert("flow_run", *in_workspace(session, rows.FLOW_RUN, new[_FLOW]))
             self._register([run.record for run in self._runs.values() if isinstance(run.record, FlowRun)])
         if new[_TASK]:
             session.insert("task_run", rows.TASK_RUN, new[_TASK])
@@ -218,15 +231,14 @@ class Batch:
 
     def _write_journal(self) -> None:
         if self._journal:
-            self._session.append_to_journal(rows.JOURNAL, self._journal)
+            self._session.append_to_journal(*in_workspace(self._session, rows.JOURNAL, self._journal))
 
-    def _register(self, runs: Iterable[FlowRun]) -> None:
+    def _register(self, runs: Sequence[FlowRun]) -> None:
         """Make known the flows and tags of new runs."""
-        for run in runs:
-            self._session.run(self._sql["add_flow"], id=new_id(), name=run.flow_name, now=to_us(run.created_at))
-            for tag in run.tags:
-                self._session.run(self._sql["add_tag"], name=tag)
-                self._session.run(self._sql["tag_run"], name=tag, run_id=run.id)
+        created_at = {run.flow_name: run.created_at for run in runs}
+        for name, at in sorted(created_at.items()):
+            self._session.run(self._sql["add_flow"], id=new_id(), name=rows.storable(name), now=to_us(at))
+        tag_runs(self._session, self._sql, [(tag, run.id) for run in runs for tag in dict.fromkeys(run.tags)])
 
     def _sweep_what_was_told_late(self) -> None:
         """Tasks that a given-up flow run's holder tells of only now, and not to their end: nothing runs under a crashed flow run."""
@@ -254,6 +266,25 @@ class Batch:
                 self._project(Transition(run.kind, run.id, run.seq + 1, ended, run.attempt), ended, None, run)
 
 
+def in_workspace(session: Session, columns: Mapping[str, str], values: list[Row]) -> tuple[Mapping[str, str], list[Row]]:
+    """Columns and rows of a table that carries the workspace; the first is the database's own default, and costs nothing."""
+    if session.workspace == 1:
+        return columns, values
+    return {**columns, "workspace": "bigint"}, [(*row, session.workspace) for row in values]
+
+
+def tag_runs(session: Session, sql: Mapping[str, str], pairs: Iterable[tuple[str, str]]) -> None:
+    """Put tags on flow runs that have none yet, given as (tag, run id). Tags are taken in one order, whoever writes."""
+    runs_of: dict[str, list[str]] = {}
+    for tag, run_id in pairs:
+        runs_of.setdefault(rows.storable(tag), []).append(run_id)
+    for tag, run_ids in sorted(runs_of.items()):
+        session.run(sql["add_tag"], name=tag)
+        session.run(sql["count_tag_uses"], name=tag, count=len(run_ids))
+        for run_id in run_ids:
+            session.run(sql["tag_run"], name=tag, run_id=run_id)
+
+
 def _began_inside(run: Working, flow_run_id: str) -> bool:
     """Whether this run began, in this very batch, in the process of that one."""
     record = run.record
@@ -272,7 +303,6 @@ def _working_flow(row: Row) -> Working:
         flow_run_id=row[6],
         cancel_requested=row[7] is not None,
         claimed=row[8] is not None,
-        released=row[1] == SCHEDULED and row[8] is None and row[18] is not None,
         lease_expires_at=row[8],
         retries=row[9],
         retry_when_lost=row[10] == OnLost.RETRY,
@@ -286,6 +316,8 @@ def _working_flow(row: Row) -> Working:
         agent_id=row[18],
         result=row[19],
         error=row[20],
+        epoch=row[21],
+        unstarted=row[22],
     )
 
 
@@ -334,6 +366,7 @@ def _created(t: Transition) -> Working:
         agent_id=run.agent_id,
         lease_expires_at=rows.us(run.lease_expires_at),
         lost=run.lost,
+        epoch=0 if t.state.type is SCHEDULED else begun(0),  # whoever makes a run that is under way holds it
         retries=run.retries,
         retry_when_lost=run.on_lost is OnLost.RETRY,
     )
@@ -362,4 +395,5 @@ def _changed_row(run: Working) -> tuple[Any, ...]:
     return (
         *common,
         *(run.due_at, run.started_at, run.ended_at, run.work_queue, run.agent_id, run.lease_expires_at, run.lost, run.result, run.error),
+        *(run.epoch, run.unstarted),
     )

@@ -17,6 +17,7 @@ class TransitionBatch(msgspec.Struct, frozen=True, omit_defaults=True):
     transitions: list[Transition] = []
     logs: list[LogLine] = []
     artifacts: list[Artifact] = []
+    id: str = ""
 
 
 class HeartbeatBatch(msgspec.Struct, frozen=True):
@@ -29,7 +30,7 @@ class HeartbeatBatch(msgspec.Struct, frozen=True):
 class LossReport(msgspec.Struct, frozen=True):
     """The body of `POST /api/flow-runs/{id}/lost`."""
 
-    attempt: int
+    epoch: int
     why: str
 
 

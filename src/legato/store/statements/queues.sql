@@ -1,35 +1,45 @@
 -- save_queue:
-insert into work_queue (id, name, priority, paused, concurrency_limit, record) values (:id, :name, :priority, :paused, :concurrency_limit, :record)
+insert into work_queue (workspace, id, name, priority, paused, concurrency_limit, record) values (:workspace, :id, :name, :priority, :paused, :concurrency_limit, :record)
 on conflict (id) do update set name = excluded.name, priority = excluded.priority, paused = excluded.paused,
 concurrency_limit = excluded.concurrency_limit, record = excluded.record;
 
 -- queue_by_name:
-select record from work_queue where id = :name or name = :name;
+select record from work_queue where workspace = :workspace and (id = :name or name = :name) order by case when id = :name then 0 else 1 end;
 
 -- list_queues: in the order agents take from them.
-select record from work_queue order by priority desc, name;
+select record from work_queue where workspace = :workspace order by priority desc, name;
 
--- queues_to_claim_from: those of the agent's that are not paused, highest priority first.
-select id, record from work_queue where name in :names* and paused = 0 order by priority desc, name;
+-- queues_to_claim_from: those of the agent's that are not paused, locked by id: what is read here holds until the commit.
+select record from work_queue where workspace = :workspace and name in :names* and paused = 0 order by id {lock};
 
--- lock_queue: only a queue with a limit is locked, in a statement of its own: the next one must see what others committed.
-select id from work_queue where id = :id for update;
+-- lock_queue: for a change of it; claims lock it too.
+select id from work_queue where id = :id {lock};
 
--- used_slots: index: slot_queue
-select count(*) from slot where queue_id = :queue_id;
+-- used_slots: index: the primary key
+select limit_id, count(*) from slot where limit_id in :ids* group by limit_id;
 
 -- take_slot:
-insert into slot (run_id, queue_id) values (:run_id, :queue_id) on conflict (run_id) do update set queue_id = excluded.queue_id;
+insert into slot (limit_id, holder) values (:limit_id, :holder) on conflict do nothing;
+
+-- adopt_slots: a queue made anew finds the runs that were taken under its name and go on: they count. index: flow_run_queue
+insert into slot (limit_id, holder) select :id, id from flow_run
+where workspace = :workspace and work_queue = :name and lease_expires_at is not null on conflict do nothing;
+
+-- rename_queue_of_runs: those that are held. index: flow_run_queue
+update flow_run set work_queue = :name where workspace = :workspace and work_queue = :old and lease_expires_at is not null;
+
+-- free_slots_of_limit:
+delete from slot where limit_id = :id;
 
 -- delete_queue:
 delete from work_queue where id = :id;
 
--- running_by_queue: runs that an agent holds, by queue.
-select work_queue, count(*) from flow_run where lease_expires_at is not null and work_queue is not null group by work_queue;
+-- running_by_queue: places held, by queue id. index: the primary key
+select limit_id, count(*) from slot group by limit_id;
 
 -- save_agent:
-insert into agent (id, last_seen_at, ended_at, record) values (:id, :last_seen_at, :ended_at, :record)
+insert into agent (workspace, id, last_seen_at, ended_at, record) values (:workspace, :id, :last_seen_at, :ended_at, :record)
 on conflict (id) do update set last_seen_at = excluded.last_seen_at, ended_at = excluded.ended_at, record = excluded.record;
 
 -- list_agents:
-select record from agent where ended_at is null and last_seen_at > :since order by last_seen_at desc;
+select record from agent where workspace = :workspace and ended_at is null and last_seen_at > :since order by last_seen_at desc;

@@ -1,28 +1,41 @@
 -- flow_run_facts: what the rules need of flow runs, with the columns a transition may change. Locked in id order on PostgreSQL.
 select id, state_type, state_name, seq, attempt, name, id, cancel_requested_at, lease_expires_at, retries, on_lost, lost,
-       state_at, state_message, due_at, started_at, ended_at, work_queue, agent_id, result, error
+       state_at, state_message, due_at, started_at, ended_at, work_queue, agent_id, result, error,
+       epoch, unstarted
 from flow_run where id in :ids* order by id {lock};
 
--- task_run_facts: the same of task runs.
+-- task_run_facts: the same of task runs. They need no lock of their own: whoever writes one holds its flow run's row.
 select id, state_type, state_name, seq, attempt, name, flow_run_id, started_at, state_at, state_message, ended_at, result, error,
        cache_key, cache_expires_s
-from task_run where id in :ids* order by id {lock};
+from task_run where id in :ids* order by id;
+
+-- flow_runs_of_tasks: whose rows are to be locked before the tasks are read.
+select distinct flow_run_id from task_run where id in :ids*;
 
 -- recorded_state: what the journal holds at a run's sequence number. index: journal_run
 select state_type, state_name, at, message from journal where run_id = :run_id and seq = :seq;
 
 -- add_flow: a flow, when it is first heard of.
-insert into flow (id, name, created_at) values (:id, :name, :now) on conflict (name) do nothing;
+insert into flow (workspace, id, name, created_at) values (:workspace, :id, :name, :now) on conflict (workspace, name) do nothing;
 
 -- add_tag: a tag, when it is first heard of.
-insert into tag (name) values (:name) on conflict (name) do nothing;
+insert into tag (workspace, name) values (:workspace, :name) on conflict (workspace, name) do nothing;
+
+-- count_tag_uses: how many runs have a tag, so that the rarest drives a list.
+update tag set uses = uses + :count where workspace = :workspace and name = :name;
+
+-- count_less_tag_uses: a run that goes, or whose tags change, has its tags no more.
+update tag set uses = uses - 1 where n in (select tag from run_tag where run in (select n from flow_run where id in :ids*));
+
+-- tag_uses:
+select name, uses from tag where workspace = :workspace and name in :names*;
 
 -- tag_run: lists by tag are driven by this table, which carries the sort key.
 insert into run_tag (tag, start_at, run)
-select t.n, r.expected_start_at, r.n from tag t, flow_run r where t.name = :name and r.id = :run_id on conflict do nothing;
+select t.n, r.expected_start_at, r.n from tag t, flow_run r where t.workspace = :workspace and t.name = :name and r.id = :run_id on conflict do nothing;
 
 -- free_slots: runs that end, or wait again, hold no place in a limit.
-delete from slot where run_id in :ids*;
+delete from slot where holder in :ids*;
 
 -- unfinished_tasks: task runs left open under a flow run that is gone. index: task_run_flow_run
 select id from task_run where flow_run_id = :flow_run_id and state_type in ('scheduled', 'pending', 'running', 'paused');
@@ -32,7 +45,7 @@ select id from flow_run where parent_run_id = :flow_run_id and deployment_id is 
 and state_type in ('scheduled', 'pending', 'running', 'paused');
 
 -- flow_runs_by_id:
-select {flow_run} from flow_run where id in :ids*;
+select {flow_run} from flow_run where id in :ids* and workspace = :workspace;
 
 -- task_run_by_id:
 select {task_run} from task_run where id = :id;
@@ -46,16 +59,29 @@ and t.flow_attempt = (select l.flow_attempt from task_run l where l.flow_run_id 
 group by t.flow_run_id, t.state_type;
 
 -- flow_runs_by_id_prefix: ids that begin with a text, newest first; the text holds only hex digits and dashes.
-select {flow_run} from flow_run where id >= :low and id < :high order by id desc limit :limit;
+select {flow_run} from flow_run where id >= :low and id < :high and workspace = :workspace order by id desc limit :limit;
 
 -- flow_runs_by_name: index: flow_run_name
-select {flow_run} from flow_run where name = :name order by n desc limit :limit;
+select {flow_run} from flow_run where workspace = :workspace and name = :name order by n desc limit :limit;
 
 -- transitions_of: the journal of one run. index: journal_run
-select pos, {journal} from journal where run_id = :run_id order by seq;
+select pos, {journal}, r.flow_name, r.deployment_id, r.tags
+from journal j left join flow_run r on r.id = j.flow_run_id where j.run_id = :run_id order by j.seq;
 
--- journal_after: recorded transitions, in commit order. index: the primary key
-select pos, {journal} from journal where pos > :after order by pos limit :limit;
+-- journal_after: recorded transitions, in commit order, with what runs are matched by. index: the primary key
+select pos, {journal}, r.flow_name, r.deployment_id, r.tags
+from journal j left join flow_run r on r.id = j.flow_run_id where j.pos > :after and j.workspace = :workspace and j.kind <> 'gone'
+order by j.pos limit :limit;
+
+-- changes_after: what was done to other things, in commit order. index: the primary key
+select pos, kind, subject, event, at, actor, message, body from change where pos > :after and workspace = :workspace order by pos limit :limit;
+
+-- change_position:
+select coalesce(max(pos), 0) from change;
+
+-- hollow_journal: of a run that is deleted, and of its task runs, nothing is left but the positions, which stay dense. index: journal_run
+update journal set kind = 'gone', run_id = '', flow_run_id = '', message = '', due_at = null
+where run_id = :id or run_id in (select id from task_run where flow_run_id = :id);
 
 -- journal_position:
 select coalesce(max(pos), 0) from journal;
@@ -95,21 +121,23 @@ update run_input set answered_at = :now, answer = :answer where flow_run_id = :i
 -- delete_inputs:
 delete from run_input where flow_run_id = :id;
 
--- beat: renew an attempt's lease while the run is still its own, and has not been taken back to wait again.
-update flow_run set lease_expires_at = :lease where id = :id and attempt = :attempt
-and state_type in ('scheduled', 'pending', 'running', 'paused')
-and (state_type <> 'scheduled' or lease_expires_at is not null or agent_id is null)
-and (state_type <> 'paused' or lease_expires_at is not null) returning cancel_requested_at, pause_requested_at;
+-- known_runs: which of these are here at all.
+select id, epoch, state_name from flow_run where id in :ids*;
+
+-- held_here: the outermost runs that processes of a host hold by themselves. index: flow_run_held
+select {flow_run} from flow_run where host = :host and agent_id is null and pid > 0 and epoch % 2 = 1
+and state_type in ('scheduled', 'pending', 'running', 'paused') and parent_run_id is null
+order by host, expected_start_at, n limit :limit;
 
 -- expired_leases: index: flow_run_lease
 select {flow_run} from flow_run where lease_expires_at < :now order by lease_expires_at limit :limit;
 
 -- next_due: of runs that queues may take. index: flow_run_due
-select min(r.due_at) from flow_run r where r.state_type = 'scheduled' and r.lease_expires_at is null
+select min(r.due_at) from flow_run r where r.workspace = :workspace and r.state_type = 'scheduled' and r.lease_expires_at is null
 and exists (select 1 from deployment d where d.id = r.deployment_id);
 
 -- next_due_after: index: flow_run_due
-select min(due_at) from flow_run where state_type = 'scheduled' and lease_expires_at is null and deployment_id is not null and due_at > :after;
+select min(due_at) from flow_run where workspace = :workspace and state_type = 'scheduled' and lease_expires_at is null and deployment_id is not null and due_at > :after;
 
 -- delete_run: the run; run_tag rows go with it.
 delete from flow_run where id = :id;
@@ -122,3 +150,23 @@ delete from task_run where flow_run_id = :id;
 
 -- delete_logs:
 delete from log where flow_run_id = :id;
+
+-- beat: renew the lease of a run that is still its holder's own. One inside another has no lease, and lives as long as that one.
+update flow_run set lease_expires_at =
+case when lease_expires_at is null and parent_run_id is not null and deployment_id is null then null else :lease end
+where id = :id and epoch = :epoch and epoch % 2 = 1 and state_type in ('scheduled', 'pending', 'running', 'paused')
+returning id, epoch, cancel_requested_at, pause_requested_at;
+
+-- beats: the same of many, locked by id. PostgreSQL only.
+with mine as (
+    select r.id from flow_run r join unnest(:ids::text[], :epochs::bigint[]) as g(id, epoch) on g.id = r.id and g.epoch = r.epoch
+    where r.epoch % 2 = 1 and r.state_type in ('scheduled', 'pending', 'running', 'paused') order by r.id for no key update of r)
+update flow_run r set lease_expires_at =
+case when r.lease_expires_at is null and r.parent_run_id is not null and r.deployment_id is null then null else :lease end
+from mine where r.id = mine.id returning r.id, r.epoch, r.cancel_requested_at, r.pause_requested_at;
+
+-- add_batch: a batch that holds log lines; none is added that was here before.
+insert into batch (id, at) values (:id, :at) on conflict do nothing;
+
+-- prune_batches:
+delete from batch where at < :before;

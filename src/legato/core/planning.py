@@ -1,4 +1,4 @@
-"""Runs made from a deployment, by a schedule or by hand."""
+"""Runs made from a deployment, by a schedule or by hand; and what a run that nobody has taken yet follows its deployment in. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from legato.core.clock import to_us
 from legato.core.names import readable_name
@@ -40,12 +42,30 @@ def run_of(
         expected_start_at=due_at,
         due_at=due_at,
         parameters={**deployment.parameters, **(parameters or {})},
+        overrides=dict(parameters or {}),
         tags=tuple(dict.fromkeys((*deployment.tags, *tags))),
         deployment_id=deployment.id,
         deployment_name=deployment.full_name,
         schedule_id=schedule_id,
         trigger=trigger,
         parent_run_id=parent_run_id,
+        flow_runner=str(deployment.flow_runner.get("type", "")),
+        retries=deployment.retries,
+        on_lost=deployment.on_lost,
+    )
+
+
+def as_the_deployment_is(run: FlowRun, deployment: Deployment) -> FlowRun:
+    """A run that waits to be taken for the first time, as it would be made from the deployment now. Its schedule's tags are the
+    deployment's; one that somebody made by hand keeps its own on top.
+    """
+    own = () if run.schedule_id is not None else run.tags
+    return msgspec.structs.replace(
+        run,
+        flow_name=deployment.flow_name,
+        deployment_name=deployment.full_name,
+        parameters={**deployment.parameters, **(run.overrides or {})},
+        tags=tuple(dict.fromkeys((*deployment.tags, *own))),
         flow_runner=str(deployment.flow_runner.get("type", "")),
         retries=deployment.retries,
         on_lost=deployment.on_lost,

@@ -1,0 +1,38 @@
+"""The store on a SQL database, by subject. Rules run inside its transactions; see `transitions` for those, `lists` for filters,
+`statements/` for the SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from legato.store.migrate import LATEST
+from legato.store.sql.deployments import SqlDeployments
+from legato.store.sql.history import SqlHistory
+from legato.store.sql.made import SqlMade
+from legato.store.sql.queues import SqlQueues
+from legato.store.sql.reports import Batched, SqlReports
+from legato.store.sql.runs import SqlRuns
+from legato.store.sql.subject import statements
+
+__all__ = ["Batched", "SqlStore", "statements"]
+
+
+class SqlStore(SqlReports, SqlRuns, SqlHistory, SqlMade, SqlDeployments, SqlQueues):
+    """The `Store` port on SQLite or PostgreSQL, in one workspace."""
+
+    can_wait = False
+
+    def of(self, workspace: int) -> SqlStore:
+        """The same database, seen from another workspace."""
+        return SqlStore(self._database, clock=self._clock, workspace=workspace)
+
+    def info(self) -> Mapping[str, str]:
+        return {"kind": self._database.kind, "location": self._database.location, "schema_version": str(LATEST)}
+
+    def foreign_changes(self) -> bool:
+        """Whether another process has written since this was last asked (see `Database.foreign_changes`)."""
+        return self._database.foreign_changes()
+
+    def close(self) -> None:
+        self._database.close()

@@ -1,0 +1,192 @@
+"""Flow runs as people and services handle them: made, found, listed, cancelled, paused, run again, taken up, answered, deleted."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from legato.core.clock import to_us
+from legato.core.errors import Conflict, NotFound
+from legato.core.ownership import is_held
+from legato.core.records import ChangeKind, FlowRun, FlowRunFilter, FlowRunPage, RunInput, RunKind, Transition, VerdictKind
+from legato.core.states import CANCELLED, FINAL, PAUSED, PENDING, RUNNING, SCHEDULED, State, StateType
+from legato.store import lists, rows
+from legato.store.database import Session
+from legato.store.sql.deployments import check_parameters, deployments_by_id
+from legato.store.sql.reports import record
+from legato.store.sql.subject import SqlSubject, changes, creation, delete_runs, flow_runs, hold, note, statements
+from legato.store.transitions import Batch, Working
+
+_EVERYTHING = FlowRunFilter()
+
+
+class SqlRuns(SqlSubject):
+    """Flow runs."""
+
+    @changes
+    def create_flow_run(self, session: Session, run: FlowRun, *, now: datetime | None = None) -> FlowRun:
+        if run.deployment_id is not None:
+            deployment = deployments_by_id(session, {run.deployment_id}).get(run.deployment_id)
+            if deployment is None:
+                raise NotFound("deployment", run.deployment_name or run.deployment_id, hint="legato deployment ls lists them")
+            check_parameters(deployment, run.overrides or ())
+        verdict = record(session, [creation(run)], (), (), self._now(now))[0]
+        if verdict.kind not in (VerdictKind.ACCEPTED, VerdictKind.ALREADY):
+            raise Conflict(f"run {run.id} could not be created: {verdict.reason}")
+        return flow_runs(session, [run.id])[0]
+
+    def get_flow_run(self, run_id: str) -> FlowRun:
+        with self._reading() as session:
+            found = flow_runs(session, [run_id])
+        if not found:
+            raise NotFound("flow run", run_id, hint="legato run ls lists the runs that are here")
+        return found[0]
+
+    def list_flow_runs(
+        self, filter: FlowRunFilter = _EVERYTHING, *, cursor: str | None = None, limit: int = 100, oldest_first: bool = False
+    ) -> FlowRunPage:
+        with self._reading() as session:
+            tags = self._rarest_first(session, filter)
+            sql, parameters = lists.select_flow_runs(filter, tags, cursor=cursor, limit=limit + 1, oldest_first=oldest_first)
+            found = session.rows(sql, **parameters)
+        more = len(found) > limit
+        items = [rows.flow_run_of(row[1:]) for row in found[:limit]]
+        return FlowRunPage(items, lists.make_cursor(to_us(items[-1].expected_start_at), found[limit - 1][0]) if more else None)
+
+    def count_flow_runs(self, filter: FlowRunFilter = _EVERYTHING) -> dict[StateType, int]:
+        counts = {}
+        with self._reading() as session:
+            tags = self._rarest_first(session, filter)
+            for state in filter.states or tuple(StateType):
+                sql, parameters = lists.count_flow_runs(filter, tags, state)
+                row = session.row(sql, **parameters)
+                if row and row[0]:
+                    counts[state] = int(row[0])
+        return counts
+
+    def _rarest_first(self, session: Session, filter_: FlowRunFilter) -> tuple[str, ...]:
+        """The filter's tags, the one that fewest runs have first: it drives the query."""
+        tags = tuple(rows.storable(tag) for tag in filter_.tags)
+        if len(tags) < 2:
+            return tags
+        uses = {name: int(n) for name, n in session.rows(self._sql["tag_uses"], names=list(tags))}
+        return tuple(sorted(tags, key=lambda tag: uses.get(tag, 0)))
+
+    def find_flow_runs(self, text: str, *, limit: int = 10) -> list[FlowRun]:
+        with self._reading() as session:
+            found = session.rows(self._sql["flow_runs_by_name"], name=rows.storable(text), limit=limit)
+            prefix = text.lower()
+            if not found and prefix and set(prefix) <= set("0123456789abcdef-"):
+                found = session.rows(self._sql["flow_runs_by_id_prefix"], low=prefix, high=prefix + "g", limit=limit)
+        return [rows.flow_run_of(row) for row in found]
+
+    @changes
+    def request_cancel(self, session: Session, run_id: str, *, now: datetime | None = None) -> FlowRun:
+        now = self._now(now)
+        batch, run = hold(session, run_id, now)
+        if run.state_type not in FINAL:
+            session.run(self._sql["wish_cancel"], id=run_id, now=to_us(now))
+            if not is_held(run.epoch):
+                cancelled = State(CANCELLED, "Cancelled", now, "cancelled before it started")
+                batch.decide(Transition(RunKind.FLOW, run_id, run.seq + 1, cancelled, run.attempt))
+                batch.write()
+            else:
+                note(session, ChangeKind.WISH, run_id, "cancel", now)
+        return flow_runs(session, [run_id])[0]
+
+    @changes
+    def request_pause(self, session: Session, run_id: str, *, now: datetime | None = None) -> FlowRun:
+        now = self._now(now)
+        _, run = hold(session, run_id, now)
+        if run.state_type is not RUNNING:
+            raise Conflict(f"run '{run.name}' is {run.state_name}, so it cannot be paused", hint="only a run that is running can be paused")
+        session.run(self._sql["wish_pause"], id=run_id, now=to_us(now))
+        note(session, ChangeKind.WISH, run_id, "pause", now)
+        return flow_runs(session, [run_id])[0]
+
+    @changes
+    def schedule_again(self, session: Session, run_id: str, *, why: str, now: datetime | None = None) -> FlowRun:
+        now = self._now(now)
+        batch, run = hold(session, run_id, now)
+        _let_go_on(session, batch, run, why, now)
+        batch.write()
+        return flow_runs(session, [run_id])[0]
+
+    @changes
+    def take_flow_run(
+        self, session: Session, run_id: str, *, host: str, pid: int, lease_s: float, why: str, now: datetime | None = None
+    ) -> FlowRun:
+        now = self._now(now)
+        batch, run = hold(session, run_id, now)
+        if run.state_type is PENDING and session.row(self._sql["is_held_by"], id=run_id, host=host, pid=pid):
+            return flow_runs(session, [run_id])[0]  # asked again, because the first answer was lost
+        if run.state_type is not SCHEDULED:
+            _let_go_on(session, batch, run, why, now)
+        elif is_held(run.epoch):
+            raise _still_held(run)
+        pending = State(PENDING, "Pending", now, why)
+        verdict = batch.decide(Transition(RunKind.FLOW, run_id, run.seq + 1, pending, run.attempt + 1))
+        if verdict.kind is not VerdictKind.ACCEPTED:
+            raise Conflict(f"run '{run.name}' cannot be taken up: {verdict.reason or verdict.kind}")
+        batch.lease(run_id, queue=None, agent_id=None, until=now + timedelta(seconds=lease_s))
+        session.run(self._sql["held_by"], id=run_id, host=rows.storable(host), pid=pid)
+        batch.write()
+        return flow_runs(session, [run_id])[0]
+
+    @changes
+    def ask_input(self, session: Session, wanted: RunInput) -> RunInput:
+        session.run(
+            self._sql["ask_input"],
+            id=wanted.flow_run_id,
+            key=rows.storable(wanted.key),
+            now=to_us(wanted.asked_at),
+            prompt=rows.storable(wanted.prompt),
+            schema=rows.text_of(wanted.schema),
+        )
+        return next(i for i in _inputs(session, wanted.flow_run_id) if i.key == rows.storable(wanted.key))
+
+    @changes
+    def answer_input(self, session: Session, run_id: str, key: str, answer: object, *, now: datetime | None = None) -> RunInput:
+        now = self._now(now)
+        found = next((i for i in _inputs(session, run_id) if i.key == rows.storable(key)), None)
+        if found is None:
+            raise NotFound("input", key, hint=f"legato run show {run_id} tells what the run asked for")
+        if not session.run(self._sql["answer_input"], id=run_id, key=found.key, now=to_us(now), answer=rows.text_of(answer)):
+            raise Conflict(f"'{key}' was answered already", hint="the first answer counts")
+        session.run(self._sql["forget_pause"], id=run_id)
+        note(session, ChangeKind.WISH, run_id, "answered", now, body={"key": found.key})
+        return next(i for i in _inputs(session, run_id) if i.key == found.key)
+
+    def list_inputs(self, run_id: str) -> list[RunInput]:
+        with self._reading() as session:
+            return _inputs(session, run_id)
+
+    @changes
+    def delete_flow_run(self, session: Session, run_id: str, *, now: datetime | None = None) -> None:
+        now = self._now(now)
+        _, run = hold(session, run_id, now)
+        if run.state_type not in FINAL:
+            raise Conflict(
+                f"run '{run.name}' is {run.state_name}, so it cannot be deleted", hint=f"cancel it first: legato run cancel {run_id}"
+            )
+        delete_runs(session, [run_id], now, f"run '{run.name}' was deleted")
+
+
+def _inputs(session: Session, run_id: str) -> list[RunInput]:
+    return [rows.run_input_of(row) for row in session.rows(statements()["inputs_of"], id=run_id)]
+
+
+def _let_go_on(session: Session, batch: Batch, run: Working, why: str, now: datetime) -> None:
+    """Move a run that has ended, or that nobody holds while it is paused, back to SCHEDULED, with earlier wishes forgotten."""
+    is_over = run.state_type in FINAL
+    if not is_over and (run.state_type is not PAUSED or is_held(run.epoch)):
+        raise _still_held(run)
+    session.run(statements()["forget_wishes"], id=run.id)
+    run.cancel_requested, run.unstarted = False, 0
+    again = State(SCHEDULED, "AwaitingRetry" if is_over else "Scheduled", now, why, due_at=now)
+    batch.decide(Transition(RunKind.FLOW, run.id, run.seq + 1, again, run.attempt, reopen=is_over))
+
+
+def _still_held(run: Working) -> Conflict:
+    return Conflict(
+        f"run '{run.name}' is {run.state_name}: somebody holds it", hint="cancel it, or wait until it has ended or its lease has run out"
+    )

@@ -1,0 +1,120 @@
+"""What all subjects of the SQL store share: the database, the statements, the clock, the workspace; how a verb becomes a transaction; and the
+note in the journal that others learn of it by.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+from legato.core.clock import Clock, to_us
+from legato.core.errors import NotFound, UsageError
+from legato.core.records import ChangeKind, FlowRun, RunKind, Transition
+from legato.core.states import SCHEDULED, State
+from legato.store import rows
+from legato.store.database import Database, Session, load_statements
+from legato.store.transitions import Batch, Working, in_workspace
+from legato.system import SystemClock
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_S = TypeVar("_S", bound="SqlSubject")
+
+
+@functools.cache
+def statements() -> Mapping[str, str]:
+    """The named statements, with the column lists filled in."""
+    columns = {
+        "{flow_run}": ", ".join(rows.FLOW_RUN),
+        "{task_run}": ", ".join(rows.TASK_RUN),
+        "{journal}": ", ".join(f"j.{name}" for name in rows.JOURNAL),
+        "{run_input}": ", ".join(rows.RUN_INPUT),
+        "{artifact}": ", ".join(rows.ARTIFACT),
+    }
+    return {
+        name: functools.reduce(lambda text, word: text.replace(word, columns[word]), columns, sql)
+        for name, sql in load_statements().items()
+    }
+
+
+class SqlSubject:
+    """A part of the store. Its only state is this; what subjects need of each other are functions of a session."""
+
+    def __init__(self, database: Database, *, clock: Clock | None = None, workspace: int = 1) -> None:
+        self._database = database
+        self._clock = clock or SystemClock()
+        self._sql = statements()
+        self.workspace = workspace
+
+    def _now(self, given: datetime | None) -> datetime:
+        return given or self._clock.now()
+
+    def _reading(self) -> Any:
+        return self._database.read(self.workspace)
+
+
+def changes(verb: Callable[Concatenate[_S, Session, _P], _T]) -> Callable[Concatenate[_S, _P], _T]:
+    """A verb that writes: the method is given an open session after `self`, and runs again when its transaction could not be committed."""
+
+    @functools.wraps(verb)
+    def transacted(self: _S, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        return self._database.transact(lambda session: verb(self, session, *args, **kwargs), self.workspace)
+
+    return cast("Callable[Concatenate[_S, _P], _T]", transacted)  # `wraps` gives it a class of its own
+
+
+def note(
+    session: Session, kind: ChangeKind, subject: str, event: str, now: datetime, *, message: str = "", body: Mapping[str, Any] | None = None
+) -> None:
+    """Write down what was done to something that is no run, for others to learn of. Comes last: it takes the journal's lock."""
+    row = (str(kind), rows.storable(subject), event, to_us(now), rows.storable(message), rows.text_of(body) if body else None)
+    session.append_to_journal(*in_workspace(session, rows.CHANGE, [row]), table="change")
+
+
+def flow_runs(session: Session, ids: Sequence[str]) -> list[FlowRun]:
+    """Those of these runs that are here, in no order."""
+    return [rows.flow_run_of(row) for row in session.rows(statements()["flow_runs_by_id"], ids=list(ids))]
+
+
+def hold(session: Session, run_id: str, now: datetime) -> tuple[Batch, Working]:
+    """Read (and on PostgreSQL lock) one flow run for a change."""
+    batch = Batch(session, statements(), now)
+    batch.load([Transition(RunKind.FLOW, run_id, 0, State(SCHEDULED, "Scheduled", now))])
+    run = batch.facts_of(run_id)
+    if run is None:
+        raise NotFound("flow run", run_id, hint="legato run ls lists the runs that are here")
+    return batch, run
+
+
+def creation(run: FlowRun) -> Transition:
+    """The first transition of a run that somebody makes to be run later."""
+    return Transition(RunKind.FLOW, run.id, 1, run.state, run.attempt, flow_run=run)
+
+
+def delete_runs(session: Session, ids: Sequence[str], now: datetime, why: str) -> None:
+    """Take runs away with all that hangs on them, their history too."""
+    if not ids:
+        return
+    sql = statements()
+    keys = sorted({row[0] for id_ in ids for row in session.rows(sql["keys_of_run"], id=id_)})
+    session.run(sql["count_less_tag_uses"], ids=sorted(ids))
+    for id_ in ids:
+        for statement in ("delete_cache_claims", "delete_run_tags", "delete_logs", "delete_inputs", "delete_artifacts"):
+            session.run(sql[statement], id=id_)
+    if keys:
+        session.run(sql["mark_latest"], keys=keys)
+    note(session, ChangeKind.RUNS, "", "deleted", now, message=why, body={"flow_runs": sorted(ids)[:1000], "count": len(ids)})
+    for id_ in ids:
+        for statement in ("hollow_journal", "delete_task_runs", "delete_run"):
+            session.run(sql[statement], id=id_)
+
+
+def number(cursor: str | None) -> int:
+    """The integer that a cursor of a plain list is."""
+    if cursor is None:
+        return 0
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 18):
+        raise UsageError(f"'{cursor}' is not a cursor of this list", hint="leave the cursor out to begin at the start")
+    return int(cursor)
