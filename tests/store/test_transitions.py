@@ -10,7 +10,7 @@ from legato.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, PENDING, R
 from legato.store.port import Store
 from legato.store.sql import SqlStore
 
-from tests.store.make import add_queue, apply, at, begin, claim, claimed, move, scheduled, state, step, task_of
+from tests.store.make import apply, at, begin, claim, claimed, move, scheduled, state, step, task_of
 
 ACCEPTED, ALREADY, INSTEAD, REFUSED = VerdictKind.ACCEPTED, VerdictKind.ALREADY, VerdictKind.INSTEAD, VerdictKind.REFUSED
 THREE = Result(type="int", size=1, hash="h", inline=b"3", preview="3")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -32,6 +31,8 @@ def run_of(
 
     Without a name it gets a readable one, the same for the same schedule and tick, or the same id.
     """
+    import hashlib  # noqa: PLC0415 start-up time: whoever runs a flow plans nothing
+
     seed = f"{schedule_id}/{to_us(due_at)}" if schedule_id else id
     return FlowRun(
         id=id,
