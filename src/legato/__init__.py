@@ -40,7 +40,7 @@ _HOMES = {
     "all_done": "legato.core.triggers",
     "all_failed": "legato.core.triggers",
     "all_succeeded": "legato.core.triggers",
-    "allow_failure": "legato.sdk.definitions",
+    "allow_failure": "legato.sdk.wrappers",
     "any_failed": "legato.core.triggers",
     "any_succeeded": "legato.core.triggers",
     "as_completed": "legato.engine.futures",
@@ -55,7 +55,7 @@ _HOMES = {
     "get_run_logger": "legato.sdk.logging",
     "none_failed": "legato.core.triggers",
     "pause_flow_run": "legato.sdk.asking",
-    "quote": "legato.sdk.definitions",
+    "quote": "legato.sdk.wrappers",
     "read_result": "legato.sdk.reading",
     "runtime": "legato.sdk.runtime",
     "suspend_flow_run": "legato.sdk.asking",
@@ -64,7 +64,7 @@ _HOMES = {
     "task_input_hash": "legato.sdk.caching",
     "track": "legato.sdk.artifacts",
     "transaction": "legato.sdk.transactions",
-    "unmapped": "legato.sdk.definitions",
+    "unmapped": "legato.sdk.wrappers",
     "update_progress_artifact": "legato.sdk.artifacts",
     "wait": "legato.engine.futures",
 }
@@ -108,10 +108,7 @@ if TYPE_CHECKING:
     from legato.sdk.asking import pause_flow_run as pause_flow_run
     from legato.sdk.asking import suspend_flow_run as suspend_flow_run
     from legato.sdk.caching import task_input_hash as task_input_hash
-    from legato.sdk.definitions import allow_failure as allow_failure
-    from legato.sdk.definitions import quote as quote
     from legato.sdk.definitions import tags as tags
-    from legato.sdk.definitions import unmapped as unmapped
     from legato.sdk.deployments import Deployment as Deployment
     from legato.sdk.explaining import explain as explain
     from legato.sdk.flows import Flow as Flow
@@ -122,6 +119,9 @@ if TYPE_CHECKING:
     from legato.sdk.tasks import task as task
     from legato.sdk.transactions import transaction as transaction
     from legato.sdk.variables import Variable as Variable
+    from legato.sdk.wrappers import allow_failure as allow_failure
+    from legato.sdk.wrappers import quote as quote
+    from legato.sdk.wrappers import unmapped as unmapped
     from legato.task_runners.dask import DaskTaskRunner as DaskTaskRunner
     from legato.task_runners.processes import ProcessTaskRunner as ProcessTaskRunner
     from legato.task_runners.ray import RayTaskRunner as RayTaskRunner

@@ -7,13 +7,30 @@ from typing import Any
 
 import pytest
 
-from legato.core.errors import RunCrashed
+from legato.core.errors import RunCrashed, UpstreamFailed
 from legato.core.records import Result, Verdict, VerdictKind
 from legato.core.retry import RetryPolicy
-from legato.core.states import COMPLETED, State
+from legato.core.states import COMPLETED, FAILED, State
 from legato.engine import aio
 from legato.engine.drive import drive
-from legato.engine.script import Call, Draw, Instruction, Load, Lost, Policy, Propose, Save, Script, Settle, Sleep, Stop, run_flow, run_task
+from legato.engine.script import (
+    Call,
+    Conclude,
+    Draw,
+    Ending,
+    Instruction,
+    Load,
+    Lost,
+    Policy,
+    Propose,
+    Save,
+    Script,
+    Settle,
+    Sleep,
+    Stop,
+    run_flow,
+    run_task,
+)
 
 ACCEPTED = Verdict(VerdictKind.ACCEPTED)
 STORED = Result(type="int", preview="7")
@@ -33,13 +50,17 @@ class Recorder:
         if isinstance(i, Propose):
             self.trace.append(f"{i.name}{' (gate)' if i.gate else ''}")
             return self.start if i.name == "Running" and i.gate else ACCEPTED
-        if isinstance(i, Call):
-            self.trace.append("call")
-            outcome = self.outcomes.pop(0)
-            if isinstance(outcome, BaseException):
-                raise outcome
-            return outcome
-        return self._rest(i)
+        return self.call() if isinstance(i, Call) else self._rest(i)
+
+    def call(self) -> Any:
+        self.trace.append("call")
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    def end_anyhow(self, exc: BaseException) -> None:
+        self.ended_by = exc
 
     def _rest(self, i: Instruction) -> Any:
         match i:
@@ -56,7 +77,9 @@ class Recorder:
                 return 7
             case Settle(stop):
                 self.trace.append(f"settle {stop}".strip())
-                return self.unseen
+                return None
+            case Conclude():
+                return Ending(FAILED, "Failed", error=UpstreamFailed(", ".join(self.unseen))) if self.unseen else None
 
 
 CASES: dict[str, tuple[Callable[[], Script], Callable[[], Recorder], list[str], Any]] = {
@@ -121,7 +144,7 @@ CASES: dict[str, tuple[Callable[[], Script], Callable[[], Recorder], list[str], 
     "a flow with an unseen failure": (
         lambda: run_flow(Policy()),
         lambda: Recorder(1, unseen=["'train-3' (ValueError: no)"]),
-        ["Running (gate)", "call", "settle", "settle", "Failed (gate)"],
+        ["Running (gate)", "call", "settle", "Failed (gate)"],
         "train-3",
     ),
     "a flow cancelled": (
@@ -151,7 +174,7 @@ def test_a_script_asks_for_the_same_things_in_the_same_order_whoever_drives_it(n
     monkeypatch.setattr(aio, "aperform", perform)
 
     sync_outcome = outcome(lambda: drive(script(), sync))
-    async_outcome = outcome(lambda: asyncio.run(aio.adrive(script(), on_loop)))  # type: ignore[arg-type]
+    async_outcome = outcome(lambda: asyncio.run(aio.adrive(script(), on_loop)))
 
     assert sync.trace == on_loop.trace == expected
     assert type(sync_outcome) is type(async_outcome)
@@ -178,7 +201,7 @@ def test_asyncio_gets_its_own_cancellation_back() -> None:
 
         original, aio.aperform = aio.aperform, perform
         try:
-            running = asyncio.create_task(aio.adrive(run_task(Policy()), recorder))  # type: ignore[arg-type]
+            running = asyncio.create_task(aio.adrive(run_task(Policy()), recorder))
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             running.cancel()

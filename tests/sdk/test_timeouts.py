@@ -7,14 +7,14 @@ import pytest
 
 from legato import ThreadTaskRunner, flow, task
 from legato.core.errors import RunCancelled, TaskTimeout
-from legato.engine import shell
+from legato.engine import open_tasks, shell
 from legato.testing import Harness
 
 
 @pytest.fixture(autouse=True)
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shell, "GRACE_S", 0.2)
-    monkeypatch.setattr(shell, "ABANDON_AFTER_S", 0.3)
+    monkeypatch.setattr(open_tasks, "ABANDON_AFTER_S", 0.3)
 
 
 def spin(seconds: float) -> None:

@@ -33,7 +33,7 @@ def run_file(session: Session, entrypoint: str, given: Sequence[str]) -> int:
     """Run "FILE[:FLOW]" with `-p` parameters; returns the exit code that tells how the run ended."""
     flow = load_flow(_absolute(entrypoint), Path.cwd())
     parameters = _parameters(flow, given)
-    return drive(session, flow, lambda: new_flow_shell(flow, None, (), parameters, None))
+    return drive(session, flow, lambda: new_flow_shell(flow, None, (), parameters))
 
 
 def drive(session: Session, flow: Flow[Any, Any], make: Callable[[], FlowShell]) -> int:

@@ -25,11 +25,18 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     jitter_factor: float = 0.0
 
 
-def delay_before_retry(policy: RetryPolicy, attempt: int, jitter: float) -> float | None:
-    """Seconds to wait after failed attempt `attempt` (1, 2, …), or None when no retry is left. `jitter` is evenly drawn from [0, 1)."""
+def delay_before_retry(policy: RetryPolicy, attempt: int, jitter: float, *, base_s: float | None = None) -> float | None:
+    """Seconds to wait after failed attempt `attempt` (1, 2, …), or None when no retry is left. `jitter` is evenly drawn from [0, 1).
+
+    `base_s` is what the policy's delay function has answered; one that was not asked is asked here. Raises `ValueError` for a delay that is no
+    time to wait.
+    """
     if attempt > policy.retries:
         return None
-    return _base_delay(policy.delay, attempt) * (1 + policy.jitter_factor * (2 * jitter - 1))
+    base = _base_delay(policy.delay, attempt) if base_s is None else float(base_s)
+    if not 0 <= base < float("inf"):
+        raise ValueError(f"a delay of {base!r} s; give a number from 0 up")
+    return base * (1 + policy.jitter_factor * (2 * jitter - 1))
 
 
 def _base_delay(delay: Delay, attempt: int) -> float:

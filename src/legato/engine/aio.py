@@ -9,21 +9,27 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from legato import crashing
+from legato.engine import recording
 from legato.engine.futures import Future, ended
+from legato.engine.guarded import ask_user_async
+from legato.engine.open_tasks import seconds_to_settle
 from legato.engine.script import (
+    CALL,
     CANCEL,
     TIMEOUT,
-    Call,
     CloseItems,
+    Conclude,
+    Consult,
     Exhausted,
     Hand,
     Instruction,
     Item,
     Next,
+    Prepare,
     Propose,
     RecallPast,
     Save,
@@ -32,13 +38,13 @@ from legato.engine.script import (
     Sleep,
     Stop,
 )
-from legato.engine.shell import ABANDON_AFTER_S, CURRENT, FlowShell, Shell, TaskShell, seconds_of
+from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell, seconds_of
 
 
-async def adrive(script: Script, shell: Shell, perform: Callable[[Instruction], Awaitable[Any]] | None = None) -> Any:
+async def adrive(script: Script, shell: Any, perform: Callable[[Instruction], Awaitable[Any]] | None = None) -> Any:
     """`drive` on an event loop. asyncio's cancellation is shown to the script as a `Stop`, and handed back to asyncio at the end.
 
-    `perform` does what the script asks, in place of `aperform`.
+    `shell` is what `drive` takes; `perform` does what the script asks, in place of `aperform`.
     """
     cancelled: asyncio.CancelledError | None = None
     try:
@@ -49,6 +55,8 @@ async def adrive(script: Script, shell: Shell, perform: Callable[[Instruction], 
             except asyncio.CancelledError as exc:
                 cancelled = exc
                 instruction = script.throw(Stop(CANCEL))
+            except GeneratorExit:  # its loop has gone: nothing can be awaited any more
+                raise
             except BaseException as exc:  # noqa: BLE001 the script decides about every exception
                 instruction = script.throw(exc)
             else:
@@ -57,7 +65,8 @@ async def adrive(script: Script, shell: Shell, perform: Callable[[Instruction], 
         if cancelled is not None:
             raise cancelled from None
         return end.value
-    except BaseException:
+    except BaseException as exc:
+        shell.end_anyhow(exc)
         if cancelled is not None:
             raise cancelled from None
         raise
@@ -81,7 +90,8 @@ async def adrive_stream(script: Script, shell: Shell) -> AsyncGenerator[Any, Any
     except StopIteration:
         if cancelled is not None:
             raise cancelled from None
-    except BaseException:
+    except BaseException as exc:
+        shell.end_anyhow(exc)
         if cancelled is not None:
             raise cancelled from None
         raise
@@ -94,46 +104,83 @@ async def aperform(shell: Shell, i: Instruction) -> Any:
         if shell.hooks is not None:
             shell.run_hooks(i.name)
         return verdict
-    if isinstance(i, Call):
+    if i is CALL:
         return await _call(shell)
-    if isinstance(i, Sleep):
-        crashing.reached("task.waiting")
-        return await _region_of(shell).call(asyncio.sleep, (seconds_of(i),), {}, None)
-    if isinstance(i, Next):
-        return await _next(shell, i.sent)
-    if isinstance(i, CloseItems):
-        return await shell.items.aclose() if shell.items is not None else None
-    if isinstance(i, RecallPast):
-        return await asyncio.to_thread(shell.recall)
-    if isinstance(i, Settle) and isinstance(shell, FlowShell):
-        return await _settle(shell, i)
-    if isinstance(i, Save):
-        return await asyncio.to_thread(shell.save, i.value)
-    return shell.perform(i)
+    twin = _TWINS.get(type(i))
+    return shell.perform(i) if twin is None else await twin(shell, i)
 
 
-async def _settle(shell: FlowShell, i: Settle) -> list[str]:
-    shell.stop_tasks(i.stop)
+async def _sleep(shell: Shell, i: Sleep) -> None:
+    crashing.reached("task.waiting")
+    await _region_of(shell).call(asyncio.sleep, (seconds_of(i),), {}, None)
+
+
+async def _close_items(shell: Shell, _: CloseItems) -> None:
+    if shell.items is not None:
+        await shell.items.aclose()
+
+
+async def _recall(shell: Shell, _: RecallPast) -> Any:
+    return await asyncio.to_thread(shell.recall)
+
+
+async def _save(shell: Shell, i: Save) -> Any:
+    return await asyncio.to_thread(shell.save, i.value)
+
+
+async def _prepare(shell: Shell, _: Prepare) -> None:
+    assert shell.preparation is not None, "asked of calls that have something to prepare"
+    await _region_of(shell).call(_all_ended, (shell.preparation.futures,), {}, None)
+    shell.preparation.finish()
+
+
+async def _all_ended(futures: Sequence[Future[Any]]) -> None:
+    for future in futures:
+        await ended(future)
+
+
+async def _conclude(shell: Shell, i: Conclude) -> Any:
+    if shell.definition is not None:
+        await _region_of(shell).call(_all_ended, (shell.definition.returned_futures(i.value),), {}, None)
+    return shell.conclude(i)
+
+
+async def _consult(shell: Shell, i: Consult) -> Any:
+    """Ask a callable of the user's: a coroutine function is awaited here, where the flow's own loop is."""
+    token = CURRENT.set(shell)
     try:
-        async with asyncio.timeout(ABANDON_AFTER_S if i.stop else None):
-            while (future := shell.an_open_future()) is not None:
+        return await ask_user_async(i.role, i.fn, *i.args)
+    finally:
+        CURRENT.reset(token)
+
+
+async def _settle(shell: Shell, i: Settle) -> None:
+    """The twin of `OpenTasks.settle`."""
+    assert isinstance(shell, FlowShell), "a task has nothing to settle"
+    open_tasks = shell.open_tasks
+    open_tasks.stop(i.stop)
+    try:
+        async with asyncio.timeout(seconds_to_settle(i, shell.ends_at)):
+            while (future := open_tasks.one_under_way()) is not None:
                 await ended(future)
     except TimeoutError:
-        shell.abandon_tasks(i.stop)
+        open_tasks.out_of_time(i)
     crashing.reached("flow.settled")
-    return shell.unseen_failures()
 
 
 async def _propose(shell: Shell, i: Propose) -> Any:
     transition = shell.transition(i)
     if not i.gate:
         shell.engine.outbox.add(transition)
+        shell.told = shell.seq
         return None
-    return shell.taken(transition, await asyncio.shield(asyncio.to_thread(shell.engine.gate, transition)))
+    return recording.taken(shell, transition, await asyncio.shield(asyncio.to_thread(shell.engine.gate, transition)))
 
 
 async def _call(shell: Shell) -> Any:
     region = _region_of(shell)
+    if isinstance(shell, FlowShell):
+        shell.begin_clock()
     token = CURRENT.set(shell)
     crashing.reached("task.before_code" if isinstance(shell, TaskShell) else "flow.before_code")
     try:
@@ -150,14 +197,15 @@ async def _call(shell: Shell) -> Any:
     return value
 
 
-async def _next(shell: Shell, sent: Any) -> Item | Exhausted:
+async def _next(shell: Shell, i: Next) -> Item | Exhausted:
     """Have an async generator go on. Its body sees itself as the current run, its reader does not."""
     region = _region_of(shell)
-    if shell.items is None:
-        shell.items = shell.fn(*shell.args, **shell.kwargs)
     token = CURRENT.set(shell)
     try:
-        return Item(await region.call(shell.items.asend, (sent,), {}, shell.policy.timeout_s))
+        if shell.items is None:
+            shell.items = shell.fn(*shell.args, **shell.kwargs)
+        go_on, with_ = (shell.items.athrow, i.thrown) if i.thrown is not None else (shell.items.asend, i.sent)
+        return Item(await region.call(go_on, (with_,), {}, shell.policy.timeout_s))
     except StopAsyncIteration:
         return Exhausted(None)
     except Exception:
@@ -165,6 +213,20 @@ async def _next(shell: Shell, sent: Any) -> Item | Exhausted:
         raise
     finally:
         CURRENT.reset(token)
+
+
+_TWINS: dict[type, Callable[[Any, Any], Awaitable[Any]]] = {
+    Sleep: _sleep,
+    Next: _next,
+    CloseItems: _close_items,
+    RecallPast: _recall,
+    Save: _save,
+    Prepare: _prepare,
+    Conclude: _conclude,
+    Consult: _consult,
+    Settle: _settle,
+}
+"""Instruction -> how it is performed on a loop, for those that wait. The others are performed as anywhere."""
 
 
 def _region_of(shell: Shell) -> AsyncRegion:
@@ -192,18 +254,27 @@ class AsyncRegion:
         try:
             self._check()
             async with limit:
-                return await fn(*args, **kwargs)
-        except asyncio.CancelledError:
-            if self.reason is None:
-                raise
-            self._task.uncancel() if self._task is not None else None
-            raise Stop(self.reason) from None
-        except TimeoutError:
-            if limit.expired():
-                raise Stop(TIMEOUT) from None
+                value = await fn(*args, **kwargs)
+        except (Exception, asyncio.CancelledError):
+            if (stop := self._stop(limit)) is not None:  # whatever its code made of being stopped
+                raise stop from None
             raise
+        else:
+            if (stop := self._stop(limit)) is not None:
+                raise stop
+            return value
         finally:
             self._task = None
+
+    def _stop(self, limit: asyncio.Timeout) -> Stop | None:
+        """What ended this region from outside, if anything did: also when its code has swallowed that, or has held the loop past its time."""
+        if self.reason is not None:
+            if self._task is not None and self._task.cancelling():
+                self._task.uncancel()
+            return Stop(self.reason)
+        until = limit.when()
+        late = until is not None and self._loop is not None and self._loop.time() > until
+        return Stop(TIMEOUT) if limit.expired() or late else None
 
     def _check(self) -> None:
         if self.reason is not None:

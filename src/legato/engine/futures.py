@@ -23,6 +23,14 @@ SCOPE: contextvars.ContextVar[Any] = contextvars.ContextVar("legato_scope", defa
 """The block that the running code is in and that ends after its tasks: a transaction, or None."""
 
 
+class _Made:
+    any = False
+
+
+made = _Made()
+"""`any`: whether there is, or ever was, a future in this process, or a wrapper around an argument. If not, arguments need not be searched."""
+
+
 class Future(Generic[R]):
     """The promise of a submitted task run. `await` it, or call `result()`.
 
@@ -35,6 +43,7 @@ class Future(Generic[R]):
     )
 
     def __init__(self, run_id: str, name: str, work: Callable[[], R]) -> None:
+        made.any = True
         self.run_id = run_id
         self.name = name
         self._work: Callable[[], R] | None = work
@@ -209,14 +218,19 @@ class Future(Generic[R]):
             raise self._exc.with_traceback(self._tb)
         return cast("R", self._value)
 
-    def _wait(self, timeout: float | None) -> None:
+    def await_end(self, check: Callable[[], None]) -> None:
+        """The engine's own `wait`: `check` is called now and then, and ends the wait by raising."""
+        if self._state is None:
+            self._wait(None, check)
+
+    def _wait(self, timeout: float | None, check: Callable[[], None] | None = None) -> None:
         with self._lock:
             if self._state is not None:
                 return
             event = self._event
             if event is None:
                 event = self._event = threading.Event()
-        wait_for(event, (self,), timeout, helping=True)
+        wait_for(event, (self,), timeout, helping=True, check=check)
 
 
 def _call_back(callback: Callable[[Future[Any]], Any], future: Future[Any]) -> None:

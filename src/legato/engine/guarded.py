@@ -10,6 +10,8 @@ from collections.abc import Callable
 from types import CoroutineType
 from typing import Any
 
+_RAISED_BY = "raised by"
+
 _LONGEST = 500
 """Characters of an exception's message in a state's message."""
 
@@ -18,9 +20,19 @@ def ask_user(role: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> An
     """What the user's callable answers. `role`: what it is for, such as "retry_condition_fn of task 'load'"; noted on what it raises."""
     try:
         answer = fn(*args, **kwargs)
-        return _finished(answer) if isinstance(answer, CoroutineType) else answer
+        return _awaited(answer) if isinstance(answer, CoroutineType) else answer
     except BaseException as error:
-        note(error, f"raised by {named(fn)}, the {role}")
+        note(error, f"{_RAISED_BY} {named(fn)}, the {role}")
+        raise
+
+
+async def ask_user_async(role: str, fn: Callable[..., Any], *args: Any) -> Any:
+    """`ask_user` on an event loop: a coroutine function is awaited there."""
+    try:
+        answer = fn(*args)
+        return await answer if isinstance(answer, CoroutineType) else answer
+    except BaseException as error:
+        note(error, f"{_RAISED_BY} {named(fn)}, the {role}")
         raise
 
 
@@ -28,6 +40,11 @@ def note(error: BaseException, text: str) -> None:
     """Add a line to what is shown of an exception, unless it says so already."""
     if text not in getattr(error, "__notes__", ()):
         error.add_note(text)
+
+
+def raised_by(error: BaseException) -> str:
+    """What to add of an exception that came out of a callable which `ask_user` asked: whose it was; "" for any other."""
+    return next((f", {text}" for text in getattr(error, "__notes__", ()) if text.startswith(_RAISED_BY)), "")
 
 
 def named(fn: Any) -> str:
@@ -48,7 +65,13 @@ def described(error: BaseException) -> str:
     return f"{kind}: {text}" if text else kind
 
 
-def _finished(coroutine: CoroutineType[Any, Any, Any]) -> Any:
+def finished(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What a function gives; a coroutine that it gives is run to its end."""
+    value = fn(*args, **kwargs)
+    return _awaited(value) if isinstance(value, CoroutineType) else value
+
+
+def _awaited(coroutine: CoroutineType[Any, Any, Any]) -> Any:
     """Await it, on a loop of its own on a thread of its own: the one here may be running already."""
     import asyncio  # noqa: PLC0415 start-up time: sync flows never need it
     import contextvars  # noqa: PLC0415 only here

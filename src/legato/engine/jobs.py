@@ -186,7 +186,7 @@ def welcome(log_level: int) -> Welcome:
 
 def opened(answer: Answer, shell: TaskShell) -> Any:
     """The value an answer brings; raises the exception it brings. Neither for an answer that was stopped."""
-    shell.flow.unseen_elsewhere.extend(answer.unseen)
+    shell.flow.open_tasks.failed_elsewhere.extend(answer.unseen)
     if answer.error is not None:
         raise unpack_exception(answer.error)
     assert answer.value is not None

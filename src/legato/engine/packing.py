@@ -12,7 +12,9 @@ import importlib
 import io
 import pickle
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import FrameType, ModuleType, TracebackType
 from typing import Any
 
@@ -30,10 +32,13 @@ _BY_NAME, _BY_VALUE = b"N", b"V"
 
 def pack(value: Any) -> bytes:
     """A value as bytes. Raises whatever its own pickling raises."""
-    if _is_plain(value, 3):
-        return pickle.dumps(value, 5)
+    return pickle.dumps(value, 5) if _is_plain(value, 3) else _dumped(value)
+
+
+def _dumped(value: Any) -> bytes:
     buffer = io.BytesIO()
-    _pickler(buffer).dump(value)
+    with _sending_by_value():
+        _pickler(buffer).dump(value)
     return buffer.getvalue()
 
 
@@ -143,16 +148,14 @@ def pack_function(task_name: str, fn: Callable[..., Any]) -> bytes:
     if name and travels_by_name(fn.__module__) and getattr(_found(fn.__module__, name), "fn", None) is fn:
         return _BY_NAME + f"{fn.__module__}:{name}".encode()
 
-    buffer = io.BytesIO()
     try:
-        _pickler(buffer).dump(fn)
+        return _BY_VALUE + _dumped(fn)
     except Exception as error:  # noqa: BLE001 a user's __reduce__ may raise anything
         raise UsageError(
             f"the function of task '{task_name}' cannot be sent to another process: it uses something that cannot be pickled "
             f"({type(error).__name__}: {str(error)[:300]})",
             hint="define it at the top of a module, and make connections, locks and open files inside it",
         ) from None
-    return _BY_VALUE + buffer.getvalue()
 
 
 def unpack_function(data: bytes) -> Callable[..., Any]:
@@ -166,6 +169,39 @@ def unpack_function(data: bytes) -> Callable[..., Any]:
     if found is None:
         raise AttributeError(f"module '{module}' has no task '{name}' here")
     return found
+
+
+class _ByValue(threading.local):
+    is_on = False
+
+
+_by_value = _ByValue()
+"""`is_on`: a pickler is at work that sends functions by value."""
+
+
+@contextmanager
+def _sending_by_value() -> Iterator[None]:
+    before, _by_value.is_on = _by_value.is_on, True
+    try:
+        yield
+    finally:
+        _by_value.is_on = before
+
+
+def in_either_way(owner: Any, by_value: tuple[Any, ...]) -> tuple[Any, ...]:
+    """How a flow or task of a script is reduced: by value, where the pickler can do that; else so that plain pickle can send it as well.
+
+    In a process that has run the same script (`multiprocessing`, a ProcessPoolExecutor) it arrives as the one that is there.
+    """
+    if _by_value.is_on:
+        return by_value
+    return found_or_made, (owner.__module__, owner.__qualname__, owner.key, _dumped(owner))
+
+
+def found_or_made(module: str, name: str, key: str, data: bytes) -> Any:
+    """The flow or task that this process knows by the name, if it is the same; else one made from what was sent."""
+    there = _found(module, name) if module in sys.modules else None
+    return there if there is not None and getattr(there, "key", None) == key else unpack(data)
 
 
 def is_found(owner: Any) -> bool:

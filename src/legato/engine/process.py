@@ -69,6 +69,16 @@ class Engine:
         self.log_level = console.LEVELS["INFO"]
         """The least level of lines that are printed and stored."""
 
+    @property
+    def is_mine(self) -> bool:
+        """Whether it was made in this process: a forked child has a copy, and must not speak for its parent's runs."""
+        return self.pid == os.getpid()
+
+    @property
+    def runs_held(self) -> int:
+        """How many flow runs this process holds now."""
+        return len(self._held)
+
     def draw(self) -> float:
         """A number evenly drawn from [0, 1)."""
         if self._random is None:

@@ -12,10 +12,11 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from legato.core.errors import PauseTimeout, RunCancelled, RunCrashed, TaskTimeout, UpstreamFailed
+from legato.core.errors import LegatoError, PauseTimeout, RunCancelled, RunCrashed, TaskTimeout, UpstreamFailed
 from legato.core.records import Result, Verdict, VerdictKind
 from legato.core.retry import RetryPolicy, delay_before_retry
-from legato.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, PAUSED, RUNNING, SCHEDULED, StateType
+from legato.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, PAUSED, PENDING, RUNNING, SCHEDULED, StateType
+from legato.engine.guarded import described, note, raised_by
 
 
 class Stop(BaseException):
@@ -30,6 +31,10 @@ class Stop(BaseException):
 
 class Suspend(BaseException):
     """Unwinds a flow that is to wait for a person without a process. A BaseException, so that `except Exception` does not swallow it."""
+
+
+class Skip(Exception):
+    """A task's trigger says that it does not run. Never leaves the engine."""
 
 
 class Lost(Exception):
@@ -79,12 +84,44 @@ class Load(msgspec.Struct):
 
 
 class Settle(msgspec.Struct):
-    """Wait for the tasks the flow has submitted; the reply names those that failed without anybody having asked, and why.
-
-    With `stop`, ask those that have not ended to stop first, for that reason.
-    """
+    """Wait for the tasks the flow has submitted. With `stop`, ask those that have not ended to stop first, for that reason."""
 
     stop: str = ""
+
+
+class Prepare(msgspec.Struct):
+    """Make the call ready: wait for the futures in its arguments, put their values in place, and find out what is asked of the cache.
+
+    What is thrown back says why the call cannot begin: `Skip`, `UpstreamFailed`, or what a callable of the user's raised.
+    """
+
+
+class Conclude(msgspec.Struct):
+    """Ask what the returned value makes of the run: the reply is an `Ending`, or None: it is completed with this value.
+
+    `settles`: it is a flow's, so submitted tasks that failed without anybody having asked count too.
+    """
+
+    value: Any
+    settles: bool = False
+
+
+class Ending(msgspec.Struct):
+    """How a run ends whose code has returned: with a value, or, with an `error`, badly."""
+
+    type: StateType
+    name: str
+    message: str = ""
+    value: Any = None
+    error: BaseException | None = None
+
+
+class Consult(msgspec.Struct):
+    """Ask a callable of the user's that decides something; the reply is its answer. `role`: the option it was given as."""
+
+    role: str
+    fn: Callable[..., Any]
+    args: tuple[Any, ...]
 
 
 class Draw(msgspec.Struct):
@@ -104,9 +141,10 @@ class Recalled(msgspec.Struct):
 
 
 class Next(msgspec.Struct):
-    """Have a generator go on to its next item, sending it `sent`; the reply is an `Item`, or an `Exhausted`."""
+    """Have a generator go on to its next item, sending it `sent`, or raising `thrown` in it; the reply is an `Item`, or an `Exhausted`."""
 
     sent: Any = None
+    thrown: BaseException | None = None
 
 
 class Item(msgspec.Struct):
@@ -152,20 +190,46 @@ class Drain(msgspec.Struct):
 
 
 Instruction: TypeAlias = (
-    Propose | Call | Sleep | Save | Load | Settle | Draw | RecallPast | Next | Hand | CloseItems | Await | AskPerson | Drain
+    Propose
+    | Call
+    | Sleep
+    | Save
+    | Load
+    | Settle
+    | Prepare
+    | Conclude
+    | Consult
+    | Draw
+    | RecallPast
+    | Next
+    | Hand
+    | CloseItems
+    | Await
+    | AskPerson
+    | Drain
 )
 Script: TypeAlias = Generator[Instruction, Any, Any]
 
+PREPARE = Prepare()
 CALL = Call()
 RECALL = RecallPast()
 SETTLE = Settle()
 DRAW = Draw()
+PENDING_STATE = Propose(PENDING, "Pending")
 _RUN = Propose(RUNNING, "Running")
 _RUN_GATED = Propose(RUNNING, "Running", gate=True)
 _DONE = Propose(COMPLETED, "Completed")
 _FAILED_END, _TIMED_OUT_END, _CRASHED_END = (FAILED, "Failed"), (FAILED, "TimedOut"), (CRASHED, "Crashed")
 ABANDONED = "; it was blocked outside of Python and could not be stopped, so its thread was abandoned"
 _LOST_HINT = "out of memory, os._exit or a crash in native code are the usual reasons; with retries the task is tried again"
+
+_CONCLUDES_NOTHING = frozenset((type(None), bool, int, float, str, bytes))
+"""Types of values that neither are futures or states nor hold any."""
+
+
+def holds(value: Any) -> bool:
+    """Whether a returned value may say more than that the run has succeeded."""
+    return type(value) not in _CONCLUDES_NOTHING
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -188,11 +252,14 @@ def _once(policy: Policy) -> Policy:
     return msgspec.structs.replace(policy, retry=RetryPolicy())
 
 
-def run_task(policy: Policy, *, recalls: bool = False) -> Script:
+def run_task(policy: Policy, *, submitted: bool = False, prepares: bool = False, recalls: bool = False) -> Script:
     """One task run, from its start to its last state. Returns the value; raises what the user's function raised at its last attempt.
 
-    `recalls`: an earlier attempt of the flow may have the value.
+    `submitted`: it has been recorded as Pending. `prepares`: something must be done before the call can begin. `recalls`: an earlier attempt
+    of the flow may have the value.
     """
+    if prepares and not (yield from _prepared(submitted=submitted)):
+        return None
     attempt, why = 1, ""
     if recalls:
         recalled = yield RECALL
@@ -206,29 +273,31 @@ def run_task(policy: Policy, *, recalls: bool = False) -> Script:
             return (yield from _answered(verdict))
         try:
             value = yield CALL
-        except Stop as stop:
-            attempt = yield from _stopped_or_late(stop, policy, "task", attempt)
-        except Suspend:
-            yield Propose(CANCELLED, "Cancelled", "its flow was suspended")
-            raise
-        except Exception as exc:  # noqa: BLE001 what user code raised; the policy decides what it means
-            attempt = yield from _failed(exc, policy, attempt, gate=False)
-        except (KeyboardInterrupt, SystemExit) as exc:
-            yield _broken_off(exc, gate=False)
-            raise
+            ending = None if type(value) in _CONCLUDES_NOTHING else (yield Conclude(value))
+        except BaseException as exc:  # noqa: BLE001 what user code raised; the policy decides what it means
+            attempt = yield from _broken(exc, policy, "task", attempt)
+            continue
+        if ending is not None:
+            if ending.error is not None:
+                attempt = yield from _ended_badly(ending, policy, attempt, gate=False)
+                continue
+            value = ending.value
+        if policy.persist:
+            yield from _stored(value, ending)
+        elif ending is None:
+            yield _DONE
         else:
-            if policy.persist:
-                yield from _stored(value)
-            else:
-                yield _DONE
-            return value
+            yield Propose(COMPLETED, ending.name, ending.message)
+        return value
 
 
-def run_stream(policy: Policy, kind: str) -> Script:
+def run_stream(policy: Policy, kind: str, *, prepares: bool = False) -> Script:
     """One run of a generator: it ends when its reader has had all, or stops. A retry is possible until the first item was handed out.
 
     Returns what the generator returns. With `policy.persist` the list of its items is stored when it is exhausted.
     """
+    if prepares and not (yield from _prepared(submitted=False)):
+        return None
     attempt = 1
     items: list[Any] = []
     is_flow = kind == "flow"
@@ -236,42 +305,34 @@ def run_stream(policy: Policy, kind: str) -> Script:
         verdict = yield from admitted(attempt, gated=policy.gated or is_flow)
         if verdict is not None and verdict.kind is not VerdictKind.ACCEPTED:
             return (yield from _answered(verdict))
-        n, sent = 0, None
+        n, following = 0, Next()
         try:
-            while isinstance(got := (yield Next(sent)), Item):
+            while isinstance(got := (yield following), Item):
                 n += 1
                 if policy.persist:
                     items.append(got.value)
-                sent = yield Hand(got.value)
-            if is_flow:
-                yield from _settled()
-        except GeneratorExit:
-            yield CloseItems()
-            if is_flow:
-                yield Settle(CANCEL)
-            yield Propose(COMPLETED, "Completed", f"the reader stopped after {n} items", gate=is_flow)
-            return None
-        except Stop as stop:
-            if is_flow:
-                yield Settle(stop.reason)
-            attempt = yield from _stopped_or_late(stop, policy if n == 0 else _once(policy), kind, attempt)
-        except Exception as exc:  # noqa: BLE001 what user code raised; the policy decides what it means
-            if is_flow:
-                yield SETTLE
-            attempt = yield from _failed(exc, policy if n == 0 else _once(policy), attempt, gate=is_flow)
-        except (KeyboardInterrupt, SystemExit) as exc:
-            yield _broken_off(exc, gate=is_flow)
-            raise
+                try:
+                    following = Next((yield Hand(got.value)))
+                except GeneratorExit:
+                    yield from _left_off(n, is_flow=is_flow)
+                    return None
+                except Exception as exc:  # noqa: BLE001 the reader's: thrown into the generator, as it would be into the undecorated one
+                    following = Next(thrown=exc)
+            ending = (yield from _settled(None)) if is_flow else None
+        except BaseException as exc:  # noqa: BLE001 what user code raised; the policy decides what it means
+            attempt = yield from _broken(exc, policy if n == 0 else _once(policy), kind, attempt)
+            continue
+        if ending is not None and ending.error is not None:
+            attempt = yield from _ended_badly(ending, _once(policy), attempt, gate=is_flow)
+        if policy.persist:
+            yield from _stored(items)
         else:
-            if policy.persist:
-                yield from _stored(items)
-            else:
-                yield Propose(COMPLETED, "Completed", f"{n} items", gate=is_flow)
-            return got.value
+            yield Propose(COMPLETED, "Completed", f"{n} items", gate=is_flow)
+        return got.value
 
 
 def run_flow(policy: Policy) -> Script:
-    """One flow run. It ends when everything it submitted has ended; a submitted task that failed unseen fails the flow."""
+    """One flow run. It ends when everything it submitted has ended; what it returns, or a failure that nobody asked about, decides how."""
     attempt = 1
     while True:
         verdict = yield _start(True, attempt)
@@ -279,24 +340,17 @@ def run_flow(policy: Policy) -> Script:
             return (yield from _answered(verdict))
         try:
             value = yield CALL
-            yield from _settled()
-        except Stop as stop:
-            yield Settle(stop.reason)
-            attempt = yield from _stopped_or_late(stop, policy, "flow", attempt)
-        except Suspend:
-            yield SETTLE
-            yield Propose(PAUSED, "Suspended", "no process holds it; resume it with: legato run resume", gate=True, release=True)
-            raise
-        except Exception as exc:  # noqa: BLE001 what user code raised; the policy decides what it means
-            yield SETTLE
-            attempt = yield from _failed(exc, policy, attempt, gate=True)
-        except (KeyboardInterrupt, SystemExit) as exc:
-            yield Settle(CANCEL)
-            yield _broken_off(exc, gate=True)
-            raise
-        else:
-            yield from _stored(value)
-            return value
+            ending = yield from _settled(value)
+        except BaseException as exc:  # noqa: BLE001 what user code raised; the policy decides what it means
+            attempt = yield from _broken(exc, policy, "flow", attempt)
+            continue
+        if ending is not None:
+            if ending.error is not None:
+                attempt = yield from _ended_badly(ending, policy, attempt, gate=True)
+                continue
+            value = ending.value
+        yield from _stored(value, ending)
+        return value
 
 
 def run_pause(suspends: bool, timeout_s: float, message: str) -> Script:
@@ -320,17 +374,77 @@ def run_pause(suspends: bool, timeout_s: float, message: str) -> Script:
     return answer.value
 
 
-def _stored(value: Any) -> Generator[Instruction, Any, None]:
+def _prepared(*, submitted: bool) -> Generator[Instruction, Any, bool]:
+    """Make a call ready; false: its trigger skips it. What keeps it from beginning is recorded before it is raised."""
+    try:
+        yield PREPARE
+    except BaseException as exc:
+        if not submitted:
+            yield PENDING_STATE
+        if isinstance(exc, Skip):
+            yield Propose(COMPLETED, "Skipped", str(exc))
+            return False
+        if isinstance(exc, Stop):
+            raise (yield from _stopped(exc, "task")) from None
+        if not isinstance(exc, Exception):
+            yield _broken_off(exc, gate=False)
+        elif isinstance(exc, UpstreamFailed):
+            yield Propose(FAILED, "UpstreamFailed", described(exc).removeprefix("UpstreamFailed: "), error=exc)
+        elif isinstance(exc, LegatoError):
+            yield Propose(FAILED, "Failed", exc.message, error=exc)
+        else:  # a trigger, a key function or a __legato_hash__ of the user's raised it
+            yield Propose(FAILED, "Failed", f"before it began: {described(exc)}{raised_by(exc)}", error=exc)
+        raise
+    return True
+
+
+def _settled(value: Any) -> Generator[Instruction, Any, Ending | None]:
+    """Wait for what the flow has submitted, and ask what that and the value it returned make of it."""
+    yield SETTLE
+    ending: Ending | None = yield Conclude(value, settles=True)
+    return ending
+
+
+def _left_off(items: int, *, is_flow: bool) -> Generator[Instruction, Any, None]:
+    """The reader of a generator wants no more."""
+    yield CloseItems()
+    if is_flow:
+        yield Settle(CANCEL)
+    yield Propose(COMPLETED, "Completed", f"the reader stopped after {items} items", gate=is_flow)
+
+
+def _broken(exc: BaseException, policy: Policy, kind: str, attempt: int) -> Generator[Instruction, Any, int]:
+    """The call was ended by an exception: the number of the next attempt; or the last state is recorded, and what is to be raised, raised."""
+    is_flow = kind == "flow"
+    if is_flow:
+        yield Settle(exc.reason) if isinstance(exc, Stop) else SETTLE if isinstance(exc, (Exception, Suspend)) else Settle(CANCEL)
+    if isinstance(exc, Stop):
+        return (yield from _stopped_or_late(exc, policy, kind, attempt))
+    if isinstance(exc, Exception):
+        return (yield from _failed(exc, policy, attempt, gate=is_flow))
+    if not isinstance(exc, Suspend):
+        yield _broken_off(exc, gate=is_flow)
+    elif is_flow:
+        yield Propose(PAUSED, "Suspended", "no process holds it; resume it with: legato run resume", gate=True, release=True)
+    else:
+        yield Propose(CANCELLED, "Cancelled", "its flow was suspended")
+    raise exc
+
+
+def _ended_badly(ending: Ending, policy: Policy, attempt: int, *, gate: bool) -> Generator[Instruction, Any, int]:
+    """What the call returned says that it has not succeeded. A failure may be tried again."""
+    assert ending.error is not None, "it ended badly"
+    if ending.type is FAILED and isinstance(ending.error, Exception):
+        return (yield from _failed(ending.error, policy, attempt, gate=gate, end=(FAILED, ending.name), message=ending.message))
+    yield Propose(ending.type, ending.name, ending.message, gate=gate, error=ending.error)
+    raise ending.error
+
+
+def _stored(value: Any, ending: Ending | None = None) -> Generator[Instruction, Any, None]:
     """Completed, with the value stored before anybody is told."""
     result = yield Save(value)
-    yield Propose(COMPLETED, "Completed", gate=True, result=result, message=result.unavailable)
-
-
-def _settled() -> Generator[Instruction, Any, None]:
-    """Wait for what the flow has submitted; what failed without anybody having asked fails the flow."""
-    unseen = yield SETTLE
-    if unseen:
-        raise UpstreamFailed(_unseen(unseen), hint="ask for each: future.result(), or future.exception() where it may fail")
+    name, message = ("Completed", "") if ending is None else (ending.name, ending.message)
+    yield Propose(COMPLETED, name, gate=True, result=result, message=message or result.unavailable)
 
 
 def _start(gated: bool, attempt: int, why: str = "") -> Propose:
@@ -366,19 +480,19 @@ def _answered(verdict: Verdict) -> Generator[Instruction, Any, Any]:
 
 
 def _failed(
-    exc: Exception, policy: Policy, attempt: int, *, gate: bool, end: tuple[StateType, str] = _FAILED_END
+    exc: Exception, policy: Policy, attempt: int, *, gate: bool, end: tuple[StateType, str] = _FAILED_END, message: str = ""
 ) -> Generator[Instruction, Any, int]:
     """Wait for the next attempt and return its number, or record the failure and raise it."""
     if isinstance(exc, Lost):
         exc, end = RunCrashed(str(exc), hint=_LOST_HINT), _CRASHED_END
         exc.__suppress_context__ = True
-    worth_it = not isinstance(exc, UpstreamFailed) and (policy.retry_if is None or policy.retry_if(exc))
-    delay = delay_before_retry(policy.retry, attempt, (yield DRAW)) if worth_it and attempt <= policy.retry.retries else None
+    what = message or described(exc)
+    delay, undecided = yield from _delay_before_next(exc, policy, attempt)
     if delay is None:
-        yield Propose(*end, _sentence(exc), gate=gate, error=exc)
+        yield Propose(*end, what + undecided, gate=gate, error=exc)
         raise exc
-    message = f"attempt {attempt} failed: {_sentence(exc)}; attempt {attempt + 1} of {policy.retry.retries + 1} follows in {delay:g} s"
-    verdict = yield Propose(SCHEDULED, "AwaitingRetry", message, gate=gate, error=exc, delay_s=delay)
+    text = f"attempt {attempt} failed: {what}; attempt {attempt + 1} of {policy.retry.retries + 1} follows in {delay:g} s"
+    verdict = yield Propose(SCHEDULED, "AwaitingRetry", text, gate=gate, error=exc, delay_s=delay)
     if verdict is not None and verdict.kind is not VerdictKind.ACCEPTED:
         yield from _answered(verdict)
     try:
@@ -386,6 +500,22 @@ def _failed(
     except Stop as stop:
         raise (yield from _stopped(stop, "run")) from None
     return attempt + 1
+
+
+def _delay_before_next(exc: Exception, policy: Policy, attempt: int) -> Generator[Instruction, Any, tuple[float | None, str]]:
+    """Seconds until the next attempt, None: there is none; and, where a callable of the user's could not decide that, what to say of it."""
+    if attempt > policy.retry.retries or isinstance(exc, UpstreamFailed):
+        return None, ""
+    delay = policy.retry.delay
+    try:
+        if policy.retry_if is not None and not (yield Consult("retry_condition_fn", policy.retry_if, (exc,))):
+            return None, ""
+        base_s = (yield Consult("retry_delay_seconds", delay, (attempt,))) if callable(delay) else None
+        return delay_before_retry(policy.retry, attempt, (yield DRAW), base_s=base_s), ""
+    except Exception as second:  # noqa: BLE001 the user's: the failure itself is what counts, and is what is raised
+        said = f"it was not tried again: {described(second)}{raised_by(second)}"
+        note(exc, said)
+        return None, f"; {said}"
 
 
 def _stopped_or_late(stop: Stop, policy: Policy, kind: str, attempt: int) -> Generator[Instruction, Any, int]:
@@ -405,19 +535,15 @@ def _stopped(stop: Stop, kind: str) -> Generator[Instruction, Any, BaseException
     return cancelled
 
 
-def _broken_off(exc: KeyboardInterrupt | SystemExit, *, gate: bool) -> Propose:
-    """The state of a call that user code or Ctrl-C broke off: Ctrl-C is a person's wish, anything else is not how a call ends."""
+def _broken_off(exc: BaseException, *, gate: bool) -> Propose:
+    """The state of a call that its code broke off: Ctrl-C is a person's wish, anything else is not how a call ends."""
+    return Propose(*broken_off(exc), gate=gate)
+
+
+def broken_off(exc: BaseException) -> tuple[StateType, str, str]:
+    """State type, name and message of a run that was ended by something that is no `Exception`."""
     if isinstance(exc, KeyboardInterrupt):
-        return Propose(CANCELLED, "Cancelled", "interrupted from the keyboard", gate=gate)
-    return Propose(CRASHED, "Crashed", f"the code called sys.exit({exc.code!r})", gate=gate)
-
-
-def _sentence(exc: BaseException) -> str:
-    text = str(exc).strip().split("\n", 1)[0][:500]
-    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
-
-
-def _unseen(names: list[str]) -> str:
-    shown = ", ".join(names[:3])
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{len(names)} submitted task{'s' if len(names) != 1 else ''} failed and nobody asked for the result: {shown}{more}"
+        return CANCELLED, "Cancelled", "interrupted from the keyboard"
+    if isinstance(exc, SystemExit):
+        return CRASHED, "Crashed", f"the code called sys.exit({exc.code!r})"
+    return CRASHED, "Crashed", f"ended by {described(exc)}"

@@ -8,40 +8,44 @@ from __future__ import annotations
 import contextvars
 import functools
 import itertools
+import threading
 import time
 import weakref
-from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
 
 from legato import crashing
-from legato.core.errors import UpstreamFailed
-from legato.core.records import CacheAsk, ErrorDetail, FlowRun, LogLine, Result, RunKind, TaskRun, Transition, Verdict, VerdictKind
+from legato.core.records import CacheAsk, FlowRun, Result, RunKind, TaskRun, Transition, Verdict
 from legato.core.resume import Again, CallId, Past, Reuse
-from legato.core.states import CANCELLED, COMPLETED, FINAL, PENDING, RUNNING, SCHEDULED, State
-from legato.engine import results, waiting
-from legato.engine.futures import SCOPE
-from legato.engine.guarded import described
+from legato.core.states import CANCELLED, COMPLETED, FINAL, State
+from legato.engine import recording, results, waiting
+from legato.engine.guarded import ask_user, described
 from legato.engine.hooks import Hooks, run_hooks
 from legato.engine.ledger import Ledger
+from legato.engine.makers import Makers
+from legato.engine.open_tasks import OpenTasks
 from legato.engine.process import Engine
 from legato.engine.script import (
     ABANDONED,
+    CALL,
     CALLERS_TIMEOUT,
+    PENDING_STATE,
     TIMEOUT,
-    Call,
     CloseItems,
+    Conclude,
+    Consult,
     Drain,
     Draw,
+    Ending,
     Exhausted,
     Instruction,
     Item,
     Load,
     Next,
     Policy,
+    Prepare,
     Propose,
     Recalled,
     RecallPast,
@@ -52,17 +56,11 @@ from legato.engine.script import (
     Suspend,
 )
 from legato.engine.stops import Region, call_with_timeout, inner_region
-from legato.engine.tracebacks import error_detail
 from legato.logs import console
 from legato.system import now
 
 if TYPE_CHECKING:
     from legato.engine.futures import Future
-
-_TRACKED_STRONGLY = 256
-"""How many plain containers a flow remembers as some task's value. Others are remembered weakly, for as long as they live."""
-
-_PENDING = Propose(PENDING, "Pending")
 
 _UNTRACKED = (type(None), bool, int, float, str, bytes)
 
@@ -95,6 +93,19 @@ class Background(Protocol):
     def close(self) -> None: ...
 
 
+class Preparation(Protocol):
+    """What must be done before a call can begin."""
+
+    @property
+    def futures(self) -> Sequence[Future[Any]]:
+        """What must have ended first."""
+        ...
+
+    def finish(self) -> None:
+        """They have: put their values in place, and find out what the cache is asked. Raises what keeps the call from beginning."""
+        ...
+
+
 Apart: TypeAlias = Callable[[contextvars.Context, Callable[[], Any], float], Any]
 
 GRACE_S = 2.0
@@ -114,6 +125,9 @@ class Shell:
 
     # What most runs never change is on the class: a task run's shell is made in a microsecond.
     seq = 0
+    told = 0
+    """The sequence number of the last transition that the store, or the outbox, has taken."""
+    preparation: Preparation | None = None
     attempt = 1
     epoch = 1
     """A flow run's token (see `core.ownership`); that of a run made here is the first."""
@@ -148,13 +162,13 @@ class Shell:
             if self.hooks is not None:
                 self.run_hooks(i.name)
             return verdict
-        if isinstance(i, Call):
-            return self.call()
         return self._perform_rarer(i)
 
     def _perform_rarer(self, i: Instruction) -> Any:
+        if i is CALL:
+            return self.call()
         if isinstance(i, Next):
-            return self.next_item(i.sent)
+            return self.next_item(i)
         if isinstance(i, Sleep):
             return self.sleep(seconds_of(i))
         if isinstance(i, Draw):
@@ -165,12 +179,57 @@ class Shell:
             return results.load(i.result, self.engine.blobs)
         if isinstance(i, RecallPast):
             return self.recall()
+        if isinstance(i, Prepare):
+            return self.prepare()
+        if isinstance(i, Conclude):
+            return self.conclude(i)
+        if isinstance(i, Consult):
+            return self.consult(i)
         if isinstance(i, CloseItems):
             return self.close_items()
         if isinstance(i, Drain):
-            return self.flow.drain()
+            return self.flow.open_tasks.drain()
         assert isinstance(i, Settle), i
         return self.settle(i)
+
+    def prepare(self) -> None:
+        """Make the call ready. A stop of the run, or of the one it was called from, ends the wait."""
+        assert self.preparation is not None, "asked of calls that have something to prepare"
+        for future in self.preparation.futures:
+            future.await_end(self._check_stopped)
+        self._check_stopped()
+        self.preparation.finish()
+
+    def _check_stopped(self) -> None:
+        """Raise `Stop` when this run, or the one it was called from, has been asked to stop."""
+        reason = self.stop_reason
+        if reason is None and self.outer is not None and self.outer.reason is not None:
+            reason = CALLERS_TIMEOUT if self.outer.reason == TIMEOUT else self.outer.reason
+        if reason is not None:
+            raise Stop(reason)
+
+    def consult(self, i: Consult) -> Any:
+        """Ask a callable of the user's, in the run's own context."""
+        token = CURRENT.set(self)
+        try:
+            return ask_user(i.role, i.fn, *i.args)
+        finally:
+            CURRENT.reset(token)
+
+    def conclude(self, i: Conclude) -> Ending | None:
+        """What the returned value makes of the run: the definition's rule."""
+        unseen = self.flow.open_tasks.take_unseen() if i.settles else []
+        if self.definition is None:
+            return None
+        ending: Ending | None = self.definition.conclude(self, i.value, unseen)
+        return ending
+
+    def end_anyhow(self, exc: BaseException) -> None:
+        """The script has ended by this: see to it that the run has ended as well."""
+        recording.end_anyhow(self, exc)
+
+    def abandon_open(self, reason: str) -> None:
+        """The run is being ended by force: so is what it has under way. A task has nothing: its submissions are its flow's."""
 
     def run_hooks(self, proposed: str) -> None:
         """Call the user's hooks for the state that was entered: the one proposed, unless the store put another in its place."""
@@ -196,7 +255,7 @@ class Shell:
         """The call's arguments by name."""
         raise NotImplementedError
 
-    def settle(self, i: Settle) -> list[str]:
+    def settle(self, i: Settle) -> None:
         """Wait for what was submitted. A task has nothing to settle: its submissions are its flow's."""
         raise NotImplementedError(i)
 
@@ -206,79 +265,17 @@ class Shell:
         transition = self.transition(i)
         if not i.gate:
             self.engine.outbox.report(transition)
+            self.told = self.seq
             return None
-        return self.taken(transition, self.engine.gate(transition))
+        return recording.taken(self, transition, self.engine.gate(transition))
 
     def transition(self, i: Propose) -> Transition:
-        """The next transition of this run. The first one carries the run's record."""
-        at = now()
-        self.seq = seq = self.seq + 1
-        fence = self.flow.epoch  # the token of whoever holds the run
-        type_, name, message = i.type, i.name, i.message
-        asked, due_at, error = None, None, None
-        if type_ is RUNNING:
-            message = message or self.start_message
-            asked = self.cache
-            if name == "Retrying":
-                self.attempt += 1
-        elif type_ is SCHEDULED:
-            due_at = at + timedelta(seconds=i.delay_s)
-        state = self.state = State(type_, name, at, message, due_at)
-        if i.error is not None:
-            error = error_detail(i.error) if type_ is not SCHEDULED else None
-            self._log_failure(state, error)
-        flow_run, task_run = self.record(state) if seq == 1 else (None, None)
-        return Transition(
-            self.kind,
-            self.run_id,
-            seq,
-            state,
-            self.attempt,
-            fence,
-            flow_run,
-            task_run,
-            i.result,
-            error,
-            False,
-            i.release,
-            asked,
-            parent_epoch=self.parent_epoch if flow_run is not None else None,
-        )
-
-    def _log_failure(self, state: State, error: ErrorDetail | None) -> None:
-        """A failure, or a failure that will be tried again, in the run's own log; a task's on the console too (a flow's end is said there)."""
-        level = "WARNING" if error is None else "ERROR"
-        if console.LEVELS[level] < self.engine.log_level:
-            return
-        is_task = self.kind is RunKind.TASK
-        text = state.message if error is None else f"{state.message}\n{error.traceback}".rstrip()
-        task_run_id = self.run_id if is_task else None
-        self.engine.outbox.add(LogLine(self.flow.run_id, state.at, console.LEVELS[level], "legato.engine", text, task_run_id))
-        if is_task or error is None:
-            console.line(level, f"{self.kind} run '{self.name}'", state.message)
+        """The next transition of this run."""
+        return recording.transition_of(self, i)
 
     def record(self, state: State) -> tuple[FlowRun | None, TaskRun | None]:
         """The run's record, which its first transition carries."""
         raise NotImplementedError
-
-    def taken(self, transition: Transition, verdict: Verdict) -> Verdict:
-        """Note a verdict; "already" means a repeat of ours was recorded, which is as good as accepted."""
-        if verdict.kind is VerdictKind.ALREADY:
-            verdict = Verdict(VerdictKind.ACCEPTED, seq=transition.seq, attempt=transition.attempt)
-        if verdict.kind is VerdictKind.WAIT:  # nothing was recorded: the number is still free
-            self.seq -= 1
-            self.attempt -= transition.state.name == "Retrying"
-            self.state = None
-            return verdict
-        if verdict.kind is VerdictKind.REFUSED and transition.state.type in FINAL:
-            raise Stop(verdict.reason)
-        if verdict.state is not None:
-            self.state = verdict.state
-            if verdict.result is not None:
-                crashing.reached("task.cached")
-        elif self.on_start is not None and transition.state.name == "Running":
-            self.on_start()
-        return verdict
 
     # -- user code
 
@@ -295,14 +292,15 @@ class Shell:
         finally:
             CURRENT.reset(token)
 
-    def next_item(self, sent: Any) -> Item | Exhausted:
+    def next_item(self, i: Next) -> Item | Exhausted:
         """Have the user's generator go on, in a context of its own: its body sees itself as the current run, its reader does not."""
         region = self._stoppable()
         if self._context is None:
             self._context = contextvars.copy_context()
             self._context.run(CURRENT.set, self)
             self.items = self._context.run(self.fn, *self.args, **self.kwargs)
-        go_on = self.items.__next__ if sent is None else lambda: self.items.send(sent)
+        items = self.items
+        go_on = functools.partial(items.throw, i.thrown) if i.thrown is not None else functools.partial(items.send, i.sent)
         try:
             return Item(call_with_timeout(region, self.policy.timeout_s, self._context.run, (go_on,), {}))
         except StopIteration as end:
@@ -381,10 +379,6 @@ def enter_user_code(region: Region | None) -> None:
     if region is not None:
         region.inner = None
         region.step_in()
-
-
-ABANDON_AFTER_S = 5.0
-"""How long a flow that was stopped waits for its tasks to stop."""
 
 
 class TaskShell(Shell):
@@ -483,7 +477,7 @@ class TaskShell(Shell):
             if isinstance(had, Recalled):
                 crashing.reached("task.reused")
                 if self.seq == 0:
-                    self.propose(_PENDING)
+                    self.propose(PENDING_STATE)
                 assert had.result is not None, "a value was had"
                 self._remember(had.result)
                 return had
@@ -520,12 +514,17 @@ class TaskShell(Shell):
     def call(self) -> Any:
         if self.elsewhere is not None:
             value = self.elsewhere(self)
-        elif crashing.armed is None:
-            value = Shell.call(self)
-        else:
+        elif crashing.armed is not None or self.policy.timeout_s is not None:
             crashing.reached("task.before_code")
             value = Shell.call(self)
             crashing.reached("task.after_code")
+        else:  # what `Shell.call` comes to without a timeout, one frame less
+            region = self._stoppable()
+            token = CURRENT.set(self)
+            try:
+                value = region.call(self.fn, self.args, self.kwargs)
+            finally:
+                CURRENT.reset(token)
         if type(value) not in _UNTRACKED or self.flow.ledger.keeps_values:
             self.gave(value)
         return value
@@ -533,7 +532,7 @@ class TaskShell(Shell):
     def gave(self, value: Any) -> None:
         """Note what the user's function returned."""
         if type(value) not in _UNTRACKED:
-            self.flow.made(value, self.run_id)
+            self.flow.makers.made(value, self.run_id)
         if self.call_id is not None and not self.policy.persist:
             self._keep(value)
 
@@ -546,7 +545,7 @@ class TaskShell(Shell):
 
 
 class FlowShell(Shell):
-    """One flow run, and what its tasks share: names, the runner, the futures not yet settled, and who made which value."""
+    """One flow run, and what its tasks share: names, the runner, the tasks under way, and who made which value."""
 
     kind = RunKind.FLOW
 
@@ -586,20 +585,22 @@ class FlowShell(Shell):
         self._new_run = new_run
         self._make_runner = make_runner
         self._runner: TaskRunner | None = None
-        self._open: set[Future[Any]] = set()
-        self._failed: dict[Future[Any], None] = {}
-        self.unseen_elsewhere: list[str] = []
+        self.open_tasks = OpenTasks()
+        self.makers = Makers()
         self._counters: dict[str, itertools.count[int]] = {}
-        self._makers: dict[int, tuple[Any, str]] = {}
-        self._kept: deque[int] = deque()
         self.background: Background | None = None
-        self._shells: weakref.WeakSet[TaskShell] = weakref.WeakSet()
+        self.ends_at: float | None = None
+        """When the time of this attempt is over, as the monotonic clock has it."""
+        self.questions = 0
+        """How many of its questions to people are open; changed under `asking`."""
+        self.asking = threading.Lock()
 
     def record(self, state: State) -> tuple[FlowRun | None, TaskRun | None]:
         return (msgspec.structs.replace(self._new_run, state=state) if self._new_run else None), None
 
     def call(self) -> Any:
         crashing.reached("flow.before_code")
+        self.begin_clock()
         try:
             value = super().call()
         except BaseException:
@@ -608,6 +609,11 @@ class FlowShell(Shell):
         self.check_suspended()
         crashing.reached("flow.after_code")
         return value
+
+    def begin_clock(self) -> None:
+        """An attempt begins: its time runs."""
+        limit = self.policy.timeout_s
+        self.ends_at = None if limit is None else time.monotonic() + limit
 
     def check_suspended(self) -> None:
         if self.suspending:
@@ -662,37 +668,6 @@ class FlowShell(Shell):
             counter = self._counters.setdefault(task_name, itertools.count())
         return next(counter)
 
-    def made(self, value: Any, run_id: str) -> None:
-        """Remember which task run made a value (and, for a tuple or list, its items), so that whoever is given it depends on that run."""
-        self._remember(value, run_id)
-        if type(value) in (tuple, list) and len(value) <= 32:
-            for item in value:
-                if type(item) not in _UNTRACKED:
-                    self._remember(item, run_id)
-
-    def _remember(self, value: Any, run_id: str) -> None:
-        key = id(value)
-        try:
-            self._makers[key] = (weakref.ref(value, lambda _: self._makers.pop(key, None)), run_id)
-        except TypeError:
-            self._makers[key] = (value, run_id)
-            self._kept.append(key)
-            if len(self._kept) > _TRACKED_STRONGLY:
-                self._makers.pop(self._kept.popleft(), None)
-
-    def maker_of(self, value: Any) -> str | None:
-        """The run that made this very object, if a task of this flow did."""
-        found = self._makers.get(id(value))
-        if found is None:
-            return None
-        ref, run_id = found
-        return run_id if (ref() if isinstance(ref, weakref.ref) else ref) is value else None
-
-    @property
-    def has_makers(self) -> bool:
-        """Whether any value is remembered: spares a look-up for each argument when none is."""
-        return bool(self._makers)
-
     # -- submitted tasks
 
     @property
@@ -702,84 +677,23 @@ class FlowShell(Shell):
             self._runner = self._make_runner()
         return self._runner
 
-    def opened(self, future: Future[Any], shell: TaskShell | None) -> None:
-        """A task was submitted: the flow does not end before it."""
-        self._open.add(future)
-        future.scope = SCOPE.get()
-        if shell is not None:
-            self._shells.add(shell)
-        future.then(self._closed)
+    def settle(self, i: Settle) -> None:
+        self.open_tasks.settle(i, self.ends_at)
 
-    def _closed(self, future: Future[Any]) -> None:
-        if future.unseen_failure:
-            future.note_failure(self._failed)
-        self._open.discard(future)
-
-    def open_futures(self) -> list[Future[Any]]:
-        """The submitted tasks that have not ended."""
-        return list(self._open.copy())
-
-    def failed_futures(self) -> list[Future[Any]]:
-        """Submitted tasks that failed, as far as nobody has dealt with it."""
-        return list(self._failed.copy())
-
-    def settle(self, i: Settle) -> list[str]:
-        self.stop_tasks(i.stop)
-        deadline = time.monotonic() + ABANDON_AFTER_S if i.stop else None
-        while (future := self.an_open_future()) is not None:
-            if deadline is None:
-                future.wait()
-            elif not future.wait(max(0.0, deadline - time.monotonic())):
-                self.abandon_tasks(i.stop)
-                break
-        crashing.reached("flow.settled")
-        return self.unseen_failures()
-
-    def abandon_tasks(self, reason: str) -> None:
-        """Record the end of tasks that were asked to stop and have not: they are blocked outside of Python. What they still do does not count."""
-        open_ = {future.run_id: future for future in list(self._open)}
-        for shell in list(self._shells):
-            future = open_.get(shell.run_id)
-            if future is not None and not shell.is_abandoned:
-                shell.abandon(reason)
-                console.line("WARNING", f"task run '{shell.name}'", "it could not be stopped: its thread was abandoned")
-
-    def drain(self) -> None:
-        """Wait until what is under way here has ended, so that a suspension loses no work. Called from the flow's own code."""
-        while (future := self.an_open_future()) is not None:
-            future.wait()
-
-    def an_open_future(self) -> Future[Any] | None:
-        """One of the submitted tasks that have not ended."""
-        while True:
-            try:
-                return next(iter(self._open), None)
-            except RuntimeError:  # another thread has just ended one
-                continue
-
-    def unseen_failures(self) -> list[str]:
-        """Names of failed tasks that nobody asked about. One whose failure another task or the flow has met is not repeated."""
-        failed, self._failed = self._failed, {}
-        elsewhere, self.unseen_elsewhere = self.unseen_elsewhere, []
-        return elsewhere + [
-            f"'{future.name}' ({described(failure)})"
-            for future in failed
-            if future.unseen_failure and (failure := future.failure) is not None and not isinstance(failure, UpstreamFailed)
-        ]
+    def abandon_open(self, reason: str) -> None:
+        self.open_tasks.stop(reason)
+        self.open_tasks.abandon(reason)
 
     def stop(self, reason: str) -> None:
         super().stop(reason)
-        self.stop_tasks(reason)
-
-    def stop_tasks(self, reason: str) -> None:
-        """Ask the submitted tasks that have not ended to stop."""
-        for shell in list(self._shells) if reason else ():
-            shell.stop(CALLERS_TIMEOUT if reason == TIMEOUT else reason)
+        self.open_tasks.stop(reason)
 
     def close(self) -> None:
-        """Let go of threads and the loop. The run has ended."""
-        if self._runner is not None:
-            self._runner.close()
-        if self.background is not None:
-            self.background.close()
-        self._makers.clear()
+        """Let go of threads and the loop. The run has ended, so what goes wrong here is told and changes nothing."""
+        for opened in (self._runner, self.background):
+            if opened is not None:
+                try:
+                    opened.close()
+                except Exception as error:  # noqa: BLE001 a cluster's own clean-up may raise anything
+                    console.line("WARNING", f"flow run '{self.name}'", f"closing its task runner failed: {described(error)}")
+        self.makers.clear()

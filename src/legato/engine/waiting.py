@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias
 
@@ -93,11 +93,18 @@ def place_here() -> Place | None:
     return _here.place
 
 
-def wait_for(event: threading.Event, futures: Waited, timeout: float | None = None, *, helping: bool = False) -> bool:
+def wait_for(
+    event: threading.Event,
+    futures: Waited,
+    timeout: float | None = None,
+    *,
+    helping: bool = False,
+    check: Callable[[], None] | None = None,
+) -> bool:
     """Block until `event` is set, which the end of `futures` brings about; false when `timeout` seconds were not enough.
 
-    `helping`: all of them must end, so a worker may as well run one itself (never under a timeout: it might take longer).
-    Raises `UsageError` where the wait could never end.
+    `helping`: all of them must end, so a worker may as well run one itself (never under a timeout: it might take longer). `check` is called
+    now and then, and ends the wait by raising. Raises `UsageError` where the wait could never end.
     """
     if event.is_set():
         return True
@@ -108,16 +115,16 @@ def wait_for(event: threading.Event, futures: Waited, timeout: float | None = No
         _look_for_circle(futures, loop, [])
     place = _here.place
     if place is None:
-        return _block(event, futures, timeout, loop)
+        return _block(event, futures, timeout, loop, check)
     if helping and timeout is None:
         for future in futures:
             if place.help(future) and event.is_set():
                 return True
     with place.lent():
-        return _block(event, futures, timeout, loop)
+        return _block(event, futures, timeout, loop, check)
 
 
-def _block(event: threading.Event, futures: Waited, timeout: float | None, loop: Any) -> bool:
+def _block(event: threading.Event, futures: Waited, timeout: float | None, loop: Any, check: Callable[[], None] | None) -> bool:
     deadline = None if timeout is None else time.monotonic() + timeout
     if event.wait(_slice(deadline)):  # most waits are short: nobody needs to know of them
         return True
@@ -130,6 +137,8 @@ def _block(event: threading.Event, futures: Waited, timeout: float | None, loop:
     try:
         while deadline is None or time.monotonic() < deadline:
             _look_for_circle(futures, loop, own)
+            if check is not None:
+                check()
             if event.wait(_slice(deadline)):
                 return True
         return event.is_set()

@@ -18,7 +18,7 @@ from legato.sdk.pauses import POLL_S, Pause, held
 async def driven(pause: Pause, script: Script) -> Any:
     """Drive a pause on this loop."""
     try:
-        return await adrive(script, pause.flow, lambda i: _perform(pause, i))
+        return await adrive(script, pause, lambda i: _perform(pause, i))
     except Suspend:
         pause.flow.suspend()
         raise
@@ -42,7 +42,7 @@ async def _perform(pause: Pause, i: Instruction) -> Any:
     if isinstance(i, Await):
         return await _wait(pause, i.seconds)
     assert isinstance(i, Drain), i
-    while (future := pause.flow.an_open_future()) is not None:
+    while (future := pause.flow.open_tasks.one_under_way()) is not None:
         await ended(future)
     return None
 

@@ -5,27 +5,32 @@ from __future__ import annotations
 import contextvars
 import functools
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from itertools import count, cycle, islice, repeat, zip_longest
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from legato import crashing
 from legato.core.digests import hex_digest
-from legato.core.errors import LegatoError, UpstreamFailed, UsageError
+from legato.core.errors import UpstreamFailed, UsageError
 from legato.core.retry import RetryPolicy
-from legato.core.states import COMPLETED, FAILED, PENDING
+from legato.core.states import FAILED
 from legato.core.triggers import TRIGGERS, all_succeeded
 from legato.engine import serializers
 from legato.engine.drive import drive, drive_stream
 from legato.engine.futures import DeferredList, Future, FutureList, when_all_ended
+from legato.engine.guarded import ask_user, described
 from legato.engine.hooks import hooks_of
-from legato.engine.script import Policy, Propose, run_stream, run_task
+from legato.engine.recording import end_unbegun
+from legato.engine.script import PENDING_STATE, Policy, run_stream, run_task
 from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell, enter_user_code, leave_user_code
 from legato.engine.tracebacks import relink
-from legato.sdk.arguments import Arguments, Skip, provenance, upstream_failed
-from legato.sdk.definitions import TAGS, AllowFailure, Definition, Kind, Quote, Unmapped, with_scope_tags
+from legato.sdk.arguments import Arguments, provenance, upstream_failed
+from legato.sdk.definitions import TAGS, Definition, Kind, with_scope_tags
+from legato.sdk.dependencies import futures_in
 from legato.sdk.process import current_settings
-from legato.sdk.run_states import RunState, state_of
+from legato.sdk.run_states import ended_as, state_of
+from legato.sdk.wrappers import AllowFailure, Quote, Unmapped
 from legato.system import new_id
 
 if TYPE_CHECKING:
@@ -33,8 +38,6 @@ if TYPE_CHECKING:
     from legato.sdk.parameters import Signature
 
 __all__ = ["CURRENT", "call_task", "map_task", "relink", "stream_task", "submit_task"]
-
-PENDING_STATE = Propose(PENDING, "Pending")
 
 _LARGE = 1000
 """Arguments with more items than this are known by their type and length only, where no value is stored that depends on them."""
@@ -114,7 +117,7 @@ class Compiled:
         """The name of a new run, from the task's template or function."""
         assert self.run_name is not None, "without one, runs are numbered"
         if callable(self.run_name):
-            return str(self.run_name())
+            return str(ask_user(f"task_run_name of task '{self.task.name}'", self.run_name))
         try:
             return str(self.run_name.format(**{"task_name": self.task.name, **self.signature.bind(tuple(args), kwargs)}))
         except (KeyError, IndexError, AttributeError) as error:
@@ -160,21 +163,42 @@ def compiled_task(task: Definition[Any, Any]) -> Compiled:
     return compiled
 
 
-Submit: TypeAlias = Callable[[TaskShell, Definition[Any, Any], Arguments], Future[Any]]
-
-
 # ---------------------------------------------------------------------- shells of task runs
 
 
-def task_shell(task: Definition[Any, Any], parent: Shell, arguments: Arguments) -> TaskShell:
-    """The shell of a new task run."""
-    compiled: Compiled = task.compiled or compiled_task(task)
+class Preparation:
+    """What must be done before a task's call can begin: futures put into values, its trigger asked, its cache key found."""
+
+    __slots__ = ("_arguments", "_shell", "_task")
+
+    def __init__(self, shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) -> None:
+        self._shell = shell
+        self._task = task
+        self._arguments = arguments
+
+    @property
+    def futures(self) -> Sequence[Future[Any]]:
+        return self._arguments.futures
+
+    def finish(self) -> None:
+        shell, compiled = self._shell, self._task.compiled
+        shell.args, shell.kwargs = self._arguments.settled(compiled.trigger)
+        if shell.call_id is not None and self._arguments.futures and (shell.policy.persist or shell.flow.keeps_values):
+            shell.inputs = _content(shell)
+        compiled.prepare_cache(shell)
+
+
+def task_shell(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any]) -> TaskShell:
+    """The shell of a new task run: the one way in which a call of a task becomes a run. Takes `wait_for` out of the keyword arguments."""
     flow = parent.flow
+    flow.makers.forget_idle()
+    arguments = Arguments(flow.makers, args, kwargs, kwargs.pop("wait_for", None) if kwargs else None)
+    compiled: Compiled = task.compiled or compiled_task(task)
     policy = compiled.policy_in(flow) if flow.policy.persist else compiled.policy
     shell = TaskShell(
         flow,
         new_id(),
-        f"{task.name}-{flow.number_of(task.name)}" if compiled.run_name is None else compiled.name_of(arguments.args, arguments.kwargs),
+        f"{task.name}-{flow.number_of(task.name)}",
         policy,
         task.fn,
         arguments.args,
@@ -191,7 +215,11 @@ def task_shell(task: Definition[Any, Any], parent: Shell, arguments: Arguments) 
     if parent is not flow:
         shell.parent_task_id = parent.run_id
         crashing.reached("task.nested")
+    if compiled.run_name is not None:
+        _name(shell, compiled)
     _identify(shell, parent, compiled, arguments)
+    if compiled.must_settle or arguments.needs_settling:
+        shell.preparation = Preparation(shell, task, arguments)
     if compiled.log_prints is not None:
         shell.log_prints = compiled.log_prints
     if shell.log_prints:
@@ -199,6 +227,15 @@ def task_shell(task: Definition[Any, Any], parent: Shell, arguments: Arguments) 
 
         patch_print()
     return shell
+
+
+def _name(shell: TaskShell, compiled: Compiled) -> None:
+    """Give a run the name that the user chose. What keeps that from being made ends the run before it begins, and is raised."""
+    try:
+        shell.name = compiled.name_of(shell.args, shell.kwargs)
+    except Exception as exc:
+        end_unbegun(shell, exc)
+        raise
 
 
 def _identify(shell: TaskShell, parent: Shell, compiled: Compiled, arguments: Arguments) -> None:
@@ -276,42 +313,12 @@ def _unhashable(named: Sequence[tuple[str, Any]]) -> str:
     return "not reusable: its arguments have no stable hash; give the task a key"
 
 
-def make_ready(shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) -> None:
-    """Put values in place of futures, and find the cache key. What keeps the task from running is recorded before it is raised."""
-    compiled = compiled_task(task)
-    try:
-        shell.args, shell.kwargs = arguments.settled(compiled.trigger)
-        if shell.call_id is not None and arguments.futures and (shell.policy.persist or shell.flow.keeps_values):
-            shell.inputs = _content(shell)
-        compiled.prepare_cache(shell)
-    except Skip as skip:
-        if shell.seq == 0:
-            shell.perform(PENDING_STATE)
-        shell.perform(Propose(COMPLETED, "Skipped", str(skip)))
-        crashing.reached("task.skipped")
-        raise
-    except Exception as exc:
-        if shell.seq == 0:
-            shell.perform(PENDING_STATE)
-        name = "UpstreamFailed" if isinstance(exc, UpstreamFailed) else "Failed"
-        said = str(exc).split("\n", 1)[0]
-        if not isinstance(exc, LegatoError):  # a trigger, a key function or a __legato_hash__ of the user's raised it
-            said = f"before it began: {type(exc).__name__}: {said}"
-        shell.perform(Propose(FAILED, name, said, error=exc))
-        raise
-
-
 def _content(shell: TaskShell) -> str:
     """A hash of what the futures among the inputs have come to; a type's name where it has none, which then never equals."""
     try:
         return _digest(_provenance((shell.args, shell.kwargs)))
     except (TypeError, ValueError, OverflowError):
         return f"unhashable {shell.run_id}"
-
-
-def taken_out(kwargs: dict[str, Any]) -> tuple[Any, bool]:
-    """The call's own options among the keyword arguments: wait_for and return_state."""
-    return kwargs.pop("wait_for", None), kwargs.pop("return_state", False)
 
 
 # ---------------------------------------------------------------------- calling
@@ -323,15 +330,13 @@ def call_task(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kw
     try:
         if parent.flow.interrupted:
             hold(parent)
-        wait_for, return_state = taken_out(kwargs) if kwargs else (None, False)
-        arguments = Arguments(parent.flow, args, kwargs)
-        if wait_for is not None:
-            arguments.wait_for(wait_for)
-        shell = task_shell(task, parent, arguments)
+        return_state = kwargs.pop("return_state", False) if kwargs else False
+        shell = task_shell(task, parent, args, kwargs)
         shell.outer = region
+        script = run_task(shell.policy, prepares=shell.preparation is not None, recalls=shell.flow.ledger.memory is not None)
         if return_state:
-            return state_of(shell, lambda: run_here(shell, task, arguments))
-        return run_here(shell, task, arguments)
+            return state_of(shell, lambda: drive(script, shell))
+        return drive(script, shell)
     finally:
         enter_user_code(region)
 
@@ -343,59 +348,86 @@ def hold(parent: Shell) -> None:
     pauses.hold(parent)
 
 
-def run_here(shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) -> Any:
-    """Drive a task run to its end on this thread."""
-    try:
-        if arguments.futures or arguments.wrapped or task.compiled.must_settle:
-            make_ready(shell, task, arguments)
-        return drive(run_task(shell.policy, recalls=shell.flow.ledger.memory is not None), shell)
-    except Skip:
-        return None
-
-
 def stream_task(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
     """Run a generator task: a generator that hands on its items. Like the undecorated one it begins with its first item."""
-    wait_for, _ = taken_out(kwargs)
-    arguments = Arguments(parent.flow, args, kwargs)
-    arguments.wait_for(wait_for)
-    shell = task_shell(task, parent, arguments)
-    if arguments.futures or arguments.wrapped or compiled_task(task).must_settle:
-        try:
-            make_ready(shell, task, arguments)
-        except Skip:
-            return None
-    return (yield from drive_stream(run_stream(shell.policy, "task"), shell))
+    shell = task_shell(task, parent, args, kwargs)
+    return (yield from drive_stream(run_stream(shell.policy, "task", prepares=shell.preparation is not None), shell))
 
 
 # ---------------------------------------------------------------------- submitting
 
 
-def submit_task(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """Hand a sync task to the flow's task runner."""
-    return submit_with(submit_to_runner, task, parent, args, kwargs)
+def submit_task(
+    task: Definition[Any, Any],
+    parent: Shell,
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    start: Callable[[TaskShell, Definition[Any, Any]], Future[Any]] | None = None,
+) -> Any:
+    """Start a task run in the background; returns its future, or, when it has ended, its state, if the caller wants that.
 
-
-def submit_with(submit: Submit, task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """Make a task run's shell, and have `submit` start it; returns the future, or the state if the caller wants that."""
+    `start`: how, for tasks that are not queued at the flow's runner.
+    """
     region = leave_user_code(parent)
     try:
         if parent.flow.interrupted:
             hold(parent)
-        wait_for, return_state = taken_out(kwargs) if kwargs else (None, False)
-        arguments = Arguments(parent.flow, args, kwargs)
-        if wait_for is not None:
-            arguments.wait_for(wait_for)
-        shell = task_shell(task, parent, arguments)
+        return_state = kwargs.pop("return_state", False) if kwargs else False
+        shell = task_shell(task, parent, args, kwargs)
         if task.makes is not Kind.VALUE:
             shell.fn = collected(task)
         shell.perform(PENDING_STATE)
-        future = submit(shell, task, arguments)
+        future = _started(shell, task, start or queued)
     finally:
         enter_user_code(region)
     if not return_state:
         return future
     future.wait()
     return state_of(shell, future.result)
+
+
+def _started(shell: TaskShell, task: Definition[Any, Any], start: Callable[[TaskShell, Definition[Any, Any]], Future[Any]]) -> Future[Any]:
+    """A task run, under way. One that the flow's task runner cannot take has ended, and so has its flow, if it lets that be raised."""
+    try:
+        return start(shell, task)
+    except Exception as exc:
+        end_unbegun(shell, exc, FAILED)
+        raise
+
+
+def new_future(shell: TaskShell, task: Definition[Any, Any], work: Callable[[], Any]) -> Future[Any]:
+    """The future of a submitted task run."""
+    future: Future[Any] = task.make_future(shell, work)
+    future.call = shell.call_id.path if shell.call_id is not None else ""
+    if shell.preparation is not None:
+        future.waits_for = shell.preparation.futures
+    return future
+
+
+def queued(shell: TaskShell, task: Definition[Any, Any]) -> Future[Any]:
+    """Queue a task run at the flow's runner; one with a `call` of its own has the function run elsewhere."""
+    flow, runner = shell.flow, shell.flow.runner
+    shell.elsewhere = getattr(runner, "call", None)
+    if shell.policy.timeout_s is not None:
+        shell.apart = getattr(runner, "call_apart", None)
+    future = new_future(shell, task, lambda: _run_submitted(future, shell))
+    future.context = contextvars.copy_context()
+    flow.open_tasks.opened(future, shell)
+    when_all_ended(future.waits_for, lambda: runner.submit(future))
+    return future
+
+
+def _run_submitted(future: Future[Any], shell: TaskShell) -> Any:
+    try:
+        return drive(
+            run_task(shell.policy, submitted=True, prepares=shell.preparation is not None, recalls=shell.flow.ledger.memory is not None),
+            shell,
+        )
+    except Exception as exc:
+        relink(exc)
+        raise
+    finally:
+        future.ended_as = shell.state
 
 
 def collected(definition: Definition[Any, Any]) -> Callable[..., Any]:
@@ -420,71 +452,37 @@ class _AsyncListed(_Listed):
         return [item async for item in self.fn(*args, **kwargs)]
 
 
-def submit_to_runner(shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) -> Future[Any]:
-    """Queue a task run at the flow's runner; one with a `call` of its own has the function run elsewhere."""
-    flow = shell.flow
-    shell.elsewhere = getattr(flow.runner, "call", None)
-    if shell.policy.timeout_s is not None:
-        shell.apart = getattr(flow.runner, "call_apart", None)
-    future: Future[Any] = Future(shell.run_id, shell.name, lambda: _run_submitted(future, shell, task, arguments))
-    future.call = shell.call_id.path if shell.call_id is not None else ""
-    future.context = contextvars.copy_context()
-    future.waits_for = arguments.futures
-    flow.opened(future, shell)
-    when_all_ended(arguments.futures, lambda: flow.runner.submit(future))
-    return future
-
-
-def _run_submitted(future: Future[Any], shell: TaskShell, task: Definition[Any, Any], arguments: Arguments) -> Any:
-    try:
-        return run_here(shell, task, arguments)
-    except Exception as exc:
-        relink(exc)
-        raise
-    finally:
-        future.ended_as = shell.state
-
-
 def map_task(task: Definition[Any, Any], parent: Shell, submit: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Submit a task once for each element of its iterable arguments. Over a future: once it has told what its elements are."""
-    wait_for, return_state = taken_out(kwargs)
-    named: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
-    sources = [value for value in named.values() if isinstance(value, Future)]
-    if not any(_is_mapped(value) for value in named.values()):
-        raise UsageError(f"task '{task.name}'.map(...) was given nothing to map over", hint="give at least one list, or use submit")
-    before = [*([wait_for] if isinstance(wait_for, (Future, AllowFailure)) else wait_for or ()), *sources]
-
-    def submit_each() -> FutureList[Any]:
-        return FutureList(_each(task, submit, named, len(args), before))
-
+    wait_for, return_state = kwargs.pop("wait_for", None), kwargs.pop("return_state", False)
+    mapping = _Mapping(task, submit, args, kwargs, wait_for)
+    sources = mapping.sources
     if not sources or all(source.done() and source.failure is None for source in sources):
-        futures: Any = submit_each()
+        futures: Any = FutureList(mapping.submitted())
     else:
-        futures = _later(task, parent, sources, submit_each)
+        futures = _later(task, parent, sources, mapping)
     return [_state_of_future(future) for future in futures] if return_state else futures
 
 
-def _state_of_future(future: Future[Any]) -> RunState[Any]:
+def _state_of_future(future: Future[Any]) -> Any:
     exc = future.exception()
-    return RunState(future.ended_as, future.run_id, None if exc is not None else future.result(), exc)
+    return ended_as(future.ended_as, future.run_id, None if exc is not None else future.result(), exc)
 
 
-def _later(
-    task: Definition[Any, Any], parent: Shell, sources: Sequence[Future[Any]], submit_each: Callable[[], FutureList[Any]]
-) -> DeferredList[Any]:
+def _later(task: Definition[Any, Any], parent: Shell, sources: Sequence[Future[Any]], mapping: _Mapping) -> DeferredList[Any]:
     later: DeferredList[Any] = DeferredList(sources[0].run_id, f"{task.name}.map({sources[0].name})")
     later.call = f"{task.name}({','.join(source.call for source in sources)})"
     later.waits_for = sources
-    parent.flow.opened(later, None)
+    parent.flow.open_tasks.opened(later, None)
     context = contextvars.copy_context()
 
     def expand() -> None:
-        failed = next((source for source in sources if source.failure is not None), None)
+        failed = next((source for source in sources if source.failure is not None and not mapping.tolerates), None)
         if failed is not None:
             later.give_up(upstream_failed(failed))
             return
         try:
-            later.expand(context.run(submit_each))
+            later.expand(context.run(lambda: FutureList(mapping.submitted())))
         except BaseException as exc:  # noqa: BLE001 handed to whoever asks for the list
             later.give_up(exc)
 
@@ -492,29 +490,110 @@ def _later(
     return later
 
 
-def _each(
-    task: Definition[Any, Any], submit: Callable[..., Any], named: Mapping[Any, Any], positional: int, wait_for: Sequence[Any]
-) -> Generator[Future[Any], None, None]:
-    mapped = {name: list(value.result() if isinstance(value, Future) else value) for name, value in named.items() if _is_mapped(value)}
-    lengths = {len(values) for values in mapped.values()}
-    if len(lengths) > 1:
-        given = ", ".join(f"{name}: {len(values)}" for name, values in mapped.items())
-        raise UsageError(
-            f"task '{task.name}'.map(...) was given lists of different lengths ({given})", hint="wrap constants in unmapped(...)"
-        )
-    whole = {name: _whole(value) for name, value in named.items() if name not in mapped}
-    extra = {"wait_for": wait_for} if wait_for else {}
-    for i in range(lengths.pop()):
-        one = {name: mapped[name][i] if name in mapped else whole[name] for name in named}
-        keyword = {name: value for name, value in one.items() if not isinstance(name, int)}
-        yield submit(*[one[n] for n in range(positional)], **keyword, **extra)
+class _Mapping:
+    """What a task is mapped over: which arguments are taken apart, and which go whole to every call."""
+
+    def __init__(
+        self, task: Definition[Any, Any], submit: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], wait_for: Any
+    ) -> None:
+        self._task = task
+        self._submit = submit
+        self._positional = len(args)
+        self._named: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
+        self.tolerates = False
+        self.sources = [value for value in map(self._unwrapped, self._named.values()) if isinstance(value, Future)]
+        self._taken_apart = [name for name, value in self._named.items() if self._is_taken_apart(name, value)]
+        if not self._taken_apart:
+            raise UsageError(f"task '{task.name}'.map(...) was given nothing to map over", hint="give at least one list, or use submit")
+        self._wait_for = [*([] if wait_for is None else [wait_for]), *(map(AllowFailure, self.sources) if self.tolerates else self.sources)]
+        if wait_for is not None:
+            futures_in("wait_for", wait_for)
+
+    def _unwrapped(self, value: Any) -> Any:
+        if isinstance(value, AllowFailure) and (isinstance(value.value, Future) or _is_iterable(value.value)):
+            self.tolerates = self.tolerates or isinstance(value.value, Future)
+            return value.value
+        return value
+
+    def _is_taken_apart(self, name: Any, value: Any) -> bool:
+        value = self._unwrapped(value)
+        if isinstance(value, Future):
+            return True
+        if isinstance(value, (str, bytes, bytearray, dict, Unmapped, AllowFailure, Quote, type)) or not _is_iterable(value):
+            return False
+        if (why := _why_not_items(value, alone=len(self._named) == 1)) is not None:
+            where = f"argument {name + 1}" if isinstance(name, int) else f"argument '{name}'"
+            raise UsageError(
+                f"task '{self._task.name}'.map(...) was given {why} as {where}: that is no list of things to map over",
+                hint="wrap it in unmapped(...) to hand it whole to every call, or give a list: df.to_dict('records'), sorted(a_set)",
+            )
+        return True
+
+    def submitted(self) -> Generator[Future[Any], None, None]:
+        """Each call, submitted."""
+        mapped = self._columns()
+        lengths = {len(values) for values in mapped.values()}
+        if len(lengths) > 1:
+            given = ", ".join(f"{name}: {len(values)}" for name, values in mapped.items())
+            raise UsageError(
+                f"task '{self._task.name}'.map(...) was given lists of different lengths ({given})", hint="wrap constants in unmapped(...)"
+            )
+        whole = {name: value.value if isinstance(value, Unmapped) else value for name, value in self._named.items() if name not in mapped}
+        extra = {"wait_for": self._wait_for} if self._wait_for else {}
+        for i in range(lengths.pop()):
+            one = {name: mapped[name][i] if name in mapped else whole[name] for name in self._named}
+            keyword = {name: value for name, value in one.items() if not isinstance(name, int)}
+            yield self._submit(*[one[n] for n in range(self._positional)], **keyword, **extra)
+
+    def _columns(self) -> dict[Any, list[Any]]:
+        """The elements of each argument that is taken apart. One without a length is read no further than the others."""
+        values = {name: self._elements(self._named[name]) for name in self._taken_apart}
+        known = [len(value) for value in values.values() if hasattr(value, "__len__")]
+        if known:
+            return {name: list(value if hasattr(value, "__len__") else islice(value, max(known) + 1)) for name, value in values.items()}
+        columns: dict[Any, list[Any]] = {name: [] for name in values}
+        for row in zip_longest(*values.values(), fillvalue=_NONE_LEFT):
+            for column, item in zip(columns.values(), row, strict=True):
+                if item is not _NONE_LEFT:
+                    column.append(item)
+            if _NONE_LEFT in row:
+                break
+        return columns
+
+    def _elements(self, value: Any) -> Any:
+        """What an argument is taken apart into; around the elements of `allow_failure(...)` stands the same again."""
+        is_tolerated = isinstance(value, AllowFailure)
+        value = self._unwrapped(value)
+        if isinstance(value, DeferredList):
+            value = value.futures
+        elif isinstance(value, Future):
+            value = value.result(raise_on_failure=not is_tolerated)
+            if isinstance(value, BaseException):
+                raise UpstreamFailed(f"what task '{self._task.name}' maps over is not there: {described(value)}") from value
+        return [AllowFailure(item) for item in value] if is_tolerated else value
 
 
-def _is_mapped(value: Any) -> bool:
-    return isinstance(value, Future) or (
-        hasattr(value, "__iter__") and not isinstance(value, (str, bytes, dict, Unmapped, AllowFailure, Quote))
-    )
+def _is_iterable(value: Any) -> bool:
+    return hasattr(type(value), "__iter__")
 
 
-def _whole(value: Any) -> Any:
-    return value.value if isinstance(value, Unmapped) else value
+_NONE_LEFT = object()
+
+
+def _why_not_items(value: Any, *, alone: bool) -> str | None:
+    """What an iterable is whose items are no elements to map over (or, unless it stands alone, to pair with others'); None for lists and such."""
+    kind = type(value)
+    name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+    if any(hasattr(kind, mark) for mark in ("__pydantic_fields__", "__dataclass_fields__", "__struct_fields__", "__attrs_attrs__")):
+        return f"a {name}, which has fields,"
+    if hasattr(value, "columns") and hasattr(value, "dtypes"):
+        return f"a {name}, which has columns,"
+    if getattr(value, "ndim", 1) == 0:
+        return f"a {name} without dimensions"
+    if isinstance(value, (count, cycle)) or (isinstance(value, repeat) and "," not in repr(value)):
+        return f"an {name}, which never ends,"
+    if not alone and isinstance(value, (set, frozenset)):
+        return f"a {name}, whose items have no order,"
+    if not alone and hasattr(kind, "_make"):
+        return f"a {name}, which has fields,"
+    return None

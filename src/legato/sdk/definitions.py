@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeAlias, TypeVar
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -38,28 +38,33 @@ class Definition(Generic[P, R_co]):
     kind = ""
 
     def __init__(self, fn: Callable[P, R_co], **options: Any) -> None:
+        inner = _inner(fn)
+        if fn is not inner or not callable(fn) or _TAKEN & set(_parameter_names(fn)):
+            _check_function(self.kind, fn)
         self.fn = fn
         self.options = options
-        self.name: str = options.get("name") or self.default_name(getattr(fn, "__name__", type(fn).__name__))
-        self.is_async, self.makes = _kind_of(fn)
+        self.__name__ = getattr(inner, "__name__", None) or type(inner).__name__
+        self.name: str = options.get("name") or self.default_name(self.__name__)
+        self.is_async, self.makes = _kind_of(inner)
         self.is_plain = self.makes is Kind.VALUE and not self.is_async
         self.compiled: Any = None
         self.named: Any = None
         self.is_twin = _is_twin(fn)
-        self.__name__ = fn.__name__
-        self.__qualname__ = fn.__qualname__
-        self.__doc__ = fn.__doc__
-        self.__module__ = fn.__module__
+        self.wraps_async = self.is_plain and _wraps_async(fn)
+        self.__qualname__ = getattr(inner, "__qualname__", None) or type(inner).__qualname__
+        self.__doc__ = inner.__doc__
+        self.__module__ = inner.__module__
         self.__wrapped__ = fn
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        """Pickled as its name where another process finds it under that, else by value (cloudpickle can)."""
-        from legato.engine.packing import is_found  # noqa: PLC0415 start-up time: decorating must cost nothing
+        """Pickled as its name where another process finds it under that, else by value, unless it is found where it arrives."""
+        from legato.engine.packing import in_either_way, is_found  # noqa: PLC0415 start-up time: decorating must cost nothing
 
         if is_found(self):
             return self.__qualname__
         named = (self.named or self._name())._replace(scope=self.scope)  # where it arrives, nothing tells what it is called
-        return object.__new__, (type(self),), {**self.__dict__, "compiled": None, "named": named}
+        by_value = object.__new__, (type(self),), {**self.__dict__, "compiled": None, "named": named}
+        return in_either_way(self, by_value)
 
     def bound(self, instance: object, owner: type | None) -> Any:
         """The same of a method, bound to the object or class it is asked of; a static or class method, whatever it is asked of."""
@@ -69,6 +74,58 @@ class Definition(Generic[P, R_co]):
         bound = type(self)(fn.__get__(instance, owner), **{**self.options, "name": self.name})
         bound.named = self.named or self._name()
         return bound
+
+    # -- what a dialect may do otherwise
+
+    def conclude(self, shell: Any, value: Any, unseen: Sequence[str]) -> Any:  # noqa: ARG002 a dialect may ask the run
+        """How a run ends whose code has returned `value` (`script.Ending`); None: completed with that value.
+
+        `unseen`: what to say of submitted tasks that failed without anybody having asked.
+        """
+        from legato.sdk.concluding import conclude  # noqa: PLC0415 start-up time: decorating must cost nothing
+
+        return conclude(value, unseen)
+
+    def returned_futures(self, value: Any) -> Sequence[Any]:
+        """The futures in a returned value: `conclude` is called when they have ended."""
+        from legato.sdk.concluding import returned_futures  # noqa: PLC0415 start-up time: decorating must cost nothing
+
+        return returned_futures(value)
+
+    def make_future(self, shell: Any, work: Callable[[], Any]) -> Any:
+        """The future of a submitted task run, which `work` performs."""
+        from legato.engine.futures import Future  # noqa: PLC0415 start-up time: decorating must cost nothing
+
+        return Future(shell.run_id, shell.name, work)
+
+    def outcome(self, shell: Any, *, value: Any = None, exc: BaseException | None = None) -> Any:
+        """How a run has ended, as a value: what `return_state=True` gives."""
+        from legato.sdk.run_states import outcome  # noqa: PLC0415 start-up time: decorating must cost nothing
+
+        return outcome(shell, value=value, exc=exc)
+
+    def with_options(self, **options: Any) -> Self:
+        """The same flow or task with some options changed."""
+        changed = {**self.options, **options}
+        self.check(changed)
+        new = type(self)(self.fn, **changed)
+        new.named, new.is_twin = self.named, self.is_twin
+        return new
+
+    def plain(self) -> Self:
+        """This, as what can be called here: a sync function that wraps an async one is awaited on a loop, and run to its end elsewhere."""
+        if not self.wraps_async:
+            return self
+        from legato.sdk.wrapped import as_async, as_sync, has_loop  # noqa: PLC0415 start-up time: few functions are such wrappers
+
+        new = type(self)(as_async(self.fn) if has_loop() else as_sync(self.fn), **{**self.options, "name": self.name})
+        new.named, new.is_twin, new.wraps_async = self.named or self._name(), self.is_twin, False
+        return new
+
+    @classmethod
+    def check(cls, options: dict[str, Any]) -> None:
+        """Refuse options that do not exist, and values that make no sense."""
+        raise NotImplementedError
 
     @property
     def key(self) -> str:
@@ -99,48 +156,6 @@ class Definition(Generic[P, R_co]):
         return f"<{self.kind} '{self.name}'>"
 
 
-class Unmapped(Generic[T]):
-    """A value that `map` hands whole to every call."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: T) -> None:
-        self.value = value
-
-
-def unmapped(value: T) -> Any:
-    """In `task.map(...)`: hand this value whole to every call, although it is iterable."""
-    return Unmapped(value)
-
-
-class AllowFailure(Generic[T]):
-    """A future whose failure does not keep a task from running."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: T) -> None:
-        self.value = value
-
-
-def allow_failure(value: T) -> Any:
-    """As an argument: run even if this future failed; the function is then given the exception in place of the value."""
-    return AllowFailure(value)
-
-
-class Quote(Generic[T]):
-    """An argument that is not searched for futures."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: T) -> None:
-        self.value = value
-
-
-def quote(value: T) -> Any:
-    """As an argument: hand this value over as it is. It is not searched for futures, nor followed to the tasks that made it."""
-    return Quote(value)
-
-
 def load_engine() -> None:
     """To be called before the modules that call flows and tasks are loaded: `legato.core` loads msgspec without what it does not need here,
     which is most of what it costs. Whoever imports msgspec first decides.
@@ -161,6 +176,43 @@ def _is_twin(fn: Any) -> bool:
     return bool(first != code.co_firstlineno)
 
 
+_CALL = "__call__"
+
+_TAKEN = frozenset(("wait_for", "return_state"))
+"""Names that a call takes for itself."""
+
+
+def _inner(fn: Any) -> Any:
+    """The function itself, behind partials and methods."""
+    while hasattr(fn, "func") and hasattr(fn, "keywords"):  # a functools.partial
+        fn = fn.func
+    return getattr(fn, "__func__", fn)
+
+
+def _parameter_names(fn: Any) -> Sequence[str]:
+    code = getattr(_inner(fn), "__code__", None)
+    return () if code is None else code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
+def _check_function(kind: str, fn: Any) -> None:
+    """Refuse what cannot be called as a flow or task."""
+    from legato.sdk.options import explain_bad_function  # noqa: PLC0415 start-up time: only for partials, methods and mistakes
+
+    error = explain_bad_function(kind, fn, sorted(_TAKEN & set(_parameter_names(fn))))
+    if error is not None:
+        raise error
+
+
+def _wraps_async(fn: Any) -> bool:
+    """Whether a sync function says that it wraps an async one: what it returns may have to be awaited."""
+    inner = getattr(fn, "__wrapped__", None)
+    while inner is not None:
+        if _kind_of(inner)[0]:
+            return True
+        inner = getattr(inner, "__wrapped__", None)
+    return False
+
+
 class Kind(Enum):
     """What calling a function gives."""
 
@@ -171,7 +223,7 @@ class Kind(Enum):
 
 def _kind_of(fn: Callable[..., Any]) -> tuple[bool, Kind]:
     """Whether a function must be awaited, and what calling it gives."""
-    code = getattr(getattr(fn, "__func__", fn), "__code__", None)
+    code = getattr(_inner(fn), "__code__", None) or getattr(getattr(type(fn), _CALL, None), "__code__", None)
     flags = code.co_flags if code is not None else 0
     if flags & _ASYNC_GENERATOR:
         return True, Kind.ASYNC_ITEMS

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -16,6 +17,7 @@ from legato.core.queues import LEASE_S
 from legato.core.records import FlowRun, FlowRunFilter
 from legato.core.resume import Again, Memory, Past, Reuse, changed_names, latest, pasts_of, reuse_in_words
 from legato.core.states import FINAL, RUNNING, State, StateType
+from legato.engine import own_threads
 from legato.engine.drive import drive, drive_stream
 from legato.engine.hooks import hooks_of
 from legato.engine.ledger import Ledger
@@ -26,7 +28,7 @@ from legato.engine.stops import main_thread_stops
 from legato.engine.tracebacks import relink
 from legato.logs import console
 from legato.sdk.arguments import Arguments
-from legato.sdk.calls import encoded_parameters, group_of, hold, place_in, policy_of, signature_of, taken_out
+from legato.sdk.calls import encoded_parameters, group_of, hold, place_in, policy_of, signature_of
 from legato.sdk.definitions import Definition, with_scope_tags
 from legato.sdk.process import current_engine, current_settings
 from legato.sdk.run_states import state_of
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["call_flow", "relink", "stream_flow"]
 
 _INFO, _ERROR = 20, 40
+
+_ALONE = "a task called outside a flow"
 
 
 class CompiledFlow:
@@ -79,9 +83,7 @@ class CompiledFlow:
         """The flow's task runner, started."""
         chosen = self.flow.options.get("task_runner")
         if chosen is None:
-            from legato.task_runners.threads import ThreadTaskRunner  # noqa: PLC0415 start-up time: flows that submit nothing need no runner
-
-            chosen = ThreadTaskRunner()
+            return default_runner()
         started: TaskRunner = (chosen() if isinstance(chosen, type) else chosen).start()
         return started
 
@@ -105,6 +107,13 @@ class CompiledFlow:
             ) from None
 
 
+def default_runner() -> TaskRunner:
+    """The runner of a flow that chooses none."""
+    from legato.task_runners.threads import ThreadTaskRunner  # noqa: PLC0415 start-up time: flows that submit nothing need no runner
+
+    return ThreadTaskRunner().start()
+
+
 def _takes_nothing(fn: Callable[..., Any]) -> bool:
     """Whether a function has no parameters at all, as far as its code says."""
     code = getattr(fn, "__code__", None)
@@ -125,8 +134,8 @@ def call_flow(flow: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str,
     parent = CURRENT.get()
     region = leave_user_code(parent)
     try:
-        wait_for, return_state = taken_out(kwargs) if kwargs else (None, False)
-        shell = new_flow_shell(flow, parent, args, kwargs, wait_for)
+        return_state = kwargs.pop("return_state", False) if kwargs else False
+        shell = new_flow_shell(flow, parent, args, kwargs)
         shell.outer = region
         if return_state:
             return state_of(shell, lambda: run_shell(shell))
@@ -137,44 +146,46 @@ def call_flow(flow: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str,
 
 def stream_flow(flow: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
     """Run a generator flow: a generator that hands on its items. Like the undecorated one it begins with its first item."""
-    wait_for, _ = taken_out(kwargs)
-    shell = new_flow_shell(flow, CURRENT.get(), args, kwargs, wait_for)
-    began = begin(shell)
-    try:
+    return (yield from stream_shell(new_flow_shell(flow, CURRENT.get(), args, kwargs)))
+
+
+def stream_shell(shell: FlowShell) -> Generator[Any, Any, Any]:
+    """Drive a flow run of a generator to its end."""
+    with under_way(shell), main_thread_stops():
         return (yield from drive_stream(run_stream(shell.policy, "flow"), shell))
-    except Stop as stop:
-        raise fenced(shell, stop) from None
-    finally:
-        end(shell, began)
 
 
-def new_flow_shell(
-    flow: Definition[Any, Any],
-    parent: Shell | None,
-    args: Sequence[Any],
-    kwargs: dict[str, Any],
-    wait_for: Any,
-    *,
-    trigger: str = "script",
-) -> FlowShell:
-    """The shell of a new flow run; inside another flow's run, a child of that one. Raises `ParameterError` before anything is recorded."""
+def new_flow_shell(flow: Definition[Any, Any], parent: Shell | None, args: Sequence[Any], kwargs: dict[str, Any]) -> FlowShell:
+    """The shell of a new flow run; inside another flow's run, a child of that one. Takes `wait_for` out of the keyword arguments.
+
+    Raises `ParameterError` before anything is recorded.
+    """
     compiled = compiled_flow(flow)
     engine = parent.engine if parent is not None else current_engine()
+    wait_for = kwargs.pop("wait_for", None) if kwargs else None
     upstream: tuple[str, ...] = ()
     if parent is not None:
         if parent.flow.interrupted:
             hold(parent)
-        arguments = Arguments(parent.flow, args, kwargs)
-        arguments.wait_for(wait_for)
+        arguments = Arguments(parent.flow.makers, args, kwargs, wait_for)
         args, kwargs = arguments.settled()
         upstream = tuple(arguments.upstream)
     parameters = compiled.parameters(args, kwargs)
     policy = compiled.policy()
-    run = _new_run(flow, engine, parent, parameters, upstream, trigger, keeps_code=policy.persist)
+    run = _new_run(flow, engine, parent, parameters, upstream, keeps_code=policy.persist)
     if parent is not None:
         return _child_shell(flow, parent, run, parameters, policy)
-    shell = flow_shell(flow, engine, run, parameters, new=True, policy=policy)
-    shell.quiet = trigger != "script"
+    return flow_shell(flow, engine, run, parameters, new=True, policy=policy)
+
+
+def implicit_run(task: Definition[Any, Any], fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> FlowShell:
+    """The shell of the flow run that a call of a task outside any flow is a part of: its code is that one call, `fn(*args, **kwargs)`."""
+    engine = current_engine()
+    run_id, tags = new_id(), with_scope_tags(tuple(task.options.get("tags") or ()))
+    name = readable_name(int(run_id[-8:], 16))
+    run = FlowRun(id=run_id, flow_name=task.name, name=name, tags=tags, trigger=_ALONE, **_begun_now(), **_held_by(engine))
+    shell = FlowShell(engine, run_id, run.name, Policy(), fn, args, kwargs, make_runner=default_runner, new_run=run)
+    shell.definition, shell.tags, shell.quiet = task, tags, True
     return shell
 
 
@@ -184,34 +195,38 @@ def _new_run(
     parent: Shell | None,
     parameters: Mapping[str, Any],
     upstream: tuple[str, ...],
-    trigger: str,
     *,
     keeps_code: bool,
 ) -> FlowRun:
     """The record of a run that begins now: a run of this process, or a part of its parent's."""
     compiled = compiled_flow(flow)
-    at = now()
     run_id = new_id()
     return FlowRun(
         id=run_id,
         flow_name=flow.name,
         name=compiled.run_name(parameters, run_id),
-        state=State(RUNNING, "Running", at),
-        attempt=1,
-        created_at=at,
-        expected_start_at=at,
         parameters=compiled.signature.plain(parameters) if parameters else {},
         tags=with_scope_tags(compiled.tags),
-        trigger=trigger if parent is None else f"called by {parent.name}",
+        trigger="script" if parent is None else f"called by {parent.name}",
         parent_run_id=parent.flow.run_id if parent is not None else None,
         upstream=upstream,
-        lease_expires_at=engine.lease_until() if parent is None else None,
-        host=engine.host if parent is None else "",
-        pid=engine.pid if parent is None else 0,
         retries=flow.options.get("retries", 0),
         entrypoint=compiled.entrypoint if parent is None else "",
         code=compiled.code() if keeps_code else None,
+        **_begun_now(),
+        **(_held_by(engine) if parent is None else {}),
     )
+
+
+def _begun_now() -> dict[str, Any]:
+    """What the record of a run says that begins now."""
+    at = now()
+    return {"state": State(RUNNING, "Running", at), "attempt": 1, "created_at": at, "expected_start_at": at}
+
+
+def _held_by(engine: Engine) -> dict[str, Any]:
+    """What the record of a run says that this process holds, and nobody else supervises."""
+    return {"lease_expires_at": engine.lease_until(), "host": engine.host, "pid": engine.pid}
 
 
 def _child_shell(flow: Definition[Any, Any], parent: Shell, run: FlowRun, parameters: Mapping[str, Any], policy: Policy) -> FlowShell:
@@ -319,10 +334,16 @@ def run_shell(shell: FlowShell) -> Any:
     """Drive a flow run to its end, saying on the console when it begins and how it ended."""
     if shell.recalled is not None:
         return shell.recalled.value
+    with under_way(shell), main_thread_stops():
+        return drive(run_flow(shell.policy), shell)
+
+
+@contextmanager
+def under_way(shell: FlowShell) -> Iterator[None]:
+    """Around the driving of a flow run: it is held, and let go when it has ended, however it does."""
     began = begin(shell)
     try:
-        with main_thread_stops():
-            return drive(run_flow(shell.policy), shell)
+        yield
     except Stop as stop:
         raise fenced(shell, stop) from None
     except Suspend:
@@ -344,6 +365,7 @@ def begin(shell: FlowShell) -> datetime:
         from legato.sdk.logging import attach_extra_loggers  # noqa: PLC0415 start-up time
 
         attach_extra_loggers(extra)
+    own_threads.watch()
     if not shell.quiet:
         shell.on_start = lambda: _say(shell, _INFO, "began")
     if shell.parent is not None:

@@ -35,21 +35,23 @@ class Flow(Definition[P, R_co]):
         return self.bound(instance, owner)
 
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
     @overload
     def __call__(
-        self: Flow[..., Coroutine[Any, Any, T]], *args: Any, return_state: Literal[True], **kwargs: Any
+        self: Flow[..., Coroutine[Any, Any, T]], /, *args: Any, return_state: Literal[True], **kwargs: Any
     ) -> Coroutine[Any, Any, RunState[T]]: ...
     @overload
-    def __call__(self, *args: Any, return_state: Literal[True], **kwargs: Any) -> RunState[R_co]: ...
+    def __call__(self, /, *args: Any, return_state: Literal[True], **kwargs: Any) -> RunState[R_co]: ...
     @overload
-    def __call__(self, *args: Any, wait_for: Any, **kwargs: Any) -> R_co: ...
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, wait_for: Any, **kwargs: Any) -> R_co: ...
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run it, and return its value. Inside another flow it is a run of its own, a child of that one.
 
         Raises `ParameterError` before anything is recorded when the arguments do not fit its annotations.
         """
         load_engine()
+        if self.wraps_async:
+            return cast("R_co", self.plain()(*args, **kwargs))
         if self.makes is not Kind.VALUE or self.is_async:
             return cast("R_co", self._call_other(args, kwargs))
         from legato.sdk import flow_calls  # noqa: PLC0415 start-up time: decorating must cost nothing
@@ -70,16 +72,15 @@ class Flow(Definition[P, R_co]):
 
         return acalls.stream_flow(self, args, kwargs) if self.makes is Kind.ASYNC_ITEMS else acalls.acall_flow(self, args, kwargs)
 
-    def plan(self, **parameters: Any) -> Plan:
+    def plan(self, /, **parameters: Any) -> Plan:
         """The graph of what a run with these parameters would call, without running anything: `print` it, or ask it `after_failure("load")`.
 
         It is read from the source. Parameters that are not given are not known, nor is what depends on them. Raises `UsageError` where there
         is no source (in a REPL), and for a parameter that the flow does not have.
         """
-        from legato.plan import plan_of  # noqa: PLC0415 start-up time
-        from legato.sdk.planning import WORDS  # noqa: PLC0415 start-up time
+        from legato.sdk.plan import plan_of  # noqa: PLC0415 start-up time
 
-        return plan_of(self, parameters, WORDS)
+        return plan_of(self, parameters)
 
     def resume(self, run_id: str) -> R_co:
         """Run a run of this flow again, in this process, as a new attempt: finished tasks whose values are stored are not run again.
@@ -91,9 +92,9 @@ class Flow(Definition[P, R_co]):
 
         return cast("R_co", resuming.resume(self, run_id))
 
-    def with_options(self, **options: Any) -> Flow[P, R_co]:
-        """The same flow with some options changed."""
-        return flow(self.fn, **{**self.options, **options})
+    @classmethod
+    def check(cls, options: dict[str, Any]) -> None:
+        check_options("flow", options, _FLOW_OPTIONS)
 
 
 @overload
@@ -134,7 +135,7 @@ def flow(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     Retries, timeout, log_prints and hooks are as for `task`.
     Raises `UsageError` for an option that does not exist, or a value that makes no sense.
     """
-    check_options("flow", options, _FLOW_OPTIONS)
+    Flow.check(options)
     if fn is None:
         return lambda fn: flow(fn, **options)
     return Flow(fn, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from typing import Any
 
 from legato.core.errors import UsageError
@@ -57,3 +58,16 @@ def _wanted(name: str) -> str:
 
         return f"a function, or one of {', '.join(TRIGGERS)}"
     return _WANTED.get(name, "a function, or a list of functions")
+
+
+def explain_bad_function(kind: str, fn: Any, taken: Sequence[str]) -> UsageError | None:
+    """What to say of something that was to be made a flow or task, and cannot be; None: it can."""
+    if not callable(fn) and not isinstance(fn, (classmethod, staticmethod)):
+        return UsageError(f"{kind}({fn!r}): that cannot be called", hint=f"decorate a function: @{kind} above its def")
+    if taken:
+        name = getattr(fn, "__name__", type(fn).__name__)
+        return UsageError(
+            f"{kind} '{name}' has a parameter called '{taken[0]}', which is an option of every call of a {kind}",
+            hint="call the parameter something else: its value would never arrive",
+        )
+    return None

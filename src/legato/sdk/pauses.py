@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from legato import crashing
 from legato.core.records import RunInput
+from legato.core.states import PAUSED
 from legato.engine.drive import drive
 from legato.engine.script import Answer, AskPerson, Await, Drain, Instruction, Propose, Suspend, run_pause
 from legato.engine.shell import FlowShell, Shell
@@ -37,14 +38,31 @@ class Pause:
 
     def perform(self, i: Instruction) -> Any:
         if isinstance(i, Propose):
-            return self.flow.propose(i)
+            return self.propose(i)
         if isinstance(i, AskPerson):
             return self.ask()
         if isinstance(i, Await):
             region = inner_region(self._outer)
             return region.call(self._wait, (i.seconds,), {})
         assert isinstance(i, Drain), i
-        return self.flow.drain()
+        return self.flow.open_tasks.drain()
+
+    def propose(self, i: Propose) -> Any:
+        """The flow is paused from its first open question to the last one's answer."""
+        with self.flow.asking:
+            if i.type is PAUSED:
+                self.flow.questions += 1
+                is_ours = self.flow.questions == 1
+            else:
+                self.flow.questions -= 1
+                is_ours = self.flow.questions == 0
+            return self.flow.propose(i) if is_ours else None
+
+    def call(self) -> Any:
+        raise NotImplementedError("a pause calls nothing")
+
+    def end_anyhow(self, exc: BaseException) -> None:
+        """The flow around it sees to its own end."""
 
     @property
     def _outer(self) -> Region | None:

@@ -56,21 +56,21 @@ class Task(Definition[P, R_co]):
         return self.bound(instance, owner)
 
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
     @overload
     def __call__(
-        self: Task[..., Coroutine[Any, Any, T]], *args: Any, return_state: Literal[True], **kwargs: Any
+        self: Task[..., Coroutine[Any, Any, T]], /, *args: Any, return_state: Literal[True], **kwargs: Any
     ) -> Coroutine[Any, Any, RunState[T]]: ...
     @overload
-    def __call__(self, *args: Any, return_state: Literal[True], **kwargs: Any) -> RunState[R_co]: ...
+    def __call__(self, /, *args: Any, return_state: Literal[True], **kwargs: Any) -> RunState[R_co]: ...
     @overload
-    def __call__(self, *args: Any, wait_for: Any, **kwargs: Any) -> R_co: ...
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, wait_for: Any, **kwargs: Any) -> R_co: ...
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run it here and now, tracked, and return its value. Outside a flow it is tracked too, as a flow run of that one task."""
         calls = _loaded.calls or _load_calls()
         parent = calls.CURRENT.get()
         try:
-            if parent is None or self.is_plain is False:
+            if parent is None or not self.is_plain or self.wraps_async:
                 return cast("R_co", self._call_otherwise(parent, args, kwargs))
             return calls.call_task(self, parent, args, kwargs)
         except BaseException as exc:
@@ -79,13 +79,19 @@ class Task(Definition[P, R_co]):
 
     def _call_otherwise(self, parent: Shell | None, args: Any, kwargs: Any) -> Any:
         """A call outside a flow, or of what is no plain function: a coroutine, or a generator of either kind."""
+        from legato.sdk import calls  # noqa: PLC0415 start-up time: decorating must cost nothing
+
+        if self.wraps_async:
+            return self.plain()(*args, **kwargs)
         if parent is None:
-            from legato.sdk import alone  # noqa: PLC0415 start-up time
+            from legato.sdk import alone  # noqa: PLC0415 start-up time: wanted by tasks outside flows
 
-            return alone.called(self, args, kwargs)
+            parent = alone.parent_here()
+            if parent is None:
+                return alone.called(self, args, kwargs)
+        if self.is_plain:
+            return calls.call_task(self, parent, args, kwargs)
         if self.makes is Kind.ITEMS:
-            from legato.sdk import calls  # noqa: PLC0415 start-up time
-
             return calls.stream_task(self, parent, args, kwargs)
         from legato.sdk import acalls  # noqa: PLC0415 start-up time: asyncio is loaded by flows that use it
 
@@ -94,73 +100,78 @@ class Task(Definition[P, R_co]):
         return acalls.acall_task(self, parent, args, kwargs)
 
     @overload
-    def submit(self: Task[..., Coroutine[Any, Any, T]], *args: Any, return_state: Literal[True], **kwargs: Any) -> RunState[T]: ...  # type: ignore[overload-overlap]  # the first that fits is meant
+    def submit(self: Task[..., Coroutine[Any, Any, T]], /, *args: Any, return_state: Literal[True], **kwargs: Any) -> RunState[T]: ...  # type: ignore[overload-overlap]  # the first that fits is meant
     @overload
-    def submit(self, *args: Any, return_state: Literal[True], **kwargs: Any) -> RunState[R_co]: ...  # type: ignore[overload-overlap]  # the first that fits is meant
+    def submit(self, /, *args: Any, return_state: Literal[True], **kwargs: Any) -> RunState[R_co]: ...  # type: ignore[overload-overlap]  # the first that fits is meant
     @overload
-    def submit(self: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> Future[T]: ...
+    def submit(self: Task[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]: ...
     @overload
-    def submit(self: Task[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any) -> Future[T]: ...
+    def submit(self: Task[..., Coroutine[Any, Any, T]], /, *args: Any, **kwargs: Any) -> Future[T]: ...
     @overload
-    def submit(self: Task[P, AsyncGenerator[T, Any]], *args: P.args, **kwargs: P.kwargs) -> Future[list[T]]: ...
+    def submit(self: Task[P, AsyncGenerator[T, Any]], /, *args: P.args, **kwargs: P.kwargs) -> Future[list[T]]: ...
     @overload
-    def submit(self: Task[..., AsyncGenerator[T, Any]], *args: Any, **kwargs: Any) -> Future[list[T]]: ...
+    def submit(self: Task[..., AsyncGenerator[T, Any]], /, *args: Any, **kwargs: Any) -> Future[list[T]]: ...
     @overload
-    def submit(self: Task[P, AsyncIterator[T]], *args: P.args, **kwargs: P.kwargs) -> Future[list[T]]: ...
+    def submit(self: Task[P, AsyncIterator[T]], /, *args: P.args, **kwargs: P.kwargs) -> Future[list[T]]: ...
     @overload
-    def submit(self: Task[..., AsyncIterator[T]], *args: Any, **kwargs: Any) -> Future[list[T]]: ...
+    def submit(self: Task[..., AsyncIterator[T]], /, *args: Any, **kwargs: Any) -> Future[list[T]]: ...
     @overload
-    def submit(self: Task[P, Generator[T, Any, Any]], *args: P.args, **kwargs: P.kwargs) -> Future[list[T]]: ...
+    def submit(self: Task[P, Generator[T, Any, Any]], /, *args: P.args, **kwargs: P.kwargs) -> Future[list[T]]: ...
     @overload
-    def submit(self: Task[..., Generator[T, Any, Any]], *args: Any, **kwargs: Any) -> Future[list[T]]: ...
+    def submit(self: Task[..., Generator[T, Any, Any]], /, *args: Any, **kwargs: Any) -> Future[list[T]]: ...
     @overload
-    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Future[R_co]: ...
+    def submit(self, /, *args: P.args, **kwargs: P.kwargs) -> Future[R_co]: ...
     @overload
-    def submit(self, *args: Any, **kwargs: Any) -> Future[R_co]: ...
-    def submit(self, *args: Any, **kwargs: Any) -> Any:
+    def submit(self, /, *args: Any, **kwargs: Any) -> Future[R_co]: ...
+    def submit(self, /, *args: Any, **kwargs: Any) -> Any:
         """Hand it to the flow's task runner; returns a future at once.
 
         Futures among the arguments are waited for and replaced by their values. `wait_for=[…]` waits for futures without taking their values.
         """
         calls = _loaded.calls or _load_calls()
         parent = calls.CURRENT.get()
+        if self.wraps_async:
+            return self.plain().submit(*args, **kwargs)
         if parent is None:
-            from legato.sdk import alone  # noqa: PLC0415 start-up time
+            from legato.sdk import alone  # noqa: PLC0415 start-up time: wanted by tasks outside flows
 
-            return alone.submit(self, args, kwargs)
+            parent = alone.parent_here()
+            if parent is None:
+                return alone.submit(self, args, kwargs)
         if self.is_async:
-            from legato.sdk import acalls  # noqa: PLC0415 start-up time
+            from legato.sdk import acalls  # noqa: PLC0415 start-up time: asyncio is loaded by flows that use it
 
             return acalls.submit_task(self, parent, args, kwargs)
         return calls.submit_task(self, parent, args, kwargs)
 
     @overload
-    def map(self: Task[..., Coroutine[Any, Any, T]], *args: Any, return_state: Literal[True], **kwargs: Any) -> list[RunState[T]]: ...
+    def map(self: Task[..., Coroutine[Any, Any, T]], /, *args: Any, return_state: Literal[True], **kwargs: Any) -> list[RunState[T]]: ...
     @overload
-    def map(self, *args: Any, return_state: Literal[True], **kwargs: Any) -> list[RunState[R_co]]: ...
+    def map(self, /, *args: Any, return_state: Literal[True], **kwargs: Any) -> list[RunState[R_co]]: ...
     @overload
-    def map(self: Task[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any) -> FutureList[T]: ...
+    def map(self: Task[..., Coroutine[Any, Any, T]], /, *args: Any, **kwargs: Any) -> FutureList[T]: ...
     @overload
-    def map(self: Task[..., AsyncGenerator[T, Any]], *args: Any, **kwargs: Any) -> FutureList[list[T]]: ...
+    def map(self: Task[..., AsyncGenerator[T, Any]], /, *args: Any, **kwargs: Any) -> FutureList[list[T]]: ...
     @overload
-    def map(self: Task[..., AsyncIterator[T]], *args: Any, **kwargs: Any) -> FutureList[list[T]]: ...
+    def map(self: Task[..., AsyncIterator[T]], /, *args: Any, **kwargs: Any) -> FutureList[list[T]]: ...
     @overload
-    def map(self: Task[..., Generator[T, Any, Any]], *args: Any, **kwargs: Any) -> FutureList[list[T]]: ...
+    def map(self: Task[..., Generator[T, Any, Any]], /, *args: Any, **kwargs: Any) -> FutureList[list[T]]: ...
     @overload
-    def map(self, *args: Any, **kwargs: Any) -> FutureList[R_co]: ...
-    def map(self, *args: Any, **kwargs: Any) -> Any:
+    def map(self, /, *args: Any, **kwargs: Any) -> FutureList[R_co]: ...
+    def map(self, /, *args: Any, **kwargs: Any) -> Any:
         """Submit it once for each element of the iterable arguments, which must be equally long; returns the futures in order.
 
         Strings, dicts and `unmapped(…)` values are handed whole to every call. A future among the arguments is mapped over when it has told
         its elements; nothing waits for it (then what is returned is a future as well, of the list of values).
         """
-        from legato.sdk import calls  # noqa: PLC0415 start-up time
-
+        calls = _loaded.calls or _load_calls()
         parent = calls.CURRENT.get()
         if parent is None:
-            from legato.sdk import alone  # noqa: PLC0415 start-up time
+            from legato.sdk import alone  # noqa: PLC0415 start-up time: wanted by tasks outside flows
 
-            return alone.map(self, args, kwargs)
+            parent = alone.parent_here()
+            if parent is None:
+                return alone.map(self, args, kwargs)
         return calls.map_task(self, parent, self.submit, args, kwargs)
 
     def on_commit(self, hook: TransactionHook) -> TransactionHook:
@@ -177,9 +188,9 @@ class Task(Definition[P, R_co]):
         self.compiled = None
         return hook
 
-    def with_options(self, **options: Any) -> Task[P, R_co]:
-        """The same task with some options changed."""
-        return task(self.fn, **{**self.options, **options})
+    @classmethod
+    def check(cls, options: dict[str, Any]) -> None:
+        check_options("task", options, _TASK_OPTIONS)
 
 
 @overload
@@ -231,7 +242,7 @@ def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     inputs, when a run goes on after a crash. `on_…`: a function, or several, called as fn(task, run, state) when a run enters such a state.
     Raises `UsageError` for an option that does not exist, or a value that makes no sense.
     """
-    check_options("task", options, _TASK_OPTIONS)
+    Task.check(options)
     if fn is None:
         return lambda fn: task(fn, **options)
     return Task(fn, **options)

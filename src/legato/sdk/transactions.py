@@ -169,13 +169,13 @@ class Transaction:
 
     def _unfinished(self) -> list[Future[Any]]:
         """Tasks that were submitted in the block and have not ended."""
-        return [future for future in self._flow.open_futures() if _is_inside(future.scope, self)] if self._flow is not None else []
+        return [future for future in self._flow.open_tasks.under_way() if _is_inside(future.scope, self)] if self._flow is not None else []
 
     def _failed(self, exc: BaseException | None) -> BaseException | None:
         """Why the block is to be undone: what it raised, or a task submitted in it whose failure nobody has seen."""
         if exc is not None or self._flow is None:
             return exc
-        failed = [future for future in self._flow.failed_futures() if _is_inside(future.scope, self) and future.unseen_failure]
+        failed = [future for future in self._flow.open_tasks.failed() if _is_inside(future.scope, self) and future.unseen_failure]
         if not failed:
             return None
         first = failed[0]

@@ -34,7 +34,7 @@ from legato.engine.jobs import ANSWER, BATCH, JOB, QUESTION, REPLY, WELCOME, Ans
 from legato.engine.ledger import Ledger
 from legato.engine.packing import pack, pack_exception, pack_result, unpack, unpack_exception, unpack_function
 from legato.engine.process import Engine
-from legato.engine.script import CALL, CANCEL, SETTLE, Policy, Settle, Stop
+from legato.engine.script import CALL, CANCEL, SETTLE, Conclude, Ending, Policy, Settle, Stop, holds
 from legato.engine.shell import FlowShell, TaskShell
 from legato.engine.stops import main_thread_stops
 from legato.logs import console
@@ -190,12 +190,13 @@ class Call:
 
     def _call(self, shell: TaskShell) -> Any:
         try:
-            return shell.perform(CALL)
+            return _had(shell.conclude(Conclude(value)), value) if holds(value := shell.call()) else value
         except Stop as stop:
             self._flow.settle(Settle(stop.reason))
             raise
         finally:
-            self._unseen = self._flow.settle(SETTLE)
+            self._flow.settle(SETTLE)
+            self._unseen = self._flow.open_tasks.take_unseen()
 
     def _call_async(self, shell: TaskShell) -> Any:
         import asyncio  # noqa: PLC0415 start-up time: sync tasks never need it
@@ -204,14 +205,25 @@ class Call:
 
         async def call() -> Any:
             try:
-                return await aperform(shell, CALL)
+                value = await aperform(shell, CALL)
+                return _had(await aperform(shell, Conclude(value)), value) if holds(value) else value
             except Stop as stop:
                 await aperform(self._flow, Settle(stop.reason))
                 raise
             finally:
-                self._unseen = await aperform(self._flow, SETTLE)
+                await aperform(self._flow, SETTLE)
+                self._unseen = self._flow.open_tasks.take_unseen()
 
         return asyncio.run(call())
+
+
+def _had(ending: Ending | None, value: Any) -> Any:
+    """The value that a call came to, with the values of the futures it returned."""
+    if ending is None:
+        return value
+    if ending.error is not None:
+        raise ending.error
+    return ending.value
 
 
 # ---------------------------------------------------------------------- a worker process of this machine

@@ -1,0 +1,128 @@
+"""The tasks a flow has submitted: which are under way, waiting for them, stopping them, and the failures that nobody has asked about."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, Protocol
+
+from legato import crashing
+from legato.core.errors import UpstreamFailed
+from legato.engine.futures import SCOPE
+from legato.engine.guarded import described
+from legato.engine.script import CALLERS_TIMEOUT, TIMEOUT, Settle, Stop
+from legato.logs import console
+
+if TYPE_CHECKING:
+    from legato.engine.futures import Future
+
+ABANDON_AFTER_S = 5.0
+"""How long a flow that was stopped waits for its tasks to stop."""
+
+
+class Submitted(Protocol):
+    """A submitted task run's shell."""
+
+    run_id: str
+    name: str
+    is_abandoned: bool
+
+    def stop(self, reason: str) -> None: ...
+
+    def abandon(self, reason: str) -> None: ...
+
+
+class OpenTasks:
+    """One flow run's."""
+
+    def __init__(self) -> None:
+        self._open: set[Future[Any]] = set()
+        self._failed: dict[Future[Any], None] = {}
+        self._shells: weakref.WeakSet[Submitted] = weakref.WeakSet()
+        self.failed_elsewhere: list[str] = []
+        """Failures of tasks that worker processes have submitted, as they are said."""
+
+    def opened(self, future: Future[Any], shell: Submitted | None) -> None:
+        """A task was submitted: the flow does not end before it."""
+        self._open.add(future)
+        future.scope = SCOPE.get()
+        if shell is not None:
+            self._shells.add(shell)
+        future.then(self._closed)
+
+    def _closed(self, future: Future[Any]) -> None:
+        if future.unseen_failure:
+            future.note_failure(self._failed)
+        self._open.discard(future)
+
+    def under_way(self) -> list[Future[Any]]:
+        """The submitted tasks that have not ended."""
+        return list(self._open.copy())
+
+    def one_under_way(self) -> Future[Any] | None:
+        """One of the submitted tasks that have not ended."""
+        while True:
+            try:
+                return next(iter(self._open), None)
+            except RuntimeError:  # another thread has just ended one
+                continue
+
+    def failed(self) -> list[Future[Any]]:
+        """Submitted tasks that failed, as far as nobody has dealt with it."""
+        return list(self._failed.copy())
+
+    def take_unseen(self) -> list[str]:
+        """What to say of each failure that nobody asked about. One whose failure another task or the flow has met is not repeated."""
+        failed, self._failed = self._failed, {}
+        elsewhere, self.failed_elsewhere = self.failed_elsewhere, []
+        return elsewhere + [
+            f"'{future.name}' ({described(failure)})"
+            for future in failed
+            if future.unseen_failure and (failure := future.failure) is not None and not isinstance(failure, UpstreamFailed)
+        ]
+
+    # -- waiting and stopping
+
+    def settle(self, i: Settle, ends_at: float | None) -> None:
+        """Wait for what is under way; those asked to stop get ABANDON_AFTER_S. Raises `Stop` when the flow's own time is over."""
+        self.stop(i.stop)
+        left = seconds_to_settle(i, ends_at)
+        deadline = None if left is None else time.monotonic() + left
+        while (future := self.one_under_way()) is not None:
+            if deadline is None:
+                future.wait()
+            elif not future.wait(max(0.0, deadline - time.monotonic())) and time.monotonic() >= deadline:
+                self.out_of_time(i)
+                break
+        crashing.reached("flow.settled")
+
+    def out_of_time(self, i: Settle) -> None:
+        """The wait took too long: those who were asked to stop are abandoned, and a flow whose time is over is told so."""
+        if not i.stop:
+            raise Stop(TIMEOUT)
+        self.abandon(i.stop)
+
+    def drain(self) -> None:
+        """Wait until what is under way here has ended, so that a suspension loses no work. Called from the flow's own code."""
+        while (future := self.one_under_way()) is not None:
+            future.wait()
+
+    def stop(self, reason: str) -> None:
+        """Ask the submitted tasks that have not ended to stop."""
+        for shell in list(self._shells) if reason else ():
+            shell.stop(CALLERS_TIMEOUT if reason == TIMEOUT else reason)
+
+    def abandon(self, reason: str) -> None:
+        """Record the end of tasks that were asked to stop and have not: they are blocked outside of Python. What they still do does not count."""
+        open_ = {future.run_id: future for future in self.under_way()}
+        for shell in list(self._shells):
+            if shell.run_id in open_ and not shell.is_abandoned:
+                shell.abandon(reason)
+                console.line("WARNING", f"task run '{shell.name}'", "it could not be stopped: its thread was abandoned")
+
+
+def seconds_to_settle(i: Settle, ends_at: float | None) -> float | None:
+    """How long to wait for a flow's tasks, None: as long as it takes. `ends_at`: when the flow's own time is over."""
+    if i.stop:
+        return ABANDON_AFTER_S
+    return None if ends_at is None else max(0.0, ends_at - time.monotonic())
