@@ -1,6 +1,6 @@
 """The graph of a flow before it runs: its calls, what they depend on, what of it is not known, and what a failure would keep from running. Pure.
 
-`legato.sdk.plan` reads it from the flow's source. A *place* says where in the code a call stands: within which branches, `try` parts, flows
+`legato.plan` reads it from the flow's source. A *place* says where in the code a call stands: within which branches, `try` parts, flows
 and tasks. From the places and the triggers, `Plan.after_failure` says what becomes of each call when one fails.
 """
 

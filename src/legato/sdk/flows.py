@@ -78,9 +78,10 @@ class Flow(Definition[P, R_co]):
         It is read from the source. Parameters that are not given are not known, nor is what depends on them. Raises `UsageError` where there
         is no source (in a REPL), and for a parameter that the flow does not have.
         """
-        from legato.sdk.plan import plan_of  # noqa: PLC0415 start-up time
+        from legato.plan import plan_of  # noqa: PLC0415 start-up time
+        from legato.sdk.planning import WORDS  # noqa: PLC0415 start-up time
 
-        return plan_of(self, parameters)
+        return plan_of(self, parameters, WORDS)
 
     def resume(self, run_id: str) -> R_co:
         """Run a run of this flow again, in this process, as a new attempt: finished tasks whose values are stored are not run again.

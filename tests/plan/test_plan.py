@@ -519,10 +519,12 @@ def test_every_function_of_this_project_can_be_planned() -> None:
     import inspect
 
     from legato.cli import grammar, output
-    from legato.sdk import arguments, calls, code, plan, resuming
+    from legato.plan import calls as plan_calls
+    from legato.plan import containers, expressions, statements
+    from legato.sdk import arguments, calls, code, resuming
     from legato.store import sql, transitions
 
-    for module in (arguments, calls, code, plan, resuming, sql, transitions, grammar, output):
+    for module in (arguments, calls, code, plan_calls, containers, expressions, statements, resuming, sql, transitions, grammar, output):
         for fn in [one for _, one in inspect.getmembers(module, inspect.isfunction) if one.__module__ == module.__name__]:
             str(flow(fn).plan())
 
