@@ -1,35 +1,40 @@
-"""An agent: three threads around a table of running processes.
+"""An agent: it claims runs, starts them, says that they live, and tells how they ended when they did not do so themselves.
 
-The caller's thread claims, waiting at the server until work is due. One thread says every few seconds that the runs live, hears of
-cancellations, and settles what has ended. Launchers call back when a process ends. What a run's end means, the store decides; the agent
-only reports what it saw: a process that ended without the store having heard of the run's end is lost.
+The caller's thread claims, waiting at the server until work is due. Three supervised loops do the rest: one says every few seconds that the
+runs live and hears of wishes, one looks after processes (grace periods, starts that nobody answers, what they print), one tells the store of
+what has ended. No exception ends any of them, and whatever keeps one run from starting fails that run only. What a run's end means, the store
+decides; the agent only reports what it saw. What it holds is in one table, by attempt (`attempts`).
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import msgspec
 
 from legato import __version__
+from legato.agent.attempts import HOLDS, Attempt, Key, Phase
 from legato.core.clock import Clock
-from legato.core.errors import LegatoError, Unavailable
+from legato.core.errors import LegatoError, NotFound, Unavailable
 from legato.core.ownership import is_the_last_holder
 from legato.core.queues import LEASE_S
 from legato.core.records import Agent as AgentRecord
-from legato.core.records import Beat, Claim, ClaimRequest, RunKind, Transition
-from legato.core.states import CANCELLED, FAILED, PAUSED, State
+from legato.core.records import Beat, Claim, ClaimRequest, FlowRun, LogLine, RunKind, Transition
+from legato.core.states import CANCELLED, FAILED, PAUSED, PENDING, State
 from legato.engine.process import BEAT_EVERY_S
 from legato.flow_runners.options import SubprocessFlowRunner, from_record
+from legato.flow_runners.output import last_line
+from legato.flow_runners.process_tree import is_stopped
 from legato.flow_runners.subprocess import Process, SubprocessLauncher
 from legato.store.outbox import drain_spools
 from legato.store.port import Store
+from legato.supervised import Supervised
 from legato.system import SystemClock, new_id
 
 ANNOUNCE_EVERY_S = 10.0
@@ -42,6 +47,13 @@ WAIT_S = 20.0
 POLL_S = 0.1
 """How often an agent without a server looks into the database."""
 
+LOOK_EVERY_S = 0.25
+"""How often it looks after its processes: what they print is shown this late at most."""
+
+SILENT_AFTER_S = 10.0
+OUTPUT_LOGGER = "legato.output"
+"""The logger under which the last output of a process stands in its run's log."""
+
 OnEvent = Callable[[str, dict[str, Any]], None]
 
 
@@ -53,26 +65,6 @@ class LongPolling(Protocol):
 
 class StopClaiming(BaseException):
     """Raised by a signal handler to end a wait for work. What the server may have handed over just then goes back when its lease ends."""
-
-
-class Running:
-    """A run that this agent has started."""
-
-    def __init__(self, claim: Claim) -> None:
-        self.claim = claim
-        self.process: Process | None = None
-        self.code: int | None = None
-        self.kill_at: float | None = None
-        self.cancelled = False
-
-    @property
-    def id(self) -> str:
-        return self.claim.flow_run.id
-
-    @property
-    def epoch(self) -> int:
-        """The token under which this agent holds the run."""
-        return self.claim.flow_run.epoch
 
 
 class Agent:
@@ -109,14 +101,20 @@ class Agent:
             version=__version__,
             capacity=self.limit,
         )
-        self._launcher = SubprocessLauncher(environ, warm=warm)
-        self._running: dict[str, Running] = {}
+        self._launcher = SubprocessLauncher(environ, warm=warm, outputs=home / "output")
+        self._running: dict[Key, Attempt] = {}
         self._changed = threading.Condition()
         self._draining = False
         self._leaving = threading.Event()
         self._announced = 0.0
         self._reached = True
         self.is_waiting = False
+        is_expected = self._is_away
+        self._beats = Supervised(
+            "legato-agent-beats", self._beat_step, every_s=BEAT_EVERY_S, longest_s=BEAT_EVERY_S, is_expected=is_expected
+        )
+        self._watch = Supervised("legato-agent-watch", self._look_after, every_s=LOOK_EVERY_S, longest_s=LOOK_EVERY_S)
+        self._tell = Supervised("legato-agent-ends", self._tell_ends, every_s=1.0, longest_s=10.0, is_expected=is_expected)
 
     # -- the claiming thread
 
@@ -124,8 +122,8 @@ class Agent:
         """Claim and start runs until told to stop. `once`: until no run is due, and all that were claimed have ended."""
         self._announce()
         self._launcher.prepare(SubprocessFlowRunner())
-        beats = threading.Thread(target=self._run_beats, name="legato-agent-beats", daemon=True)
-        beats.start()
+        for loop in (self._beats, self._watch, self._tell):
+            loop.start()
         self._on_event("started", {"agent": self._record.name, "queues": self._record.queues, "limit": self.limit})
         try:
             while not self._draining and not self._leaving.is_set():
@@ -138,6 +136,8 @@ class Agent:
             self._drain()
         finally:
             self._leaving.set()
+            for loop in (self._beats, self._watch, self._tell):
+                loop.stop()
             self._launcher.close()
             self._say_goodbye()
 
@@ -168,11 +168,11 @@ class Agent:
                 claims = self.store.claim_runs(request) if due is not None and due <= self._clock.now() else []
                 if not claims and wait:
                     self._leaving.wait(POLL_S)
-        except Unavailable as error:
+        except LegatoError as error:  # whatever is wrong with one request, the next may be taken
             self._unreachable(error)
             self._leaving.wait(1.0)
             return []
-        self._reached = True
+        self._back()
         return claims
 
     def _wait_for_claims(self, request: ClaimRequest) -> list[Claim]:
@@ -184,119 +184,201 @@ class Agent:
         finally:
             self.is_waiting = False
 
-    def _unreachable(self, error: Unavailable) -> None:
+    def _unreachable(self, error: LegatoError) -> None:
         if self._reached:
             self._reached = False
             self._on_event("unreachable", {"message": error.message, "hint": "trying again; runs that are going on go on"})
 
+    def _back(self) -> None:
+        if not self._reached:
+            self._reached = True
+            self._on_event("reachable", {"message": "the server is back"})
+
+    def _is_away(self, error: Exception) -> bool:
+        """Whether a loop failed because the store cannot be had just now: that is told in a line, and not logged."""
+        if isinstance(error, Unavailable):
+            self._unreachable(error)
+            return True
+        return False
+
     def _drain(self) -> None:
         with self._changed:
             if self._running and not self._leaving.is_set():
-                self._on_event("draining", {"runs": [one.claim.flow_run.name for one in self._running.values()]})
+                self._on_event("draining", {"runs": self._names()})
             while self._running and not self._leaving.is_set():
                 self._changed.wait(0.5)
 
     # -- starting
 
     def _start(self, claim: Claim) -> None:
-        running = Running(claim)
+        attempt = Attempt(claim, self._clock.monotonic_s())
         with self._changed:
-            self._running[running.id] = running
+            self._running[attempt.key] = attempt
+        run = claim.flow_run
         try:
             options = from_record(claim.deployment.flow_runner)
-            running.process = self._launcher.start(claim, options, self._exited)
-        except (LegatoError, OSError) as error:
-            self._could_not_start(running, str(error))
+            attempt.process = self._launcher.start(claim, options, partial(self._exited, attempt))
+        except Exception as error:  # noqa: BLE001 whatever the launcher raises fails this run, and no other
+            message = error.message if isinstance(error, LegatoError) else f"{type(error).__name__}: {error}"
+            self._never_ran(attempt, f"its flow runner could not start it: {message}")
             return
-        run = claim.flow_run
         self._on_event("claimed", {"run": run.name, "flow": run.flow_name, "id": run.id, "queue": run.work_queue, "attempt": run.attempt})
 
-    def _could_not_start(self, running: Running, why: str) -> None:
-        run = running.claim.flow_run
-        failed = State(FAILED, "Failed", self._clock.now(), f"its flow runner could not start it: {why}")
-        self._retrying(lambda: self.store.apply([Transition(RunKind.FLOW, run.id, run.seq + 1, failed, run.attempt, run.epoch)]))
-        self._forget(running, "failed to start", {"why": why})
+    def _never_ran(self, attempt: Attempt, why: str) -> None:
+        """It could not be started, and trying again would not help."""
+        with self._changed:
+            attempt.why, attempt.never_ran = why, True
+            attempt.goes(Phase.EXITED)
+        self._tell.wake()
 
-    def _exited(self, process: Process, code: int) -> None:
-        running = self._running.get(process.claim.flow_run.id)
-        if running is not None:
-            running.code = code
-            self._settle(running)
+    def _exited(self, attempt: Attempt, process: Process, code: int) -> None:
+        """Its process has ended. Called from the launcher's threads, which have others to look after: telling the store is another loop's."""
+        with self._changed:
+            if attempt.goes(Phase.EXITED):
+                attempt.code = code
+                attempt.why = getattr(process, "reason", "")
+                attempt.never_ran = bool(attempt.why) and not process.pid
+        self._tell.wake()
 
     # -- the end of a run
 
-    def _settle(self, running: Running) -> None:
-        """See to it that the store knows how the run ended. When it cannot be reached, the beating thread tries again."""
+    def _tell_ends(self) -> float | None:
+        """See to it that the store knows how each run ended. What cannot be told now is told the next time."""
+        for attempt in [one for one in self._attempts() if one.phase is Phase.EXITED]:
+            self._settle(attempt)
+        return None
+
+    def _settle(self, attempt: Attempt) -> None:
+        run_id = attempt.claim.flow_run.id
         try:
             drain_spools(self._home / "spool", self.store)
-            run = self.store.get_flow_run(running.id)
-            if run.epoch == running.epoch and not run.state.is_final:
-                run = self._report_end(running)
-        except Unavailable as error:
-            self._unreachable(error)
-            return
+            run = self.store.get_flow_run(run_id)
+            if run.epoch == attempt.epoch and not run.state.is_final:
+                run = self._report_end(attempt, run)
+        except Unavailable:
+            raise
         except LegatoError as error:
-            self._forget(running, "ended", {"state": "unknown", "why": error.message})
+            self._forget(attempt, "ended", {"state": "unknown", "why": error.message})
             return
-        self._forget(running, "ended", {"state": run.state.name, "message": run.state.message})
+        fields = {"state": run.state.name, "message": run.state.message}
+        self._forget(attempt, "could_not_start" if attempt.never_ran else "ended", fields)
 
-    def _report_end(self, running: Running) -> Any:
+    def _report_end(self, attempt: Attempt, run: FlowRun) -> FlowRun:
         """The process ended, and the store has not heard of the run's end from it."""
-        code = running.code or 0
-        why = f"its process was killed by {_signal_name(-code)}" if code < 0 else f"its process ended (exit code {code}) before the run did"
-        run = self.store.get_flow_run(running.id)
+        has_begun = run.state.type is not PENDING
+        why = attempt.ending() if has_begun else attempt.failed_start()
+        output = attempt.process.output if attempt.process is not None else None
+        said = output.tail() if output is not None else ""
+        if said:
+            self.store.apply(
+                [], [LogLine(run.id, self._clock.now(), 40, OUTPUT_LOGGER, f"the last output of its process:\n{said}", epoch=attempt.epoch)]
+            )
+        if said and not has_begun and not attempt.why:
+            why = f"{why}: {last_line(said)}"
         if run.cancel_requested_at is not None:
-            cancelled = State(CANCELLED, "Cancelled", self._clock.now(), f"cancelled; {why}")
-            self.store.apply([Transition(RunKind.FLOW, run.id, run.seq + 1, cancelled, run.attempt, running.epoch)])
-            return self.store.get_flow_run(running.id)
-        return self.store.report_lost(running.id, running.epoch, why)
+            return self._end(attempt, run, State(CANCELLED, "Cancelled", self._clock.now(), f"cancelled; {why}"))
+        if attempt.never_ran:
+            return self._end(attempt, run, State(FAILED, "Failed", self._clock.now(), why))
+        return self.store.report_lost(run.id, attempt.epoch, why)
 
-    def _forget(self, running: Running, event: str, fields: dict[str, Any]) -> None:
+    def _end(self, attempt: Attempt, run: FlowRun, state: State) -> FlowRun:
+        self.store.apply([Transition(RunKind.FLOW, run.id, run.seq + 1, state, run.attempt, attempt.epoch)])
+        return self.store.get_flow_run(run.id)
+
+    def _forget(self, attempt: Attempt, event: str, fields: dict[str, Any]) -> None:
         with self._changed:
-            self._running.pop(running.id, None)
+            attempt.goes(Phase.TOLD)
+            self._running.pop(attempt.key, None)
             self._changed.notify_all()
-        self._on_event(event, {"run": running.claim.flow_run.name, "id": running.id, **fields})
+        if attempt.process is not None and attempt.process.output is not None:
+            attempt.process.output.remove()
+        run = attempt.claim.flow_run
+        self._on_event(event, {"run": run.name, "id": run.id, **fields})
 
-    # -- the beating thread
+    # -- looking after processes
 
-    def _run_beats(self) -> None:
-        while not self._leaving.wait(BEAT_EVERY_S if not self._ending() else 0.5):
-            try:
-                self._beat()
-                if self._clock.monotonic_s() - self._announced > ANNOUNCE_EVERY_S:
-                    self._announce()
-            except Unavailable as error:
-                self._unreachable(error)
-            for running in list(self._running.values()):
-                if running.code is not None:
-                    self._settle(running)
-                elif running.kill_at is not None and self._clock.monotonic_s() > running.kill_at and running.process is not None:
-                    running.process.stop(force=True)
+    def _attempts(self) -> list[Attempt]:
+        with self._changed:
+            return list(self._running.values())
 
-    def _ending(self) -> bool:
-        return any(one.kill_at is not None or one.code is not None for one in list(self._running.values()))
+    def _names(self) -> list[str]:
+        return [one.claim.flow_run.name for one in self._running.values()]
+
+    def _look_after(self) -> None:
+        """Kill what had its grace, give up starts that nobody answers, show what is printed."""
+        now_s = self._clock.monotonic_s()
+        for attempt in self._attempts():
+            todo = attempt.looks_after(now_s)
+            if todo == "kill":
+                attempt.process.stop(force=True)
+            elif todo == "give up":
+                self._give_up(attempt)
+            if attempt.process is not None and attempt.process.output is not None:
+                attempt.process.output.pump()
+            self._look_for_silence(attempt, now_s)
+        self._launcher.pump()
+
+    def _give_up(self, attempt: Attempt) -> None:
+        """No process came of it. If one comes after all, it is killed."""
+        if attempt.process is not None:
+            attempt.process.stop(force=True)
+        with self._changed:
+            attempt.why = "" if attempt.phase is Phase.STOPPING else "its process did not come up in time"
+            attempt.why = attempt.why or "it had no process yet"
+            attempt.goes(Phase.EXITED)
+        self._tell.wake()
+
+    def _look_for_silence(self, attempt: Attempt, now_s: float) -> None:
+        """A process that was stopped (SIGSTOP) holds its run without end: that is said, once."""
+        if attempt.phase is not Phase.RUNNING or attempt.is_silent or now_s - attempt.begun_s < SILENT_AFTER_S:
+            return
+        if is_stopped(attempt.process.pid):
+            attempt.is_silent = True
+            run, pid = attempt.claim.flow_run, attempt.process.pid
+            message = f"its process {pid} was stopped (SIGSTOP) and stands still; `kill -CONT {pid}` lets it go on"
+            self._on_event("silent", {"run": run.name, "id": run.id, "message": message})
+            self.store.apply([], [LogLine(run.id, self._clock.now(), 30, "legato.agent", message, epoch=attempt.epoch)])
+
+    # -- saying that they live
+
+    def _beat_step(self) -> float | None:
+        self._beat()
+        if self._clock.monotonic_s() - self._announced > ANNOUNCE_EVERY_S:
+            self._announce()
+        self._back()
+        return None
 
     def _beat(self) -> None:
-        alive = {one.id: one for one in list(self._running.values()) if one.code is None}
+        alive = {(one.claim.flow_run.id, one.epoch): one for one in self._attempts() if one.phase in HOLDS}
         if not alive:
             return
-        for reply in self.store.heartbeat([Beat(one.id, one.epoch) for one in alive.values()], lease_s=LEASE_S):
-            running = alive[reply.run_id]
-            if reply.cancel_requested and not running.cancelled:
-                self._end_run(running, grace_s=GRACE_S)
-            elif reply.is_over and running.process is not None and not running.cancelled and not self._has_ended(running):
-                self._end_run(running, grace_s=0.0)
+        asked = list(alive.values())
+        replies = self.store.heartbeat([Beat(one.claim.flow_run.id, one.epoch) for one in asked], lease_s=LEASE_S)
+        for attempt, reply in zip(asked, replies, strict=True):
+            if attempt.phase is Phase.STOPPING:
+                continue
+            if reply.cancel_requested:
+                self._end_run(attempt, grace_s=GRACE_S)
+            elif reply.is_over and not self._has_ended(attempt):
+                self._end_run(attempt, grace_s=0.0)
 
-    def _has_ended(self, running: Running) -> bool:
+    def _has_ended(self, attempt: Attempt) -> bool:
         """The run is over in the store, or suspended, by its own process: it is about to exit. Anything else means that it is no longer ours."""
-        run = self.store.get_flow_run(running.id)
-        return (run.state.is_final or run.state.type is PAUSED) and is_the_last_holder(running.epoch, run.epoch)
+        try:
+            run = self.store.get_flow_run(attempt.claim.flow_run.id)
+        except NotFound:
+            return False
+        return (run.state.is_final or run.state.type is PAUSED) and is_the_last_holder(attempt.epoch, run.epoch)
 
-    def _end_run(self, running: Running, *, grace_s: float) -> None:
-        running.cancelled = True
-        running.kill_at = self._clock.monotonic_s() + grace_s
-        if running.process is not None:
-            running.process.stop(force=grace_s == 0.0)
+    def _end_run(self, attempt: Attempt, *, grace_s: float) -> None:
+        """Ask it to end, and kill it after the grace; one that has no process yet settles at once."""
+        with self._changed:
+            if not attempt.goes(Phase.STOPPING):
+                return
+            attempt.kill_at = self._clock.monotonic_s() + grace_s
+        if attempt.process is not None:
+            attempt.process.stop(force=grace_s == 0.0)
+        self._watch.wake()
 
     def _announce(self) -> None:
         self._announced = self._clock.monotonic_s()
@@ -308,29 +390,11 @@ class Agent:
         ended = _seen(self._record, now, len(self._running), ended_at=now)
         try:
             self.store.save_agent(ended)
-        except Unavailable:
+        except LegatoError:
             return  # it will be taken for gone when it has not been seen for a while
         finally:
-            self._on_event("stopped", {"agent": self._record.name, "left": [one.claim.flow_run.name for one in self._running.values()]})
-
-    def _retrying(self, call: Callable[[], Any]) -> None:
-        """Do it when the store can be reached, unless the agent leaves first."""
-        while not self._leaving.is_set():
-            try:
-                call()
-            except Unavailable as error:
-                self._unreachable(error)
-                self._leaving.wait(1.0)
-            else:
-                return
+            self._on_event("stopped", {"agent": self._record.name, "left": self._names()})
 
 
 def _seen(record: AgentRecord, now: datetime, running: int, *, ended_at: datetime | None = None) -> AgentRecord:
     return msgspec.structs.replace(record, last_seen_at=now, running=running, ended_at=ended_at)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

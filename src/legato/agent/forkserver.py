@@ -1,8 +1,12 @@
 """A warm parent: imports everything a flow run needs, then forks one child a run. Started by an agent as `python -m legato.agent.forkserver FD`.
 
-One thread, no database, no HTTP pool, no log file, no event loop: so forking is safe, and each child opens its own. Requests are claims as
-JSON lines on the socket FD; answers are {"run", "started": pid} and {"exited": pid, "code"}. When the agent hangs up or dies, children are
-left alone (they say themselves that they live) and the parent ends with the last of them.
+One thread, no database, no HTTP pool, no log file, no event loop: so forking is safe, and each child opens its own. Requests are JSON lines
+on the socket FD: {"token", "output", "claim"}; answers are {"ready": pid} first, then {"run": token, "started": pid} or {"run": token, "failed":
+why}, and {"exited": pid, "code"}. When the agent hangs up or dies, children are left alone (they say themselves that they live) and the parent
+ends with the last of them.
+
+The parent is handed the orphans of its children, and each child those below itself: so what a run has left behind when it ends is known, in
+whatever session it hides, and is ended.
 
 A child tells which installed packages it had to import; the parent imports them too when it is idle, so that the next run finds pandas there
 instead of spending half a second on it. A package that starts threads when it is imported makes the parent unfit for forking: it says so,
@@ -12,6 +16,7 @@ the agent starts another that leaves this package out.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import importlib
 import os
@@ -19,16 +24,50 @@ import select
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
 
 from legato.core.records import Claim
+from legato.flow_runners.process_tree import TOKEN, become_subreaper, children_of, group_is_running, is_running, kill_group, kill_process
+
+GRACE_S = 5.0
+"""How long what a run left behind may take to end before it is killed."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A run to start. `token` names it in the answers; `output` is the file to print into, if any."""
+
+    token: str
+    claim: Claim
+    output: str = ""
+
+
+class Leavings(msgspec.Struct):
+    """What a run left behind, which is being ended: its group, orphans of it, and when they are killed."""
+
+    group: int
+    orphans: set[int]
+    kill_at: float
+
 
 PRELOADED = (
     *("legato.sdk.entry", "legato.sdk.logging", "legato.sdk.parameters", "legato.task_runners.threads", "legato.store.remote"),
-    *("legato.store.sql", "legato.store.sqlite", "sqlite3", "urllib3", "pydantic", "inspect", "logging", "traceback", "asyncio", "hashlib"),
+    *(
+        "legato.store.sql",
+        "legato.store.sqlite",
+        "sqlite3",
+        "urllib3",
+        "pydantic",
+        "inspect",
+        "logging",
+        "traceback",
+        "asyncio",
+        "hashlib",
+        "ctypes",
+    ),
 )
 """What nearly every run imports. Never the user's own modules: their source may change between runs."""
 
@@ -38,7 +77,7 @@ NEVER_LEARNED = frozenset(("torch", "tensorflow", "jax", "jaxlib", "ray", "grpc"
 THREADS_THAT_SURVIVE = frozenset(("numpy", "scipy", "pandas", "sklearn"))
 """OpenBLAS starts a pool of threads with these, and takes it down and up again around a fork by itself."""
 
-_decode = msgspec.json.Decoder(Claim).decode
+_decode = msgspec.json.Decoder(Request).decode
 _MAX_READ = 1 << 20
 
 
@@ -53,6 +92,8 @@ class ForkServer:
         self._children: set[int] = set()
         self._buffer = b""
         self._hung_up = False
+        self._leavings: list[Leavings] = []
+        self._hears_of_orphans = become_subreaper()
         self._wake, wake_in = os.pipe()
         os.set_blocking(wake_in, False)
         os.set_blocking(self._wake, False)
@@ -62,10 +103,12 @@ class ForkServer:
 
     def serve(self) -> None:
         """Until the agent has hung up and the last child has ended."""
-        while not self._hung_up or self._children:
+        self._tell({"ready": os.getpid()})
+        while not self._hung_up or self._children or self._leavings:
             sources: list[Any] = [self._wake, self._lessons] if self._hung_up else [self._wake, self._lessons, self._control]
-            readable, _, _ = select.select(sources, [], [], 0 if self._to_learn else None)
-            if not readable:
+            readable, _, _ = select.select(sources, [], [], 0 if self._to_learn else 0.2 if self._leavings else None)
+            self._end_leavings()
+            if not readable and self._to_learn:
                 self._learn(self._to_learn.pop(0))
             if self._wake in readable:
                 with contextlib.suppress(BlockingIOError):
@@ -89,14 +132,18 @@ class ForkServer:
         for line in lines:
             self._start(_decode(line))
 
-    def _start(self, claim: Claim) -> None:
-        pid = os.fork()
+    def _start(self, request: Request) -> None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._tell({"run": request.token, "failed": f"no process could be made: {error.strerror}"})
+            return
         if pid == 0:
-            self._become(claim)
+            self._become(request)
         self._children.add(pid)
-        self._tell({"run": claim.flow_run.id, "started": pid})
+        self._tell({"run": request.token, "started": pid})
 
-    def _become(self, claim: Claim) -> NoReturn:
+    def _become(self, request: Request) -> NoReturn:
         """In the child: leave the parent's things behind, run the flow, end without the parent's clean-up."""
         code = 70
         try:
@@ -105,11 +152,14 @@ class ForkServer:
                 signal.signal(one, signal.SIG_DFL)
             os.setsid()
             self._control.close()
+            os.environ[TOKEN] = request.token
+            _print_into(request.output)
+            become_subreaper()
             _reseed_numpy()
             from legato.sdk.entry import main  # noqa: PLC0415 preloaded; found here so that the parent keeps no reference to its own copy
 
             before = set(sys.modules)
-            code = main(claim)
+            code = main(request.claim)
             self._tell_what_was_imported(before)
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 70
@@ -141,11 +191,39 @@ class ForkServer:
             self._tell({"unfit": name})
 
     def _reap(self) -> None:
+        """Note children that have ended, and orphans that were handed over."""
         for pid in list(self._children):
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
                 self._children.discard(pid)
                 self._tell({"exited": pid, "code": os.waitstatus_to_exitcode(status)})
+                self._look_for_leavings(pid)
+        handed = {pid for leavings in self._leavings for pid in leavings.orphans}
+        for pid in handed:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+    def _look_for_leavings(self, pid: int) -> None:
+        """A run has ended: whatever is in its group, or was handed over to us just now, is its. Orphans of living runs are theirs."""
+        orphans = children_of(os.getpid()) - self._children if self._hears_of_orphans else set()
+        if orphans or group_is_running(pid):
+            kill_group(pid, signal.SIGTERM)
+            for orphan in orphans:
+                kill_process(orphan, signal.SIGTERM)
+            self._leavings.append(Leavings(pid, orphans, time.monotonic() + GRACE_S))
+
+    def _end_leavings(self) -> None:
+        for leavings in list(self._leavings):
+            if self._hears_of_orphans:  # what an orphan had started is handed over when it ends
+                leavings.orphans |= children_of(os.getpid()) - self._children
+            living = {pid for pid in leavings.orphans if is_running(pid)}
+            if time.monotonic() > leavings.kill_at:
+                kill_group(leavings.group, signal.SIGKILL)
+                for pid in living:
+                    kill_process(pid, signal.SIGKILL)
+            if not living and not group_is_running(leavings.group):
+                self._leavings.remove(leavings)
+                self._reap()
 
     def _tell(self, event: dict[str, object]) -> None:
         if not self._hung_up:
@@ -153,6 +231,19 @@ class ForkServer:
                 self._control.sendall(msgspec.json.encode(event) + b"\n")
             except ConnectionError:
                 self._hung_up = True
+
+
+def _print_into(path: str) -> None:
+    """Whatever this process and what it starts print goes into this file; line by line, so that little is lost when it is killed."""
+    if path:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            os.dup2(descriptor, 1)
+            os.dup2(descriptor, 2)
+            os.close(descriptor)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # text streams of this process
+    faulthandler.enable()
 
 
 def _reseed_numpy() -> None:

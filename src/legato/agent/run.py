@@ -8,7 +8,8 @@ import threading
 from collections.abc import Sequence
 
 from legato.agent.agent import Agent, OnEvent, StopClaiming
-from legato.settings import RESOLVED, Settings
+from legato.flow_runners.process_tree import become_subreaper
+from legato.settings import RESOLVED, SETTINGS, Settings, as_text
 from legato.store.port import Store
 
 
@@ -27,6 +28,7 @@ def run_agent(
 
     The first signal lets runs that are going on finish, the second leaves them to finish by themselves.
     """
+    become_subreaper()  # runs whose warm parent died are handed to us, so that their exit codes can be had
     agent = Agent(
         store,
         queues=queues,
@@ -52,16 +54,23 @@ def _stop(agent: Agent) -> None:
 
 
 def environment_for_runs(settings: Settings) -> dict[str, str]:
-    """The agent's environment, with its settings in it: a run reads no profile and no project file of the folder it happens to start in."""
+    """The agent's environment, with its settings in it: a run reads no profile and no project file of the folder it happens to start in.
+
+    All of them, but for the server's own and those that only choose where others come from.
+    """
     environ = {name: value for name, value in os.environ.items() if not name.startswith("LEGATO_")}
-    environ.update({RESOLVED: "1", "LEGATO_HOME": str(settings.home), "LEGATO_LOG_LEVEL": settings.log_level})
-    environ["LEGATO_PERSIST_RESULTS"] = str(settings.persist_results).lower()
+    environ[RESOLVED] = "1"
+    for setting in SETTINGS:
+        if setting.name in NOT_FOR_RUNS or setting.name.startswith("server_"):
+            continue
+        text = as_text(getattr(settings, setting.name))
+        if text:
+            environ[f"LEGATO_{setting.name.upper()}"] = text
     if settings.api_url:
-        environ["LEGATO_API_URL"] = settings.api_url
-        if settings.api_key:
-            environ["LEGATO_API_KEY"] = settings.api_key
+        environ.pop("LEGATO_DATABASE_URL", None)
     else:
-        environ["LEGATO_DATABASE_URL"] = settings.database_url
-    if "LEGATO_TRACEBACKS" in os.environ:
-        environ["LEGATO_TRACEBACKS"] = os.environ["LEGATO_TRACEBACKS"]
+        environ.pop("LEGATO_API_KEY", None)
     return environ
+
+
+NOT_FOR_RUNS = frozenset({"profile"})

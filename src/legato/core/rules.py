@@ -276,7 +276,7 @@ def state_after_loss(run: RunFacts, now: datetime, why: str) -> State:
 def _state_after_no_start(run: RunFacts, now: datetime, why: str) -> State:
     """It waits a little longer each time, and is given up when it could not be started MAX_LOST times in a row."""
     if run.unstarted + 1 >= MAX_LOST:
-        return State(FAILED, "Failed", now, f"could not be started {run.unstarted + 1} times: {why} before it started")
+        return State(FAILED, "Failed", now, f"could not be started {run.unstarted + 1} times: {why}")
     wait = timedelta(seconds=min(2**run.unstarted, _LONGEST_PAUSE_S))
     message = f"{why} before it started; it will be handed out again in {wait.total_seconds():g} s"
     return State(SCHEDULED, "Scheduled", now, message, due_at=now + wait)

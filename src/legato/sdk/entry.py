@@ -105,5 +105,15 @@ def _could_not_start(claim: Claim, engine: Engine, error: Exception) -> int:
     return FAILED_CODE
 
 
+def _cold() -> int:
+    """As a program of its own: the claim comes from standard input, and what is printed is printed at once."""
+    import faulthandler  # noqa: PLC0415 a warm parent has seen to it
+
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # text streams of this process
+    faulthandler.enable()
+    return main(msgspec.json.decode(sys.stdin.buffer.read(), type=Claim))
+
+
 if __name__ == "__main__":
-    sys.exit(main(msgspec.json.decode(sys.stdin.buffer.read(), type=Claim)))
+    sys.exit(_cold())

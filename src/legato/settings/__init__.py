@@ -54,6 +54,7 @@ class Settings(NamedTuple):
     extra_loggers: tuple[str, ...]
     persist_results: bool
     refresh_cache: bool
+    tracebacks: str
     server_host: str
     server_port: int
     server_api_key: str
@@ -89,7 +90,6 @@ def load(environ: Mapping[str, str] | None = None, *, folder: Path | None = None
     """The settings in force."""
     values = {name: resolved.value for name, resolved in resolve(environ, folder=folder).items()}
     home = Path(values["home"]).expanduser().absolute()
-    _one_of("tracebacks", values["tracebacks"], ("short", "full"))
     return Settings(
         home=home,
         api_url=_http(values["api_url"]),
@@ -99,10 +99,18 @@ def load(environ: Mapping[str, str] | None = None, *, folder: Path | None = None
         extra_loggers=tuple(name.strip() for name in values["extra_loggers"].split(",") if name.strip()),
         persist_results=_one_of("persist_results", values["persist_results"].lower(), ("true", "false", "1", "0")) in ("true", "1"),
         refresh_cache=_one_of("refresh_cache", values["refresh_cache"].lower(), ("true", "false", "1", "0")) in ("true", "1"),
+        tracebacks=_one_of("tracebacks", values["tracebacks"], ("short", "full")),
         server_host=values["server_host"],
         server_port=_port(values["server_port"]),
         server_api_key=values["server_api_key"],
     )
+
+
+def as_text(value: object) -> str:
+    """A setting's value as it is written in the environment."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[tuple[str, str]]:

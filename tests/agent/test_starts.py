@@ -1,0 +1,188 @@
+"""What goes wrong between a claim and a run's own first word: each run that cannot be started ends with the reason, and takes nobody with it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from legato.core.states import StateType
+from legato.flow_runners.options import SubprocessFlowRunner
+from legato.flow_runners.output import CUT_AT, KEPT, Output
+from legato.flow_runners.process_tree import is_running
+from legato.flow_runners.subprocess import Process, SubprocessLauncher
+
+from tests.agent.conftest import Workplace
+from tests.support.waiting import until
+
+GOOD = "@flow\ndef main():\n    return 1\n"
+BAD_RUNNERS: dict[str, dict[str, Any]] = {
+    "a name with =": {"env": {"A=B": "x"}},
+    "a name with NUL": {"env": {"A\0": "x"}},
+    "no name": {"env": {"": "x"}},
+    "a value with NUL": {"env": {"TOKEN": "a\0b"}},
+    "no such interpreter": {"python": "/nonexistent/python"},
+    "an interpreter with NUL": {"python": "/usr/bin/py\0thon"},
+    "no interpreter at all": {"python": "/bin/false"},
+    "a program that says other things": {"python": "/bin/echo"},
+    "a folder": {"python": "/"},
+    "a type nobody knows": {"type": "submarine"},
+    "an option of another type": {"env": 3},
+}
+
+
+def corrupted(place: Workplace, record: dict[str, Any]) -> str:
+    """A run whose deployment says this of its flow runner, as an older or other program may have stored it."""
+    import msgspec
+
+    deployment = msgspec.structs.replace(place.deploy(GOOD), flow_runner={"type": "subprocess", **record})
+    place.store.save_deployment(deployment)
+    return place.schedule(place.store.get_deployment(deployment.id))
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_whatever_keeps_a_run_from_starting_fails_that_run_and_no_other(place: Workplace, warm: bool) -> None:
+    agent = place.agent(warm=warm)
+
+    for kind, record in BAD_RUNNERS.items():
+        ended = place.ended(corrupted(place, record))
+        assert ended.state.type is StateType.FAILED, kind
+        assert len(ended.state.message or "") > 20, kind
+
+    assert place.ended(place.schedule(place.deploy(GOOD))).state.type is StateType.COMPLETED
+    assert agent.poll() is None
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("if os.environ.get('LEGATO_RESOLVED'): os._exit(3)\n", "exit code 3 while loading flows.py"),
+        ("if os.environ.get('LEGATO_RESOLVED'): os.kill(os.getpid(), 11)\n", "killed by SIGSEGV while loading flows.py"),
+        (
+            "if os.environ.get('LEGATO_RESOLVED'): print('no licence'); raise SystemExit(4)\n",
+            "exit code 4 while loading flows.py: no licence",
+        ),
+    ],
+)
+def test_a_file_that_ends_its_process_is_given_up_after_three_starts_and_told_why(place: Workplace, source: str, says: str) -> None:
+    place.agent()
+
+    ended = place.ended(place.schedule(place.deploy(source + GOOD)))
+
+    assert ended.state.type is StateType.FAILED
+    assert (ended.state.message or "").startswith("could not be started 3 times")
+    assert says in (ended.state.message or "")
+
+
+def test_the_last_output_of_a_killed_process_stands_in_the_runs_log(place: Workplace) -> None:
+    place.agent()
+    source = "@flow\ndef main():\n    print('about to die')\n    os.write(2, b'last words')\n    os.kill(os.getpid(), 9)\n"
+
+    ended = place.ended(place.schedule(place.deploy(source)))
+
+    assert ended.state.type is StateType.CRASHED
+    assert "SIGKILL" in (ended.state.message or "")
+    (line,) = [line for line in place.store.read_logs(ended.id) if line.logger == "legato.output"]
+    assert "about to die" in line.message
+    assert line.message.endswith("last words")
+    assert list((place.home / "output").glob(f"{ended.id}*")) == []
+
+
+LEAVING = """
+import subprocess
+@flow
+def main(how: str):
+    pids = [os.getpid()]
+    code = "import signal, sys, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(999)"
+    for session in (False, True):
+        child = subprocess.Popen([PYTHON, "-c", code], stdout=subprocess.PIPE, start_new_session=session)
+        child.stdout.readline()
+        pids.append(child.pid)
+    pid = os.fork()
+    if pid == 0:  # a daemon as textbooks make them
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        with open(LEDGER, "a") as file: file.write(f"{os.getpid()}\\n")
+        time.sleep(999)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    with open(LEDGER, "a") as file: file.write("\\n".join(map(str, pids)) + "\\n")
+    while not os.path.exists(LEDGER + ".go"): time.sleep(0.02)
+    if how == "raises": raise ValueError
+    if how == "killed": os.kill(os.getpid(), 9)
+    time.sleep(0 if how == "ends" else 999)
+"""
+
+
+@pytest.mark.parametrize("how", ["ends", "raises", "killed", "cancelled"])
+@pytest.mark.parametrize("warm", [True, False])
+def test_nothing_that_a_run_started_outlives_it(place: Workplace, how: str, warm: bool) -> None:
+    place.agent(warm=warm)
+    run_id = place.schedule(place.deploy(LEAVING.replace("PYTHON", repr(sys.executable))), how=how)
+    until(lambda: len(place.ledger.read_text().split()) == 4, within_s=30)
+    pids = [int(word) for word in place.ledger.read_text().split()]
+    assert all(is_running(pid) for pid in pids)
+
+    Path(f"{place.ledger}.go").touch()
+    if how == "cancelled":
+        place.store.request_cancel(run_id)
+    place.ended(run_id)
+
+    until(lambda: not any(is_running(pid) for pid in pids), within_s=25)
+
+
+def test_an_end_that_was_left_out_of_the_connection_is_told_to_those_that_wait(tmp_path: Path) -> None:
+    """A warm parent that is killed with a request in flight: at once, not when a lease ends."""
+    ends: list[tuple[int, str]] = []
+    launcher = SubprocessLauncher(dict(os.environ), outputs=tmp_path)
+    process = Process(_Claim(), lambda one, code: ends.append((code, one.reason)))  # type: ignore[arg-type]
+    launcher.prepare(SubprocessFlowRunner())
+    (parent,) = launcher._parents.values()
+    os.kill(parent._child.pid, signal.SIGSTOP)
+    parent._starting["t"] = process
+    os.kill(parent._child.pid, signal.SIGKILL)
+
+    until(lambda: bool(ends), within_s=20)
+    assert ends[0][0] == -9
+    launcher.close()
+
+
+class _Claim:
+    """Whose process it is does not matter here."""
+
+    flow_run = SimpleNamespace(id="r", epoch=1, attempt=1)
+
+
+def test_what_was_asked_of_a_process_before_it_came_up_is_done_when_it_does() -> None:
+    child = subprocess.Popen(["sleep", "999"], start_new_session=True)
+    process = Process(_Claim(), lambda *_: None)  # type: ignore[arg-type]
+
+    process.stop()
+    process.started(child.pid)
+
+    assert child.wait(10) == -signal.SIGTERM
+
+
+def test_output_that_grows_without_end_is_cut_and_its_end_kept(tmp_path: Path) -> None:
+    shown: list[int] = []
+    output = Output(tmp_path / "a.log", lambda data: shown.append(len(data)))
+    descriptor = output.open()
+    for _ in range(3):
+        os.write(descriptor, b"x" * CUT_AT)
+        output.pump()
+    os.write(descriptor, b"the end\0\xff")
+    os.close(descriptor)
+    started = time.monotonic()
+
+    assert output.path.stat().st_size < CUT_AT
+    assert output.tail().endswith("the end\N{REPLACEMENT CHARACTER}")
+    assert len(output.tail()) <= KEPT
+    output.remove()
+    assert sum(shown) == 3 * CUT_AT + 9
+    assert time.monotonic() - started < 60
