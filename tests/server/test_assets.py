@@ -2,13 +2,13 @@
 
 import socket
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from legato.server.assets import find_asset, read_assets
+from legato.server.assets import based, find_asset, read_assets
 
 from tests.server.process import ServerProcess
 
@@ -122,12 +122,21 @@ def test_what_is_no_address_of_the_ui_is_not_found(built: Path, path: str) -> No
 
 @pytest.mark.parametrize("path", ["/", "/runs", "/runs/amber-heron", "/deployments/a b/etl", "/flows/"])
 def test_the_page_answers_for_the_addresses_of_the_ui(built: Path, path: str) -> None:
-    table = read_assets(built, root_path="/x/<y>")
+    table = read_assets(built)
 
     found = find_asset(table, path)
 
     assert found is table["/"]
-    assert b'<base href="/x/&lt;y&gt;/" />' in found.body
+    href = based(found.body, path).decode().partition('<base href="')[2].partition('"')[0]
+    assert (
+        urljoin(urljoin(f"https://flows.example.com/tools/x{path}", href), "assets/app.js")
+        == "https://flows.example.com/tools/x/assets/app.js"
+    )
+
+
+@pytest.mark.parametrize("path", ["/health", "/healthz", "/ready", "/readyz/", "/metrics"])
+def test_a_probe_on_a_wrong_path_is_not_told_that_all_is_well(built: Path, path: str) -> None:
+    assert find_asset(read_assets(built), path) is None
 
 
 def test_an_installation_without_a_built_ui_says_so(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ def test_environment_beats_profile_beats_project_beats_default(tmp_path: Path) -
     environ = {"LEGATO_HOME": str(home)}
 
     def level() -> tuple[str, str]:
-        return tuple(resolve(environ, folder=project)["log_level"])  # type: ignore[return-value]
+        found = resolve(environ, folder=project)["log_level"]
+        return found.value, found.source
 
     assert level() == ("INFO", "default")
     (project / "pyproject.toml").write_text('[tool.legato.settings]\nlog_level = "WARNING"\n', encoding="utf-8")

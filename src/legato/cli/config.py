@@ -32,7 +32,7 @@ def view(session: Session, sources: bool, show_secrets: bool) -> None:
     found = resolve()
     records = []
     for setting in SETTINGS:
-        value, source = found[setting.name]
+        value, source = found[setting.name].value, found[setting.name].source
         shown = "********" if setting.secret and value and not show_secrets else value
         records.append({"name": setting.name, "value": shown, "source": source, "meaning": setting.meaning})
     columns = [
@@ -96,6 +96,34 @@ def validate(session: Session) -> None:
     for name, hint in strange:
         session.say(f"{name} is no setting of Legato's, and has no effect. {hint}".rstrip())
     session.say("All settings can be read." if not strange else "All other settings can be read.")
+
+
+@command.command("trust", examples=["legato config trust", "legato config trust --withdraw"])
+@click.argument("folder", required=False, type=click.Path(exists=True, file_okay=False))
+@click.option("--withdraw", is_flag=True, help="Agree no longer.")
+@click.pass_obj
+def trust(session: Session, folder: str | None, withdraw: bool) -> None:
+    """Agree that the project of this folder sets addresses, the home folder or keys. Without that, what it says of them has no effect."""
+    from pathlib import Path
+
+    from legato.cli.output import show_json
+    from legato.settings.files import guarded, project_settings
+    from legato.settings.files import trust as agree
+
+    place = Path(folder or ".").absolute()
+    source, table = project_settings(place)
+    wanted = guarded(table)
+    if not withdraw and wanted:
+        said = ", ".join(f"{name} = {'********' if 'key' in name else value}" for name, value in wanted.items())
+        session.confirm(f"{place / source} sets {said}. Let it?")
+    if wanted or withdraw:
+        agree(session.settings_home, place, withdraw=withdraw)
+    if session.wants_json:
+        show_json(session, {"folder": str(place), "file": source, "settings": sorted(wanted), "trusted": bool(wanted) and not withdraw})
+    elif not wanted:
+        session.say(f"nothing in {place} asks for it: no project file there sets an address, a home folder or a key")
+    else:
+        session.say(f"{place / source} {'no longer sets' if withdraw else 'may set'} {', '.join(sorted(wanted))}")
 
 
 def _active(session: Session) -> tuple[Profiles, str]:

@@ -180,7 +180,7 @@ def _unexpected(error: Exception, session: Session) -> Failure:
 
     try:
         folder = session.settings.home / "logs"
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except (LegatoError, OSError):
         folder = Path(tempfile.gettempdir())
     path = folder / f"error-{session.now():%Y%m%dT%H%M%S}-{os.getpid()}.txt"

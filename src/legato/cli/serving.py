@@ -36,7 +36,7 @@ def start_server(session: Session, *, host: str | None, port: int | None, databa
         else:
             print(listening.url, flush=True)
             session.hint(f"Legato {listening.version} serves {listening.database}. Ctrl-C stops it")
-            session.hint(f"Report here from elsewhere: legato config set api_url={listening.url}/api")
+            session.hint(f"Report here from elsewhere: legato config set api_url={settings.server_public_url or listening.url}/api")
 
     serve(
         database_url=database or settings.database_url,
@@ -45,6 +45,12 @@ def start_server(session: Session, *, host: str | None, port: int | None, databa
         port=settings.server_port if port is None else port,
         api_key=settings.server_api_key,
         insecure=insecure,
+        allowed_hosts=settings.server_allowed_hosts,
+        base_path=settings.server_base_path,
+        public_url=settings.server_public_url,
+        trusted_proxies=settings.server_trusted_proxies,
+        access_log=settings.server_access_log,
+        json_log=settings.server_log_format == "json",
         ready=ready,
     )
 

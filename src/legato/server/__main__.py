@@ -19,6 +19,10 @@ def main() -> int:
     parser.add_argument("--database", default="", help="sqlite:////path.db or postgresql://…; default: legato.db in the home folder")
     parser.add_argument("--api-key", default="")
     parser.add_argument("--insecure-no-auth", action="store_true")
+    parser.add_argument("--allowed-host", action="append", default=[], help="a further name to answer to; may be repeated")
+    parser.add_argument("--base-path", default="", help="the path under which a proxy serves it")
+    parser.add_argument("--public-url", default="", help="the address people open")
+    parser.add_argument("--access-log", action="store_true")
     options = parser.parse_args()
     home = Path(os.environ.get("LEGATO_HOME", "~/.legato")).expanduser()
     try:
@@ -29,6 +33,10 @@ def main() -> int:
             port=options.port,
             api_key=options.api_key,
             insecure=options.insecure_no_auth,
+            allowed_hosts=options.allowed_host,
+            base_path=options.base_path,
+            public_url=options.public_url,
+            access_log=options.access_log,
             ready=_print_address,
         )
     except LegatoError as error:

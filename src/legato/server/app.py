@@ -45,7 +45,6 @@ class Server:
         services: ServiceLoop | None = None,
         blobs: BlobStore | None = None,
         policy: Policy | None = None,
-        root_path: str = "",
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
@@ -71,7 +70,7 @@ class Server:
             state=State({"server": self, "version": VERSION}),
         )
         self._app = app
-        self.gate = Gate(app, make_ui(UI_FOLDER, root_path=root_path), policy or Policy(VERSION))  # type: ignore[arg-type]
+        self.gate = Gate(app, make_ui(UI_FOLDER), policy or Policy(VERSION))  # type: ignore[arg-type]
 
     def _desk(self) -> Desk:
         assert self.desk is not None, "routes are called while the application runs"

@@ -6,14 +6,16 @@ where one is asked for, and that its body is JSON of a bearable size, unpacked. 
 
 from __future__ import annotations
 
+import logging
 import secrets
+import time
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
 
 import msgspec
 
+from legato.server.names import Names, is_trusted
 from legato.server.problems import CONTENT_TYPE, BadRequest, body_of, problem_of
 from legato.system import new_id
 
@@ -23,7 +25,6 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 MAX_BODY = 1 << 20
 MAX_BATCH = 8 << 20
 """Bytes of a body, unpacked; the second for transitions, which come in batches."""
@@ -39,12 +40,21 @@ _POLICY = (
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """Who may come in. No `api_key`: everybody who reaches the port. `hosts`: names this server is called by, besides the loopback's."""
+    """Who may come in. No `api_key`: everybody who reaches the port. `names`: what this server is called.
+
+    `base_path`: where a proxy serves it ("/tools/flows"); a proxy that takes the path away before it asks is fine as well. `proxies`: addresses
+    whose X-Forwarded headers are believed. `logs_access`: one line a request.
+    """
 
     version: str
     api_key: str = ""
-    hosts: frozenset[str] = frozenset()
-    any_host: bool = False
+    names: Names = Names()
+    base_path: str = ""
+    proxies: tuple[str, ...] = ("127.0.0.0/8", "::1")
+    logs_access: bool = False
+
+
+_log = logging.getLogger(__name__)
 
 
 class Gate:
@@ -72,13 +82,18 @@ class Gate:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = scope["legato_request_id"] = new_id()
+        self._leave_base_path(scope)
         is_api = scope["path"] == "/api" or scope["path"].startswith("/api/")
         extra = [*self._headers, (b"x-request-id", request_id.encode())]
         if is_api:
             extra.append((b"cache-control", b"no-store"))
 
+        begun = time.monotonic()
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
+                if self._policy.logs_access:
+                    self._log_access(scope, message["status"], begun)
                 message["headers"] = [*message.get("headers", []), *extra]
             await send(message)
 
@@ -93,33 +108,62 @@ class Gate:
             return
         await (self._api if is_api else self._ui)(scope, receive, send_with_headers)
 
+    def _leave_base_path(self, scope: Scope) -> None:
+        """The path as it is without a proxy, so that everything behind this knows one way only."""
+        base = self._policy.base_path
+        if base and (scope["path"] == base or scope["path"].startswith(f"{base}/")):
+            scope["path"] = scope["path"].removeprefix(base) or "/"
+            scope["raw_path"] = (scope.get("raw_path") or b"").removeprefix(base.encode()) or b"/"
+
+    def _log_access(self, scope: Scope, status: int, begun: float) -> None:
+        client = self._forwarded(scope, b"x-forwarded-for").partition(",")[0].strip() or (scope.get("client") or ("",))[0]
+        fields = {"method": scope["method"], "path": scope["path"], "status": status, "client": client}
+        took_ms = round((time.monotonic() - begun) * 1000, 1)
+        _log.info("request", extra={**fields, "took_ms": took_ms, "request_id": scope["legato_request_id"]})
+
+    def _forwarded(self, scope: Scope, name: bytes) -> str:
+        """What a proxy says of whom it speaks for; nothing, unless the proxy is one that is believed."""
+        peer = (scope.get("client") or ("",))[0]
+        value = next((value for key, value in scope["headers"] if key == name), b"")
+        return value.decode("latin-1") if value and is_trusted(peer, self._policy.proxies) else ""
+
     def _admit(self, scope: Scope, headers: dict[bytes, str], *, is_api: bool) -> None:
         host = headers.get(b"host", "")
-        if not self._policy.any_host and _name_of(host) not in LOOPBACK_NAMES | self._policy.hosts:
+        if not self._policy.names.welcomes(host):
             raise BadRequest(
-                f"this server is not called '{host}'", status=421, code="unknown_host", hint="add the name to LEGATO_SERVER_ALLOWED_HOSTS"
+                f"this server is not called '{host[:200]}'",
+                status=421,
+                code="unknown_host",
+                hint="add the name to LEGATO_SERVER_ALLOWED_HOSTS",
             )
         if scope["method"] not in _SAFE_METHODS:
-            _refuse_other_sites(headers, host)
+            origin = headers.get(b"origin")
+            if origin is not None and not self._policy.names.may_change(origin, host, self._forwarded(scope, b"x-forwarded-host")):
+                raise BadRequest(
+                    f"a page of {origin[:200]} may not change things here",
+                    status=403,
+                    code="other_origin",
+                    hint="open the server's own address, or set LEGATO_SERVER_PUBLIC_URL to the address that people use",
+                )
             _require_json(headers)
         if is_api and self._policy.api_key and scope["path"] not in OPEN_PATHS:
-            shown = headers.get(b"authorization", "").removeprefix("Bearer ").encode()
-            if not secrets.compare_digest(shown, self._policy.api_key.encode()):
-                raise BadRequest(
-                    "this server asks for an API key", status=401, code="unauthorized", hint="set LEGATO_API_KEY to the server's key"
-                )
+            self._require_key(scope, headers)
 
-
-def _name_of(host: str) -> str:
-    """The name in a Host header, without its port."""
-    return host.lower() if host.endswith("]") else host.rpartition(":")[0].lower() or host.lower()
-
-
-def _refuse_other_sites(headers: dict[bytes, str], host: str) -> None:
-    origin = headers.get(b"origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    def _require_key(self, scope: Scope, headers: dict[bytes, str]) -> None:
+        scheme, _, shown = headers.get(b"authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and secrets.compare_digest(shown.strip().encode(), self._policy.api_key.encode()):
+            return
+        if not scheme:
+            raise BadRequest(
+                "this server asks for an API key", status=401, code="unauthorized", hint="set LEGATO_API_KEY to the server's key"
+            )
+        client = (scope.get("client") or ("",))[0]
+        _log.warning("wrong_key", extra={"client": client, "path": scope["path"], "request_id": scope["legato_request_id"]})
         raise BadRequest(
-            f"a page of {origin} may not change things here", status=403, code="other_origin", hint="open the server's own address"
+            "the API key that was shown is not this server's",
+            status=401,
+            code="wrong_key",
+            hint="set LEGATO_API_KEY, or the api_key of your profile, to the server's key: legato config view says where yours comes from",
         )
 
 

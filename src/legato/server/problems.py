@@ -38,7 +38,7 @@ class BadRequest(UsageError):
         self.code = code
 
 
-def problem_of(error: Exception, request_id: str) -> Problem:
+def problem_of(error: Exception, request_id: str, route: str = "") -> Problem:
     """What a client is told about an error. One that nobody foresaw is logged in full, and told by its id alone."""
     if isinstance(error, LegatoError):
         status = error.status if isinstance(error, BadRequest) else next((s for kind, s in _STATUS if isinstance(error, kind)), 500)
@@ -51,7 +51,7 @@ def problem_of(error: Exception, request_id: str) -> Problem:
         return Problem(
             HTTPStatus(error.status_code).phrase, error.status_code, _detail(error), code, "see /api/docs for what there is", request_id
         )
-    _log.error("request_failed", exc_info=error, extra={"request_id": request_id})
+    _log.error("request_failed", exc_info=error, extra={"request_id": request_id, "route": route})
     return Problem(
         "Internal Server Error", 500, "the server failed on this request", "internal", f"look for {request_id} in its log", request_id
     )
@@ -71,7 +71,7 @@ def body_of(problem: Problem) -> bytes:
 
 def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The exception handler of the application."""
-    problem = problem_of(error, request_id_of(request.scope))
+    problem = problem_of(error, request_id_of(request.scope), f"{request.method} {request.scope['path']}")
     headers = {"retry-after": "1"} if problem.status in (429, 503) else {}
     return Response(body_of(problem), status_code=problem.status, media_type=CONTENT_TYPE, headers=headers)
 

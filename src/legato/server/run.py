@@ -22,8 +22,11 @@ import uvicorn
 from legato.core.clock import Clock
 from legato.core.errors import Conflict, UsageError
 from legato.core.queues import LEASE_S
+from legato.logs.events import log_events
 from legato.server.app import VERSION, Server
-from legato.server.gate import LOOPBACK_NAMES, Policy
+from legato.server.connections import PatientProtocol, limit_connections
+from legato.server.gate import Policy
+from legato.server.names import names_for
 from legato.services import reaper, scheduler
 from legato.services.loop import Service, ServiceLoop
 from legato.storage.local import LocalStorage
@@ -56,7 +59,12 @@ def serve(
     api_key: str = "",
     insecure: bool = False,
     allowed_hosts: Sequence[str] = (),
-    root_path: str = "",
+    base_path: str = "",
+    public_url: str = "",
+    trusted_proxies: Sequence[str] = ("127.0.0.0/8", "::1"),
+    access_log: bool = False,
+    json_log: bool = False,
+    log_level: str = "INFO",
     ready: Callable[[Listening], None] = lambda _: None,
     clock: Clock | None = None,
 ) -> None:
@@ -65,51 +73,60 @@ def serve(
     Raises `UsageError` when the address may not be bound without a key or is taken, `Conflict` when the database has a server already.
     """
     _require_key(host, api_key, insecure=insecure)
+    os.umask(0o077)  # database, results and logs are the owner's alone
     with ExitStack() as stack:
         stack.enter_context(_only_server_of(database_url))
         listener = stack.enter_context(_listener(host, port))
         clock = clock or SystemClock()
         store = open_sql_store(database_url, durable=True)
         stack.callback(store.close)
-        listening = Listening(f"http://{_in_url(host)}:{listener.getsockname()[1]}", os.getpid(), store.info()["location"], VERSION)
+        url_host = _in_url(host, socket.gethostname())
+        listening = Listening(f"http://{url_host}:{listener.getsockname()[1]}", os.getpid(), store.info()["location"], VERSION)
 
         def announce() -> None:
             stack.callback(_forget, home)
             _write_down(home, listening)
             ready(listening)
 
-        hosts = frozenset({*allowed_hosts, *([] if host in LOOPBACK_NAMES else [host.lower()])})
-        policy = Policy(VERSION, api_key, hosts, any_host=_is_any(host) and not allowed_hosts)
+        names = names_for(
+            bound=host,
+            machine=socket.gethostname(),
+            allowed=allowed_hosts,
+            public_url=public_url,
+            is_any=_is_any(host),
+            is_loopback=_is_loopback(host),
+        )
+        policy = Policy(VERSION, api_key, names, base_path, tuple(trusted_proxies), access_log)
         server = Server(
             store,
             clock=clock,
             services=_services(store, clock),
             blobs=LocalStorage(home / "storage"),
             policy=policy,
-            root_path=root_path,
             on_ready=announce,
         )
         server.insecure = not api_key and not _is_loopback(host)
         _raise_file_limit()
-        _Uvicorn(server, root_path).run(sockets=[listener])
+        limit_connections()
+        log_events(log_level, as_json=json_log)
+        _Uvicorn(server).run(sockets=[listener])
 
 
 class _Uvicorn(uvicorn.Server):
     """Uvicorn that ends waits when a signal comes: otherwise it would wait for agents that poll and browsers that watch."""
 
-    def __init__(self, server: Server, root_path: str) -> None:
+    def __init__(self, server: Server) -> None:
         self._legato = server
         super().__init__(
             uvicorn.Config(
                 server.gate,
                 loop="auto",
-                http="auto",
+                http=PatientProtocol,
                 ws="none",
                 lifespan="on",
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                root_path=root_path,
                 timeout_graceful_shutdown=GRACE_S,
                 timeout_keep_alive=75,
             )
@@ -170,8 +187,9 @@ def _is_any(host: str) -> bool:
     return False
 
 
-def _in_url(host: str) -> str:
-    name = "localhost" if _is_any(host) else host
+def _in_url(host: str, machine: str) -> str:
+    """The host as others write it: a server that listens everywhere is known by its machine's name."""
+    name = machine if _is_any(host) else host
     return f"[{name}]" if ":" in name else name
 
 
@@ -199,7 +217,7 @@ def _only_server_of(database_url: str) -> Iterator[None]:
         yield
         return
     path = Path(database_url.removeprefix("sqlite:///") + ".server")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -217,7 +235,7 @@ def _only_server_of(database_url: str) -> Iterator[None]:
 
 def _write_down(home: Path, listening: Listening) -> None:
     """Say where the server is, for programs on this machine; in one step, so that nobody reads half of it."""
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = home / f"server.json.{os.getpid()}"
     draft.write_bytes(msgspec.json.encode(listening))
     draft.replace(home / "server.json")

@@ -38,6 +38,16 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("refresh_cache", "false", "run every cached task and replace what is stored; a task's own refresh_cache option comes first"),
     Setting("server_host", "127.0.0.1", "address the server listens on; anything but loopback needs server_api_key"),
     Setting("server_port", "4200", "port the server listens on"),
+    Setting(
+        "server_allowed_hosts",
+        "",
+        "names besides its own that the server answers to, separated by commas: flows.example.com,*.internal; others are refused (421)",
+    ),
+    Setting("server_base_path", "", "path under which a proxy serves it, where the proxy hands the path on: /tools/flows"),
+    Setting("server_public_url", "", "the address people open, where it is another than the server's own: https://flows.example.com"),
+    Setting("server_trusted_proxies", "127.0.0.0/8,::1", "addresses or networks of proxies whose X-Forwarded headers are believed"),
+    Setting("server_access_log", "false", "print a line for each request"),
+    Setting("server_log_format", "text", "`text` or `json`: how the server prints its log events"),
     Setting("server_api_key", "", "key that programs must show to the server; empty: loopback only", secret=True),
     Setting("tracebacks", "short", "`short` shows your frames only, `full` Legato's as well"),
 )
@@ -58,6 +68,13 @@ class Settings(NamedTuple):
     server_host: str
     server_port: int
     server_api_key: str
+    server_allowed_hosts: tuple[str, ...]
+    server_base_path: str
+    server_public_url: str
+    server_trusted_proxies: tuple[str, ...]
+    server_access_log: bool
+    server_log_format: str
+    withheld: str
 
     @property
     def store_url(self) -> str:
@@ -70,6 +87,8 @@ class Resolved(NamedTuple):
 
     value: str
     source: str
+    beats: str = ""
+    """The value that the profile has for it, where something else beats the profile."""
 
 
 def resolve(environ: Mapping[str, str] | None = None, *, folder: Path | None = None) -> dict[str, Resolved]:
@@ -81,28 +100,53 @@ def resolve(environ: Mapping[str, str] | None = None, *, folder: Path | None = N
         variable = f"LEGATO_{setting.name.upper()}"
         if f"{variable}_FILE" in environ:
             found[setting.name] = Resolved(_secret_file(variable, environ[f"{variable}_FILE"]), f"{variable}_FILE")
-        if environ.get(variable):
-            found[setting.name] = Resolved(environ[variable], variable)
+        if environ.get(variable) or (variable in environ and setting.name in SWITCHED_OFF_BY_NOTHING):
+            before = found[setting.name]
+            beaten = before.value if before.source.startswith("profile ") else before.beats
+            found[setting.name] = Resolved(environ[variable], variable, beaten)
     return found
+
+
+SWITCHED_OFF_BY_NOTHING = frozenset({"api_url"})
+"""`LEGATO_API_URL=` says: no server, whatever the profile says. Of others an empty variable means that nothing is said."""
+
+
+def withheld_key(found: Mapping[str, Resolved]) -> str:
+    """Why the key is not shown to this server; "" when it may be. A key of a profile belongs to the address it was stored with."""
+    key, url = found["api_key"], found["api_url"]
+    if not key.value or not url.value or key.source == "default" or not key.source.startswith("profile ") or key.source == url.source:
+        return ""
+    if url.beats.rstrip("/") == url.value.rstrip("/"):
+        return ""
+    return f"the key of {key.source} was not shown: it belongs to that profile's address, and api_url comes from {url.source}"
 
 
 def load(environ: Mapping[str, str] | None = None, *, folder: Path | None = None) -> Settings:
     """The settings in force."""
-    values = {name: resolved.value for name, resolved in resolve(environ, folder=folder).items()}
+    found = resolve(environ, folder=folder)
+    withheld = withheld_key(found)
+    values = {name: resolved.value for name, resolved in found.items()}
     home = Path(values["home"]).expanduser().absolute()
     return Settings(
         home=home,
         api_url=_http(values["api_url"]),
-        api_key=values["api_key"],
+        api_key="" if withheld else values["api_key"],
         database_url=values["database_url"] or f"sqlite:///{home / 'legato.db'}",
         log_level=_one_of("log_level", values["log_level"].upper(), ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
-        extra_loggers=tuple(name.strip() for name in values["extra_loggers"].split(",") if name.strip()),
-        persist_results=_one_of("persist_results", values["persist_results"].lower(), ("true", "false", "1", "0")) in ("true", "1"),
-        refresh_cache=_one_of("refresh_cache", values["refresh_cache"].lower(), ("true", "false", "1", "0")) in ("true", "1"),
+        extra_loggers=_list(values["extra_loggers"]),
+        persist_results=_yes("persist_results", values["persist_results"]),
+        refresh_cache=_yes("refresh_cache", values["refresh_cache"]),
         tracebacks=_one_of("tracebacks", values["tracebacks"], ("short", "full")),
         server_host=values["server_host"],
         server_port=_port(values["server_port"]),
         server_api_key=values["server_api_key"],
+        server_allowed_hosts=_list(values["server_allowed_hosts"]),
+        server_base_path=_base_path(values["server_base_path"]),
+        server_public_url=_http(values["server_public_url"], "server_public_url"),
+        server_trusted_proxies=_networks(values["server_trusted_proxies"]),
+        server_access_log=_yes("server_access_log", values["server_access_log"]),
+        server_log_format=_one_of("server_log_format", values["server_log_format"], ("text", "json")),
+        withheld=withheld,
     )
 
 
@@ -143,6 +187,22 @@ def _from_files(environ: Mapping[str, str], folder: Path) -> dict[str, Resolved]
     return from_files(environ, home, folder)
 
 
+def held_back(environ: Mapping[str, str] | None = None, *, folder: Path | None = None) -> str:
+    """What a project file of this folder wants to set and may not, as a sentence; "" when there is nothing of the kind."""
+    environ = os.environ if environ is None else environ
+    folder = folder or Path.cwd()
+    if environ.get(RESOLVED) or not any((folder / name).exists() for name in ("legato.toml", "pyproject.toml")):
+        return ""
+    from legato.settings.files import guarded, is_trusted, project_settings  # noqa: PLC0415 start-up time
+
+    home = Path(environ.get("LEGATO_HOME", "~/.legato")).expanduser()
+    source, table = project_settings(folder)
+    wanted = guarded(table)
+    if not wanted or is_trusted(home, folder, table):
+        return ""
+    return f"{source} of this folder sets {', '.join(sorted(wanted))}, which has no effect until you agree: legato config trust"
+
+
 def _secret_file(variable: str, path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").strip()
@@ -158,10 +218,40 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
-def _http(url: str) -> str:
+def _yes(name: str, value: str) -> bool:
+    return _one_of(name, value.lower(), ("true", "false", "1", "0")) in ("true", "1")
+
+
+def _list(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _http(url: str, name: str = "api_url") -> str:
     if url and not url.startswith(("http://", "https://")):
-        raise UsageError(f"setting api_url is '{url}'", hint="use an address such as http://127.0.0.1:4200/api")
+        raise UsageError(f"setting {name} is '{url}'", hint="use an address such as http://127.0.0.1:4200/api")
     return url.rstrip("/")
+
+
+def _base_path(path: str) -> str:
+    path = path.rstrip("/")
+    if path and (not path.startswith("/") or "//" in path or ".." in path.split("/")):
+        raise UsageError(f"setting server_base_path is '{path}'", hint="use a path such as /tools/flows")
+    return path
+
+
+def _networks(value: str) -> tuple[str, ...]:
+    found = _list(value)
+    if value and value != "127.0.0.0/8,::1":
+        import ipaddress  # noqa: PLC0415 start-up time: only where somebody sets it
+
+        for one in found:
+            try:
+                ipaddress.ip_network(one, strict=False)
+            except ValueError:
+                raise UsageError(
+                    f"setting server_trusted_proxies holds '{one}'", hint="use addresses or networks: 10.0.0.7,192.168.0.0/16"
+                ) from None
+    return found
 
 
 def _port(value: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import os
 import tomllib
@@ -19,12 +20,9 @@ _NAMES = tuple(setting.name for setting in SETTINGS)
 def from_files(environ: Mapping[str, str], home: Path, folder: Path) -> dict[str, Resolved]:
     """What the files say, the profile over the project."""
     found: dict[str, Resolved] = {}
-    project = folder / "legato.toml"
-    if project.exists():
-        found.update(_checked(read_toml(project).get("settings", {}), "legato.toml"))
-    elif (folder / "pyproject.toml").exists():
-        table = read_toml(folder / "pyproject.toml").get("tool", {}).get("legato", {})
-        found.update(_checked(table.get("settings", {}), "pyproject.toml"))
+    source, table = project_settings(folder)
+    held_back = {} if is_trusted(home, folder, table) else guarded(table)
+    found.update(_checked({name: value for name, value in table.items() if name not in held_back}, source))
     profiles = read_profiles(home)
     name = environ.get("LEGATO_PROFILE") or found.get("profile", Resolved("", "")).value or profiles.active
     if name and name in profiles.settings:
@@ -32,6 +30,65 @@ def from_files(environ: Mapping[str, str], home: Path, folder: Path) -> dict[str
     elif name:
         raise UsageError(f"there is no profile '{name}'", hint=f"legato profile ls lists them; make it: legato profile create {name}")
     return found
+
+
+def project_settings(folder: Path) -> tuple[str, dict[str, Any]]:
+    """What the project of a folder sets, and in which file: legato.toml, or pyproject.toml."""
+    if (folder / "legato.toml").exists():
+        return "legato.toml", dict(read_toml(folder / "legato.toml").get("settings", {}))
+    if (folder / "pyproject.toml").exists():
+        table = read_toml(folder / "pyproject.toml").get("tool", {}).get("legato", {})
+        return "pyproject.toml", dict(table.get("settings", {}))
+    return "", {}
+
+
+GUARDED = frozenset({"home", "profile", "api_url", "api_key", "database_url"})
+
+
+def guarded(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a project that decide where data and keys go: they have no effect until somebody agrees (`legato config trust`)."""
+    return {name: value for name, value in table.items() if plain_name(name) in GUARDED or plain_name(name).startswith("server_")}
+
+
+def is_trusted(home: Path, folder: Path, table: Mapping[str, Any]) -> bool:
+    """Whether somebody has agreed to what this folder's project sets, as it is now."""
+    wanted = guarded(table)
+    return not wanted or _trusted(home).get(str(folder.resolve())) == _fingerprint(wanted)
+
+
+def trust(home: Path, folder: Path, *, withdraw: bool = False) -> dict[str, Any]:
+    """Agree to what this folder's project sets, or no longer; returns that. A later change of it has to be agreed to again."""
+    _, table = project_settings(folder)
+    agreed, wanted = _trusted(home), guarded(table)
+    if withdraw:
+        agreed.pop(str(folder.resolve()), None)
+    else:
+        agreed[str(folder.resolve())] = _fingerprint(wanted)
+    _write_private(home / "trusted.json", json.dumps(agreed, indent=1))
+    return wanted
+
+
+def _trusted(home: Path) -> dict[str, str]:
+    try:
+        data = json.loads((home / "trusted.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {str(key): str(value) for key, value in data.items()} if isinstance(data, dict) else {}
+
+
+def _fingerprint(table: Mapping[str, Any]) -> str:
+    text = json.dumps({name: str(value) for name, value in table.items()}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Replace a file, readable by its owner alone from its first byte on."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    temporary.replace(path)
 
 
 class Profiles:
@@ -55,17 +112,12 @@ def read_profiles(home: Path) -> Profiles:
 
 def write_profiles(home: Path, profiles: Profiles) -> None:
     """Replace the file, readable by its owner alone: a profile may hold a key."""
-    home.mkdir(parents=True, exist_ok=True)
     lines = [f"active = {_quoted(profiles.active)}", ""]
     for name, settings in sorted(profiles.settings.items()):
         lines.append(f"[profiles.{_quoted(name)}]")
         lines += [f"{key} = {_quoted(value)}" for key, value in sorted(settings.items())]
         lines.append("")
-    path = home / "profiles.toml"
-    temporary = path.with_suffix(".new")
-    temporary.touch(mode=0o600)
-    temporary.write_text("\n".join(lines), encoding="utf-8")
-    temporary.replace(path)
+    _write_private(home / "profiles.toml", "\n".join(lines))
 
 
 def read_toml(path: Path) -> dict[str, Any]:

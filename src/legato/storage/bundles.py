@@ -60,7 +60,7 @@ def fetch(blobs: Blobs, key: str, cache: Path) -> Path:
     target = cache / key
     if target.is_dir():
         return target
-    cache.mkdir(parents=True, exist_ok=True)
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=cache))
     try:
         unpack(blobs.get(key), temporary)
@@ -81,7 +81,7 @@ def unpack(data: bytes, folder: Path) -> None:
                 target = folder / info.filename
                 if not target.resolve().is_relative_to(folder.resolve()):
                     raise Corrupt(f"the bundle holds a path that leads outside: {info.filename}")
-                target.parent.mkdir(parents=True, exist_ok=True)
+                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 target.write_bytes(archive.read(info))
                 target.chmod(info.external_attr >> 16 & 0o755 or 0o644)
     except zipfile.BadZipFile as error:

@@ -29,7 +29,7 @@ class LocalStorage:
         path = self.path_of(key)
         if path.exists():
             return key
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = path.with_name(f"{key}.{new_id()}")
         try:
             with temporary.open("xb") as file:

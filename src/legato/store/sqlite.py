@@ -339,7 +339,7 @@ def _file_lock(path: Path | None) -> Iterator[None]:
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise Unavailable(
             f"the folder {folder} cannot be used: {error.strerror}", hint="see that it is a writable folder, or set LEGATO_HOME to another"
