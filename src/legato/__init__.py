@@ -12,24 +12,33 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "CacheKeyFn": "legato.core.caching",
     "CachePolicy": "legato.core.caching",
+    "Cancelled": "legato.sdk.run_states",
+    "Completed": "legato.sdk.run_states",
     "ConcurrentTaskRunner": "legato.task_runners.threads",
+    "Crashed": "legato.sdk.run_states",
     "CronSchedule": "legato.core.schedules",
     "DEFAULT": "legato.core.caching",
     "DaskTaskRunner": "legato.task_runners.dask",
     "Deployment": "legato.sdk.deployments",
     "Explanation": "legato.core.explanation",
+    "Failed": "legato.sdk.run_states",
     "Flow": "legato.sdk.flows",
     "Future": "legato.engine.futures",
     "INPUTS": "legato.core.caching",
     "IntervalSchedule": "legato.core.schedules",
     "NONE": "legato.core.caching",
     "PARAMETERS": "legato.core.caching",
+    "Paused": "legato.sdk.run_states",
+    "Pending": "legato.sdk.run_states",
     "Plan": "legato.core.graph",
     "ProcessTaskRunner": "legato.task_runners.processes",
     "RRuleSchedule": "legato.core.schedules",
     "RUN": "legato.core.caching",
     "RayTaskRunner": "legato.task_runners.ray",
+    "RunState": "legato.sdk.run_states",
+    "Running": "legato.sdk.run_states",
     "SOURCE": "legato.core.caching",
+    "Scheduled": "legato.sdk.run_states",
     "SequentialTaskRunner": "legato.task_runners.sequential",
     "SubprocessFlowRunner": "legato.flow_runners.options",
     "TASK": "legato.core.caching",
@@ -55,6 +64,7 @@ _HOMES = {
     "get_run_logger": "legato.sdk.logging",
     "none_failed": "legato.core.triggers",
     "pause_flow_run": "legato.sdk.asking",
+    "propagate_context": "legato.engine.own_threads",
     "quote": "legato.sdk.wrappers",
     "read_result": "legato.sdk.reading",
     "runtime": "legato.sdk.runtime",
@@ -96,6 +106,7 @@ if TYPE_CHECKING:
     from legato.engine.futures import Future as Future
     from legato.engine.futures import as_completed as as_completed
     from legato.engine.futures import wait as wait
+    from legato.engine.own_threads import propagate_context as propagate_context
     from legato.flow_runners.options import SubprocessFlowRunner as SubprocessFlowRunner
     from legato.sdk import runtime as runtime
     from legato.sdk.artifacts import create_image_artifact as create_image_artifact
@@ -115,6 +126,15 @@ if TYPE_CHECKING:
     from legato.sdk.flows import flow as flow
     from legato.sdk.logging import get_run_logger as get_run_logger
     from legato.sdk.reading import read_result as read_result
+    from legato.sdk.run_states import Cancelled as Cancelled
+    from legato.sdk.run_states import Completed as Completed
+    from legato.sdk.run_states import Crashed as Crashed
+    from legato.sdk.run_states import Failed as Failed
+    from legato.sdk.run_states import Paused as Paused
+    from legato.sdk.run_states import Pending as Pending
+    from legato.sdk.run_states import Running as Running
+    from legato.sdk.run_states import RunState as RunState
+    from legato.sdk.run_states import Scheduled as Scheduled
     from legato.sdk.tasks import Task as Task
     from legato.sdk.tasks import task as task
     from legato.sdk.transactions import transaction as transaction

@@ -453,4 +453,4 @@ def test_prints_are_logged_though_another_library_replaces_print(
     print("outside", end="!")
 
     assert [line.message for run in h.flow_runs() for line in h.logs(run)] == ["said", "said"]
-    assert capsys.readouterr().out == "outside!"
+    assert capsys.readouterr().out == "said\nsaid\noutside!"  # whoever catches what is printed gets it as well

@@ -127,12 +127,10 @@ class Session:
 
     def _reap(self, store: Store) -> None:
         """Nobody else does in embedded mode: no server, no services. Only this host's processes can be looked at; leases are for a server."""
-        from datetime import UTC, datetime
-
         from legato.services import reaper
-        from legato.system import process_is_alive
+        from legato.system import host_name, process_is_alive
 
-        reaper.tick(store, self.now(), host=os.uname().nodename, is_alive=process_is_alive, patient_until=datetime.max.replace(tzinfo=UTC))
+        reaper.look_here(store, self.now(), host=host_name(), is_alive=process_is_alive)
 
     def close(self) -> None:
         """Let go of the store. Safe to call twice."""

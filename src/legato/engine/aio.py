@@ -56,6 +56,7 @@ async def adrive(script: Script, shell: Any, perform: Callable[[Instruction], Aw
                 cancelled = exc
                 instruction = script.throw(Stop(CANCEL))
             except GeneratorExit:  # its loop has gone: nothing can be awaited any more
+                script.close()
                 raise
             except BaseException as exc:  # noqa: BLE001 the script decides about every exception
                 instruction = script.throw(exc)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, Protocol
 
-from legato.engine.script import CALL, Hand, Instruction, Script
+from legato.engine.script import CALL, Closed, Hand, Instruction, Script
 
 
 class Performer(Protocol):
@@ -30,7 +30,7 @@ def drive(script: Script, shell: Performer) -> Any:
             try:
                 reply = shell.call() if instruction is CALL else shell.perform(instruction)
             except BaseException as exc:  # noqa: BLE001 the script decides about every exception
-                instruction = script.throw(exc)
+                instruction = script.throw(Closed(exc) if isinstance(exc, GeneratorExit) else exc)
             else:
                 instruction = script.send(reply)
     except StopIteration as end:
@@ -51,7 +51,8 @@ def drive_stream(script: Script, shell: Performer) -> Generator[Any, Any, Any]:
             try:
                 reply = (yield instruction.item) if type(instruction) is Hand else shell.perform(instruction)
             except BaseException as exc:  # noqa: BLE001 the script decides about every exception
-                instruction = script.throw(exc)
+                is_codes = isinstance(exc, GeneratorExit) and type(instruction) is not Hand
+                instruction = script.throw(Closed(exc) if is_codes else exc)
             else:
                 instruction = script.send(reply)
     except StopIteration as end:

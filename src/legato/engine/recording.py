@@ -6,6 +6,7 @@ The functions here work on a shell, which holds the run's sequence number and st
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from legato import crashing
 from legato.core.errors import LegatoError
 from legato.core.records import CacheAsk, ErrorDetail, FlowRun, LogLine, RunKind, TaskRun, Transition, Verdict, VerdictKind
 from legato.core.states import FAILED, FINAL, NAMES, RUNNING, SCHEDULED, State, StateType
+from legato.engine.depth import emergency
 from legato.engine.guarded import described, raised_by
 from legato.engine.process import Engine
 from legato.engine.script import PENDING_STATE, Propose, Stop, Suspend, broken_off
@@ -145,8 +147,9 @@ def end_anyhow(shell: Recorded, exc: BaseException) -> None:
     else:
         type_, name, message = broken_off(exc)
     try:
-        shell.abandon_open(message)
-        _tell_end(shell, Propose(type_, name, message))
+        with emergency() if isinstance(exc, RecursionError) else nullcontext():
+            shell.abandon_open(message)
+            _tell_end(shell, Propose(type_, name, message))
     except BaseException as second:  # noqa: BLE001 whatever it is, what ended the run is what is raised
         console.line("ERROR", f"{shell.kind} run '{shell.name}'", f"{message}; that could not be recorded: {described(second)}")
 

@@ -33,6 +33,14 @@ class Suspend(BaseException):
     """Unwinds a flow that is to wait for a person without a process. A BaseException, so that `except Exception` does not swallow it."""
 
 
+class Closed(BaseException):
+    """User code has raised GeneratorExit. Thrown into a script in its place: to a generator that one means that it is being closed."""
+
+    def __init__(self, exc: BaseException) -> None:
+        super().__init__()
+        self.exc = exc
+
+
 class Skip(Exception):
     """A task's trigger says that it does not run. Never leaves the engine."""
 
@@ -107,13 +115,17 @@ class Conclude(msgspec.Struct):
 
 
 class Ending(msgspec.Struct):
-    """How a run ends whose code has returned: with a value, or, with an `error`, badly."""
+    """How a run ends whose code has returned: with a value, or, with an `error`, badly.
+
+    `is_raised`: whether the caller is raised the error; else it is handed the value, which tells of it.
+    """
 
     type: StateType
     name: str
     message: str = ""
     value: Any = None
     error: BaseException | None = None
+    is_raised: bool = True
 
 
 class Consult(msgspec.Struct):
@@ -223,6 +235,9 @@ _FAILED_END, _TIMED_OUT_END, _CRASHED_END = (FAILED, "Failed"), (FAILED, "TimedO
 ABANDONED = "; it was blocked outside of Python and could not be stopped, so its thread was abandoned"
 _LOST_HINT = "out of memory, os._exit or a crash in native code are the usual reasons; with retries the task is tried again"
 
+_OVER = 0
+"""In place of an attempt's number: there is none any more."""
+
 _CONCLUDES_NOTHING = frozenset((type(None), bool, int, float, str, bytes))
 """Types of values that neither are futures or states nor hold any."""
 
@@ -280,6 +295,8 @@ def run_task(policy: Policy, *, submitted: bool = False, prepares: bool = False,
         if ending is not None:
             if ending.error is not None:
                 attempt = yield from _ended_badly(ending, policy, attempt, gate=False)
+                if attempt == _OVER:
+                    return ending.value
                 continue
             value = ending.value
         if policy.persist:
@@ -347,6 +364,8 @@ def run_flow(policy: Policy) -> Script:
         if ending is not None:
             if ending.error is not None:
                 attempt = yield from _ended_badly(ending, policy, attempt, gate=True)
+                if attempt == _OVER:
+                    return ending.value
                 continue
             value = ending.value
         yield from _stored(value, ending)
@@ -416,6 +435,10 @@ def _left_off(items: int, *, is_flow: bool) -> Generator[Instruction, Any, None]
 def _broken(exc: BaseException, policy: Policy, kind: str, attempt: int) -> Generator[Instruction, Any, int]:
     """The call was ended by an exception: the number of the next attempt; or the last state is recorded, and what is to be raised, raised."""
     is_flow = kind == "flow"
+    if isinstance(exc, GeneratorExit):  # the script itself is being closed, and must not go on
+        raise exc
+    if isinstance(exc, Closed):
+        exc = exc.exc
     if is_flow:
         yield Settle(exc.reason) if isinstance(exc, Stop) else SETTLE if isinstance(exc, (Exception, Suspend)) else Settle(CANCEL)
     if isinstance(exc, Stop):
@@ -432,12 +455,18 @@ def _broken(exc: BaseException, policy: Policy, kind: str, attempt: int) -> Gene
 
 
 def _ended_badly(ending: Ending, policy: Policy, attempt: int, *, gate: bool) -> Generator[Instruction, Any, int]:
-    """What the call returned says that it has not succeeded. A failure may be tried again."""
-    assert ending.error is not None, "it ended badly"
-    if ending.type is FAILED and isinstance(ending.error, Exception):
-        return (yield from _failed(ending.error, policy, attempt, gate=gate, end=(FAILED, ending.name), message=ending.message))
-    yield Propose(ending.type, ending.name, ending.message, gate=gate, error=ending.error)
-    raise ending.error
+    """What the call returned says that it has not succeeded. A failure may be tried again; `_OVER`: it has ended, and the value is handed back."""
+    error = ending.error
+    assert error is not None, "it ended badly"
+    try:
+        if ending.type is FAILED and isinstance(error, Exception):
+            return (yield from _failed(error, policy, attempt, gate=gate, end=(FAILED, ending.name), message=ending.message))
+        yield Propose(ending.type, ending.name, ending.message, gate=gate, error=error)
+        raise error
+    except BaseException as exc:
+        if ending.is_raised or exc is not error:
+            raise
+        return _OVER
 
 
 def _stored(value: Any, ending: Ending | None = None) -> Generator[Instruction, Any, None]:

@@ -128,6 +128,10 @@ class Shell:
     told = 0
     """The sequence number of the last transition that the store, or the outbox, has taken."""
     preparation: Preparation | None = None
+    ended_by: BaseException | None = None
+    """What has ended the run badly although its code returned."""
+    depth = 0
+    """How many tasks its code stands inside."""
     attempt = 1
     epoch = 1
     """A flow run's token (see `core.ownership`); that of a run made here is the first."""
@@ -222,6 +226,7 @@ class Shell:
         if self.definition is None:
             return None
         ending: Ending | None = self.definition.conclude(self, i.value, unseen)
+        self.ended_by = ending.error if ending is not None else None
         return ending
 
     def end_anyhow(self, exc: BaseException) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextvars
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, TypeAlias
 
 from legato.engine.aio import adrive, adrive_stream, start
 from legato.engine.futures import Future
 from legato.engine.script import run_flow, run_stream, run_task
 from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell
+from legato.engine.stops import TERMINATED, main_thread_stops
 from legato.engine.tracebacks import relink
 from legato.sdk import calls
 from legato.sdk.calls import new_future, task_shell
@@ -120,7 +122,7 @@ async def arun_shell(shell: FlowShell) -> Any:
     """Drive a flow run to its end on this loop, saying on the console when it begins and how it ended."""
     if shell.recalled is not None:
         return shell.recalled.value
-    with under_way(shell):
+    with main_thread_stops(partial(shell.stop, TERMINATED)), under_way(shell):
         return await adrive(run_flow(shell.policy), shell)
 
 

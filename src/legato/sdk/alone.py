@@ -11,12 +11,10 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from legato.engine import own_threads
-from legato.engine.drive import drive_stream
 from legato.engine.futures import DeferredList, Future
-from legato.engine.script import run_stream
 from legato.engine.shell import Shell
 from legato.sdk.definitions import Definition, Kind
-from legato.sdk.flow_calls import implicit_run, run_shell, under_way
+from legato.sdk.flow_calls import implicit_run, run_shell, stream_shell
 from legato.sdk.process import current_engine
 
 
@@ -45,8 +43,7 @@ def called(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
 
 def _stream(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Generator[Any, Any, Any]:
     shell = implicit_run(task, task, args, kwargs)
-    with under_way(shell):
-        return (yield from drive_stream(run_stream(shell.policy, "flow"), shell))
+    return (yield from stream_shell(shell))
 
 
 def submit(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Future[Any]:

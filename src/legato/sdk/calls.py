@@ -17,6 +17,7 @@ from legato.core.retry import RetryPolicy
 from legato.core.states import FAILED
 from legato.core.triggers import TRIGGERS, all_succeeded
 from legato.engine import serializers
+from legato.engine.depth import EVERY, with_room
 from legato.engine.drive import drive, drive_stream
 from legato.engine.futures import DeferredList, Future, FutureList, when_all_ended
 from legato.engine.guarded import ask_user, described
@@ -214,6 +215,7 @@ def task_shell(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], k
         shell.hooks = compiled.hooks
     if parent is not flow:
         shell.parent_task_id = parent.run_id
+        shell.depth = parent.depth + 1
         crashing.reached("task.nested")
     if compiled.run_name is not None:
         _name(shell, compiled)
@@ -283,7 +285,7 @@ def _encoded(arguments: Arguments, *, whole: bool) -> tuple[bytes, str]:
         if not whole:
             return _provenance(([_sketch(value) for value in args], {name: _sketch(value) for name, value in kwargs.items()})), ""
         return _provenance((args, kwargs)), ""
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         named = [*((str(n), value) for n, value in enumerate(args)), *kwargs.items()]
         marks = [(name, type(value).__qualname__) for name, value in named]
         return _provenance(marks), "" if not whole else _unhashable(named)
@@ -293,7 +295,7 @@ def encoded_parameters(parameters: Mapping[str, Any]) -> bytes:
     """A flow's parameters as canonical bytes; those that have no canonical form by their types."""
     try:
         return _provenance(parameters)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         return _provenance([(name, type(value).__qualname__) for name, value in parameters.items()])
 
 
@@ -308,7 +310,7 @@ def _unhashable(named: Sequence[tuple[str, Any]]) -> str:
     for name, value in named:
         try:
             _provenance(value)
-        except (TypeError, ValueError, OverflowError):
+        except (TypeError, ValueError, OverflowError, RecursionError):
             return f"not reusable: argument {name} of type {type(value).__qualname__} has no stable hash; give the task a key"
     return "not reusable: its arguments have no stable hash; give the task a key"
 
@@ -317,7 +319,7 @@ def _content(shell: TaskShell) -> str:
     """A hash of what the futures among the inputs have come to; a type's name where it has none, which then never equals."""
     try:
         return _digest(_provenance((shell.args, shell.kwargs)))
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         return f"unhashable {shell.run_id}"
 
 
@@ -336,6 +338,8 @@ def call_task(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kw
         script = run_task(shell.policy, prepares=shell.preparation is not None, recalls=shell.flow.ledger.memory is not None)
         if return_state:
             return state_of(shell, lambda: drive(script, shell))
+        if shell.depth % EVERY == EVERY - 1:
+            return with_room(lambda: drive(script, shell))
         return drive(script, shell)
     finally:
         enter_user_code(region)
@@ -550,7 +554,11 @@ class _Mapping:
         values = {name: self._elements(self._named[name]) for name in self._taken_apart}
         known = [len(value) for value in values.values() if hasattr(value, "__len__")]
         if known:
-            return {name: list(value if hasattr(value, "__len__") else islice(value, max(known) + 1)) for name, value in values.items()}
+            most = max(known)
+            return {
+                name: list(value if hasattr(value, "__len__") else islice(value, most + (not _is_endless(value))))
+                for name, value in values.items()
+            }
         columns: dict[Any, list[Any]] = {name: [] for name in values}
         for row in zip_longest(*values.values(), fillvalue=_NONE_LEFT):
             for column, item in zip(columns.values(), row, strict=True):
@@ -577,6 +585,10 @@ def _is_iterable(value: Any) -> bool:
     return hasattr(type(value), "__iter__")
 
 
+def _is_endless(value: Any) -> bool:
+    return isinstance(value, (count, cycle)) or (isinstance(value, repeat) and "," not in repr(value))
+
+
 _NONE_LEFT = object()
 
 
@@ -590,7 +602,7 @@ def _why_not_items(value: Any, *, alone: bool) -> str | None:
         return f"a {name}, which has columns,"
     if getattr(value, "ndim", 1) == 0:
         return f"a {name} without dimensions"
-    if isinstance(value, (count, cycle)) or (isinstance(value, repeat) and "," not in repr(value)):
+    if alone and _is_endless(value):
         return f"an {name}, which never ends,"
     if not alone and isinstance(value, (set, frozenset)):
         return f"a {name}, whose items have no order,"

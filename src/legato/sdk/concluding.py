@@ -42,7 +42,7 @@ def conclude(value: Any, unseen: Sequence[str]) -> Ending | None:
         type_, name = (state.type, state.name) if state is not None and state.type is not COMPLETED else (FAILED, "Failed")
         return Ending(type_, name, described(failed.failure), error=failed.failure)
     if (bad := next((state for state in _states_in(value) if state.type not in _GOOD), None)) is not None:
-        return _of_state(bad)
+        return _of_state(bad, value)
     if unseen:
         return Ending(
             FAILED,
@@ -74,7 +74,8 @@ def _states_in(value: Any) -> list[RunState[Any]]:
     return [item for item in items if isinstance(item, RunState)]
 
 
-def _of_state(state: RunState[Any]) -> Ending:
+def _of_state(state: RunState[Any], value: Any) -> Ending:
+    """A state that the code has made itself is how it ended; another run's, handed on, is a value like any other to whoever called."""
     error = state.exception()
     if error is None:
         error = UsageError(
@@ -82,7 +83,7 @@ def _of_state(state: RunState[Any]) -> Ending:
             hint="return Completed(...), Failed(...) or Cancelled(...)",
         )
         return Ending(FAILED, "Failed", error=error)
-    return Ending(state.type, state.name, state.message or described(error), error=error)
+    return Ending(state.type, state.name, state.message or described(error), value, error, is_raised=not state.run_id)
 
 
 def _said(unseen: Sequence[str]) -> str:

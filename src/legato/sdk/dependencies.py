@@ -429,8 +429,8 @@ def _plainly_held(value: Any) -> Iterator[tuple[Callable[[], str], Any]]:
 
 
 def _objects_in(value: Any) -> Iterator[tuple[Callable[[], str], Any]]:
-    if str(getattr(value, "dtype", "")) == "object" and hasattr(value, "ravel"):
-        for n, item in enumerate(value.ravel()):
+    if str(getattr(value, "dtype", "")) == "object" and (hasattr(value, "to_numpy") or hasattr(value, "ravel")):
+        for n, item in enumerate(value.to_numpy() if hasattr(value, "to_numpy") else value.ravel()):
             yield functools.partial("[{}]".format, n), item
     elif getattr(value, "ndim", 0) == 2 and hasattr(value, "dtypes"):
         for name, column in value.items():

@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -24,7 +25,7 @@ from legato.engine.ledger import Ledger
 from legato.engine.process import Engine
 from legato.engine.script import Policy, Recalled, Stop, Suspend, run_flow, run_stream
 from legato.engine.shell import CURRENT, FlowShell, Shell, enter_user_code, leave_user_code
-from legato.engine.stops import main_thread_stops
+from legato.engine.stops import TERMINATED, main_thread_stops
 from legato.engine.tracebacks import relink
 from legato.logs import console
 from legato.sdk.arguments import Arguments
@@ -151,7 +152,7 @@ def stream_flow(flow: Definition[Any, Any], args: Sequence[Any], kwargs: dict[st
 
 def stream_shell(shell: FlowShell) -> Generator[Any, Any, Any]:
     """Drive a flow run of a generator to its end."""
-    with under_way(shell), main_thread_stops():
+    with main_thread_stops(partial(shell.stop, TERMINATED)), under_way(shell):
         return (yield from drive_stream(run_stream(shell.policy, "flow"), shell))
 
 
@@ -334,7 +335,7 @@ def run_shell(shell: FlowShell) -> Any:
     """Drive a flow run to its end, saying on the console when it begins and how it ended."""
     if shell.recalled is not None:
         return shell.recalled.value
-    with under_way(shell), main_thread_stops():
+    with main_thread_stops(partial(shell.stop, TERMINATED)), under_way(shell):
         return drive(run_flow(shell.policy), shell)
 
 

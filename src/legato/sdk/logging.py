@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -82,6 +83,7 @@ def get_run_logger(name: str = "legato.run") -> logging.Logger:
 
 def _logger(name: str) -> logging.Logger:
     logger = logging.getLogger(name)
+    logger.disabled = False  # as dictConfig leaves every logger that it was not told of
     if not any(isinstance(handler, RunHandler) for handler in logger.handlers):
         logger.addHandler(RunHandler())
         logger.setLevel(current_settings().log_level)
@@ -129,10 +131,13 @@ def patch_print() -> None:
 
 def _print_or_log(*values: Any, sep: str | None = " ", end: str | None = "\n", file: Any = None, flush: bool = False) -> None:
     shell = CURRENT.get()
-    if shell is None or not shell.log_prints or file is not None:
+    if shell is None or not shell.log_prints or (file is not None and file is not sys.stdout):
         _print_as_before(*values, sep=sep, end=end, file=file, flush=flush)
         return
-    write_line(shell, logging.INFO, "print", (" " if sep is None else sep).join(str(value) for value in values))
+    is_caught = sys.stdout is not sys.__stdout__
+    if is_caught:  # redirect_stdout, pytest's capsys, a notebook: whoever asked for what is printed gets it, too
+        _before.real(*values, sep=sep, end=end, flush=flush)
+    write_line(shell, logging.INFO, "print", (" " if sep is None else sep).join(str(value) for value in values), on_console=not is_caught)
 
 
 def _print_as_before(*values: Any, **how: Any) -> None:

@@ -18,14 +18,17 @@ from legato.logs import console
 from legato.sdk.code import code_of
 from legato.sdk.definitions import Definition
 from legato.sdk.flow_calls import compiled_flow, flow_shell, pasts_in, pasts_known_to, run_shell
-from legato.sdk.process import current_engine
+from legato.sdk.process import current_engine, current_settings
 from legato.sdk.sources import is_own
+from legato.services import reaper
 from legato.store.port import Store
-from legato.system import new_id, now
+from legato.system import host_name, new_id, now, process_is_alive
 
 
 def resume(flow: Definition[Any, Any], run_id: str) -> Any:
     """Take up a run of `flow` in this process, and run it to its end. An async flow's is a coroutine."""
+    if not current_settings().api_url:  # with a server, its services find runs whose process is gone
+        reaper.look_here(store_of(current_engine()), now(), host=host_name(), is_alive=process_is_alive)
     shell = taken_up(flow, find(run_id), why="resumed in a process of its user's")
     if flow.is_async:
         from legato.sdk.acalls import arun_shell  # noqa: PLC0415 start-up time: asyncio is loaded by flows that use it

@@ -75,6 +75,8 @@ class RunState(Generic[T]):
             return None
         if isinstance(self.data, BaseException):
             return self.data
+        if isinstance(self.data, RunState):
+            return self.data.exception()
         kind = {StateType.CANCELLED: RunCancelled, StateType.CRASHED: RunCrashed}.get(self.type, RunFailure)
         return kind(self.message or f"the run is {self.name}")
 
@@ -178,7 +180,7 @@ def Cancelled(message: str = "", *, name: str = "", data: Any = None) -> RunStat
 
 def outcome(shell: Shell, *, value: Any = None, exc: BaseException | None = None) -> RunState[Any]:
     """How a run has ended, as a value: with `value`, or by `exc`."""
-    return ended_as(shell.state, shell.run_id, value, exc)
+    return ended_as(shell.state, shell.run_id, value, exc or shell.ended_by)
 
 
 def ended_as(state: State | None, run_id: str, value: Any, exc: BaseException | None) -> RunState[Any]:

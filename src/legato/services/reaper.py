@@ -7,7 +7,7 @@ process: here, that process is looked at instead. Process ids may be used again,
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -49,6 +49,11 @@ def tick(
             store.report_lost(run.id, run.epoch, f"its process {run.pid} on {host} is gone", now=now)
             lost += 1
     return Report(lost, renewed)
+
+
+def look_here(store: Store, now: datetime, *, host: str, is_alive: Callable[[int, datetime], bool]) -> Report:
+    """Look once at the processes of this host only: for embedded mode, where no service does. Leases are for a server to judge."""
+    return tick(store, now, host=host, is_alive=is_alive, patient_until=datetime.max.replace(tzinfo=UTC))
 
 
 def _is_our_own(run: FlowRun, host: str) -> bool:
