@@ -5,6 +5,7 @@ edited, calls in another interleaving. A reuse is wrong when the call is given a
 """
 
 import random
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 import msgspec
@@ -13,7 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from legato.core.records import Result
-from legato.core.resume import Again, CallId, Memory, Past, Reuse, changed_names, in_groups, plan
+from legato.core.resume import (
+    NOT_TO_BE_STORED,
+    Again,
+    CallId,
+    Lane,
+    Memory,
+    Past,
+    Reuse,
+    changed_names,
+    in_groups,
+    in_order,
+    plan,
+    ranges_of,
+)
 from legato.core.states import COMPLETED, CRASHED, FAILED, RUNNING, StateType
 
 
@@ -45,12 +59,13 @@ def execute(lanes: list[list[Call]], seed: int, memory: Memory | None = None, *,
     """Make the calls; `world` is what impure tasks read and change."""
     rng = random.Random(seed)
     occurrences: dict[str, int] = {}
+    known: dict[int, Lane] = defaultdict(Lane)
     run = Run({}, [], {}, [])
     for step, (lane, call) in enumerate(interleaved(lanes, rng)):
         group = f"{call.task}/{call.inputs}"
         call_id = CallId(group, occurrences.get(group, 0), lane)
         occurrences[group] = call_id.occurrence + 1
-        found = memory.recall(call_id, call.task, below=memory.tainted(lane)) if memory is not None else None
+        found = memory.recall(call_id, call.task, below=known[lane].taint) if memory is not None else None
         if isinstance(found, Reuse):
             run.reused[call.place] = found.past.run_id
             run.values[call.place] = found.past.result.preview if found.past.result else None
@@ -66,8 +81,8 @@ def execute(lanes: list[list[Call]], seed: int, memory: Memory | None = None, *,
         run.values[call.place] = value
         run.ran.append(call.place)
         run.pasts.append(Past(call.place, call.task, call_id, COMPLETED, call.place, Result(hash=value, preview=value, inline=b"x")))
-        if memory is not None and isinstance(found, Again):
-            memory.ran(call.place, lane, found)
+        if isinstance(found, Again) and found.changed:
+            known[lane].ended(call.place)
     return run
 
 
@@ -185,6 +200,15 @@ def why(memory: Memory, group: str = "g", n: int = 0, **more: object) -> str:
         ({"result": Result(unavailable="cannot be pickled")}, {}, "its value was not stored: cannot be pickled"),
         ({"code": {"f": "1", "clean": "2"}}, {"code": {"f": "1", "clean": "3"}}, "its code differs: 'clean' changed"),
         ({"code": {"f": "1"}}, {"code": {"f": "1"}}, "reused"),
+        ({"code": {"f": "1"}, "result": None}, {"code": {"f": "2"}}, "its code differs: 'f' changed"),
+        ({"result": Result(unavailable=NOT_TO_BE_STORED, inputs="i")}, {"inputs": "i"}, "its value was not stored"),
+        ({"result": Result(unavailable=NOT_TO_BE_STORED, inputs="i")}, {"inputs": "j"}, "its inputs differ"),
+        (
+            {"result": Result(hash="v", inline=b"v", changed=True)},
+            {},
+            "it changed its arguments: what it did to them cannot be had from its value",
+        ),
+        ({}, {"unknown": "its argument x cannot be compared"}, "its argument x cannot be compared"),
         ({}, {"inputs": "other"}, "its inputs differ"),
         ({}, {"below": "write-0"}, "it comes after 'write-0', which is new or changed"),
         ({"forced": "forked from 't'"}, {}, "forked from 't'"),
@@ -209,19 +233,17 @@ def test_equals_from_several_lanes_that_differ_are_not_told_apart() -> None:
 @pytest.mark.parametrize(("state", "taints"), [(RUNNING, False), (CRASHED, False), (FAILED, True)])
 def test_what_ran_again_unchanged_does_not_spoil_what_comes_after(state: StateType, taints: bool) -> None:
     memory = Memory([past("a-0", "a", state=state, result=None), past("b-0", "b")])
+
     found = memory.recall(CallId("a", 0, 0), "t")
+
     assert isinstance(found, Again)
-
-    memory.ran("a-0", 0, found)
-
-    assert bool(memory.tainted(0)) is taints
+    assert found.changed is taints
 
 
 def test_by_inputs_only_what_comes_after_a_change_is_reused() -> None:
     memory = Memory([past("b-0", "b")], by_inputs_only=True)
-    memory.ran("new", 0, Again("new", changed=True))
 
-    assert why(memory, "b", below=memory.tainted(0)) == "reused"
+    assert why(memory, "b", below="new") == "reused"
 
 
 def test_the_plan_says_what_is_reused_and_why_the_rest_is_not() -> None:
@@ -239,10 +261,66 @@ def test_the_plan_says_what_is_reused_and_why_the_rest_is_not() -> None:
 
 
 def test_a_call_id_is_its_text() -> None:
-    call = CallId("0a1b", 3, 2)
-
-    assert CallId.parse(str(call)) == call
+    for call in (CallId("0a1b", 3, 2), CallId("0a", 0, 1, 7, True, "c0de", ((0, 4), (6, 6)), 2), CallId("0a", 0, 1, 7)):
+        assert CallId.parse(str(call)) == call
     assert CallId.parse("") is None
+
+
+# -- what came before
+
+
+def call(number: int, group: str, *, lane: int = 0, submitted: bool = False, seen: tuple[tuple[int, int], ...] = ()) -> Past:
+    made = CallId(group, 0, lane, number, submitted, "", seen, 1)
+    return Past(f"{group}-0", "t", made, COMPLETED, group, Result(hash=group, inline=b"v"))
+
+
+def asked(memory: Memory, *groups: str) -> list[str]:
+    """What becomes of calls that are made in this order in one lane."""
+    lane, found = Lane(), []
+    for group in groups:
+        answer = memory.recall(CallId(group, 0, 0), "t", below=lane.taint)
+        if isinstance(answer, Again) and answer.changed:
+            lane.ended(group)
+        found.append("reused" if isinstance(answer, Reuse) else answer.why)
+    return found
+
+
+def test_a_read_behind_a_write_that_was_taken_out_is_read_again() -> None:
+    first = in_order([call(0, "write"), call(1, "read")])
+
+    assert asked(Memory(first), "write", "read") == ["reused", "reused"]
+    assert asked(Memory(first), "read") == ["it came after 'write-0', which has not been called this time"]
+
+
+def test_writes_that_changed_places_are_written_again() -> None:
+    first = in_order([call(0, "one"), call(1, "two"), call(2, "read")])
+
+    assert asked(Memory(first), "two", "one", "read") == [
+        "it came after 'one-0', which has not been called this time",
+        "it comes after 'two', which is new or changed",
+        "it comes after 'two', which is new or changed",
+    ]
+
+
+def test_submitted_calls_came_before_only_once_their_end_was_known() -> None:
+    unseen = in_order([call(0, "a", submitted=True), call(1, "b", submitted=True), call(2, "read")])
+    seen = in_order([call(0, "a", submitted=True), call(1, "b", submitted=True), call(2, "read", seen=((0, 1),))])
+
+    assert asked(Memory(unseen), "b", "a", "read") == ["reused"] * 3
+    assert asked(Memory(seen), "b", "a", "read") == ["reused"] * 3
+    assert asked(Memory(unseen), "a", "read") == ["reused"] * 2
+    assert asked(Memory(seen), "a", "read") == ["reused", "it came after 'b-0', which has not been called this time"]
+
+
+def test_what_came_before_in_another_lane_did_not() -> None:
+    first = in_order([call(0, "write"), call(1, "read", lane=1)])
+
+    assert asked(Memory(first), "read") == ["reused"]
+
+
+@given(st.lists(st.integers(0, 300)))
+def test_ranges_hold_the_numbers_they_were_made_of(numbers: list[int]) -> None:
+    assert [n for a, b in ranges_of(numbers) for n in range(a, b + 1)] == sorted(set(numbers))
 
 
 def test_changed_names_are_listed_up_to_a_few() -> None:

@@ -1,6 +1,7 @@
 """What counts as a function's code, and what does not. Each test writes a small project and changes one thing in it."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -251,6 +252,11 @@ def test_a_helper_redefined_in_an_interactive_session_is_seen() -> None:
 
 
 HELD = {
+    "a library's function": ("import math\nf = math.sqrt\ndef main(x): return f(x)", "math.sqrt", "math.floor"),
+    "a library's function by another name": ("from math import sqrt as f\ndef main(x): return f(x)", "sqrt", "floor"),
+    "a library by another name": ("import json as lib\ndef main(x): return lib.dumps(x)", "json", "pickle"),
+    "a library's class in a closure": ("def make(kind):\n    def inner(x): return kind(x)\n    return inner\nmain = make(int)", "make(int)", "make(float)"),
+    "another name of an own function": ("def a(): return 1\ndef b(): return 2\ng = a\ndef main(): return g(), a(), b()", "g = a", "g = b"),
     "a dict": ("CONFIG = {'lr': 0.1}\ndef main(): return CONFIG['lr']", "0.1", "0.2"),
     "a list": ("cols = ['a']\ndef main(): return list(cols)", "'a'", "'a', 'b'"),
     "a number in small letters": ("rate = 0.1\ndef main(x): return x * rate", "0.1", "0.2"),
@@ -308,6 +314,7 @@ USED = {
     "a cell it rebinds": "def make():\n    n = 0\n    def main():\n        nonlocal n\n        n += 1\n    return main\nmain = make()",
     "a cell it adds to": "def make(seen):\n    def main(): seen.append(1)\n    return main\nmain = make([])",
     "an import in its body": "def main():\n    from helpers import clean\n    return clean()",
+    "a class whose objects are pickled": "import pickle\nclass K: pass\nk = K()\ndef main(): return pickle.dumps(K().__reduce_ex__(4)[1:2]), k",
     "a cached function": "import functools\n@functools.cache\ndef f(x): return [x]\ndef main(): return f(1)",
     "an object whose properties are cached": "import functools\nclass K:\n    @functools.cached_property\n    def a(self): return 1\nk = K()\ndef main(): return k.a",
 }  # fmt: skip
@@ -389,3 +396,24 @@ def test_classes_that_hold_each_other_end(project: Load) -> None:
 
     assert code_of(project(steps=text).main) == code_of(project(steps=text).main)
     assert changes(project, text, text.replace("B:\n", "B:\n    n = 1\n"))
+
+
+def test_in_which_order_things_are_found_does_not_count(project: Load, tmp_path: Path) -> None:
+    parts = "".join(f"def f{n}(x=[{n}], *, y={{'a': {n}}}): return {n}\n" for n in range(20))
+    text = f"import dataclasses\n{parts}@dataclasses.dataclass\nclass K:\n    a: int = 1\n    b: list = dataclasses.field(default_factory=list)\n    def c(self, x=(1,)): return {{}}\ndef main(): return K, {', '.join(f'f{n}' for n in range(20))}"
+    project(steps=text)
+    program = "import steps; from legato.sdk.code import code_digest; print(code_digest(steps.main))"
+
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in "1234"
+    }
+
+    assert len(found) == 1

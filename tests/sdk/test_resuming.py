@@ -10,7 +10,7 @@ import pytest
 
 from legato import Flow, flow, task
 from legato.core.errors import Conflict, NotFound, UsageError
-from legato.engine import ledger
+from legato.engine.identity import ledger
 from legato.sdk import resuming
 from legato.sdk.flow_calls import run_shell
 from legato.testing import Harness

@@ -193,8 +193,9 @@ def _print_plan(session: Session, run: FlowRun, *, task: str | None) -> int:
     try:
         engine = current_engine()
         pasts = pasts_known_to(engine, run) if task is None else resuming.pasts_to_fork(engine, run, task)
+        edited = ""
         try:
-            flow_of(run)
+            edited = resuming.edited_line(flow_of(run), run)
             code_now = resuming.code_by_key()
         except Failure as error:
             session.hint(f"its code is not here, so only what was stored is known: {error.message}")
@@ -207,7 +208,7 @@ def _print_plan(session: Session, run: FlowRun, *, task: str | None) -> int:
 
         print(msgspec.json.encode(lines).decode())
     else:
-        print("\n".join(in_groups(lines)))
+        print("\n".join(in_groups(lines, edited=edited)))
     return 0
 
 

@@ -98,17 +98,15 @@ def _digested(data: Any) -> Any:
 class Form:
     """One walk through values that are encoded together: what they share is walked once.
 
-    `code(x)`: what a function or class is known by, beyond its name; None for those that are taken as given. `extra`: the forms of further
-    types, by exact type. `limit`: how many bytes are looked at before the value counts as unknown.
+    `code(x)`: what a function or class is known by, beyond its name; None for those that are taken as given. `extra(x)`: what a value is known
+    by that is known otherwise, NotImplemented for all others. `limit`: how many bytes are looked at before the value counts as unknown.
     """
 
     __slots__ = ("_active", "_code", "_depth", "_extra", "_inner", "_kept", "_left", "_low", "_memo", "_met", "_parts", "_revisits")
 
-    def __init__(
-        self, code: Code | None = None, extra: Mapping[type, Callable[[Any], Any]] | None = None, limit: int | None = None
-    ) -> None:
+    def __init__(self, code: Code | None = None, extra: Callable[[Any], Any] | None = None, limit: int | None = None) -> None:
         self._code = code
-        self._extra = extra or {}
+        self._extra = extra
         self._left = limit
         self._memo: dict[int, Encodable] = {}
         self._kept: list[Any] = []
@@ -201,9 +199,8 @@ class Form:
         known = _KNOWN.get(kind)
         if known is not None:
             return self._tag(*known(self, value))
-        extra = self._extra.get(kind)
-        if extra is not None:
-            return self._tag("extra", [kind.__name__, self.of(extra(value))])
+        if self._extra is not None and (other := self._extra(value)) is not NotImplemented:
+            return self._tag("other", self.of(other))
         own = getattr(kind, "__legato_hash__", None)
         if own is not None:
             return self._tag("own", [self.of(kind), self.of(own(value))])

@@ -53,7 +53,8 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Small values lie here in `inline` (serialised bytes), large ones in storage under `key`, which is their content address.
     `hash` is the BLAKE2b-256 hex digest of the serialised bytes, `size` their length. `inputs` is a hash of what the futures among the call's
-    arguments came to, "" when there were none.
+    arguments came to, "" when there were none. `changed`: the call changed its arguments. `alias` tells where the value holds, unchanged, what
+    it was given: "=0" is the first argument itself, "1=x" holds the argument x as its second item.
     """
 
     serializer: str = "json"
@@ -65,6 +66,8 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     preview: str = ""
     unavailable: str = ""
     inputs: str = ""
+    changed: bool = False
+    alias: str = ""
 
 
 class ErrorDetail(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,16 +1,18 @@
 """What may be reused when a flow runs again: which finished call of the earlier attempt is this call, and is its value still good? Pure.
 
-A call is known inside its flow run by its *group* (the call that contains it, the task, a hash of its inputs) and its *occurrence* among
-equals; or by an explicit key. The *lane* is the line of execution (thread or asyncio task) it was called from. A future among the inputs
+A call is known inside its flow run by its *group* (the call that contains it, the task, what it is called on, its arguments) and its *occurrence*
+among equals; or by an explicit key. The *lane* is the line of execution (thread or asyncio task) it was called from. A future among the inputs
 counts by the call that makes it; what it really was is compared when the call is about to run (`Result.inputs`).
 
 A stored value is refused, and the task runs again, when
-- its code, or that of a helper it reaches, has changed;
-- its inputs are other than they were;
+- its code, or that of a helper it reaches, or a value they hold, has changed;
+- its inputs are other than they were, or cannot be compared;
+- it changed its arguments: what was done to them would be missing;
 - a new or changed call came before it in its lane and had ended: the earlier run reached this line without it;
+- a call that came before it in its lane, and had ended, has not been made this time;
 - its equals gave different values and came from several lanes, or the flow's own code has changed: nobody can tell which is which.
 
-`docs/design/resume.md` has the scenarios this was measured on.
+`docs/design/identity.md` has the rules and what they were measured on.
 """
 
 from __future__ import annotations
@@ -21,30 +23,104 @@ from typing import TypeAlias
 import msgspec
 
 from legato.core.records import FlowRun, Result, TaskRun
-from legato.core.states import COMPLETED, FAILED, StateType
+from legato.core.states import COMPLETED, FAILED, FINAL, StateType
+
+UNKNOWN = "-?"
+"""In a group: what it was called with cannot be compared. No other call is of that group."""
 
 
-class CallId(msgspec.Struct, frozen=True):
-    """Which call of a flow run this is. As text: "group.occurrence.lane"."""
+BODY = "<body>"
+"""In a flow's recorded code: the marks of its own body, no function's hash."""
+
+
+class CallId(msgspec.Struct, frozen=True, gc=False):
+    """Which call of a flow run this is. As text: "group.occurrence.lane", and in what else it differs from one without.
+
+    `number` counts the calls of the flow run's `attempt`. `submitted`: its caller did not wait for it there and then. `code`: one hash for its code.
+    `seen`: the numbers, in ranges, of the submitted calls whose end its lane has come to know since the lane's call before. `body`: one hash for
+    the body of the flow that made it.
+    """
 
     group: str
     occurrence: int
     lane: int
+    number: int = -1
+    submitted: bool = False
+    code: str = ""
+    seen: tuple[tuple[int, int], ...] = ()
+    attempt: int = 0
+    body: str = ""
 
     def __str__(self) -> str:
-        return f"{self.group}.{self.occurrence}.{self.lane}"
+        text = f"{self.group}.{self.occurrence}.{self.lane}"
+        if self.number < 0:
+            return text
+        seen = "_".join(f"{a}-{b}" if a != b else str(a) for a, b in self.seen)
+        return f"{text}.{self.number}{'s' if self.submitted else 'd'}.{self.code}.{seen}.{self.attempt}.{self.body}"
 
     @property
     def path(self) -> str:
         """What identifies it as a parent of other calls: the same in every attempt."""
         return f"{self.group}.{self.occurrence}"
 
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it is like no other call, because what it was called with cannot be compared."""
+        return UNKNOWN in self.group
+
     @classmethod
     def parse(cls, text: str) -> CallId | None:
         """The inverse of `str`; None for a run that was recorded without one."""
-        group, _, rest = text.partition(".")
-        occurrence, _, lane = rest.partition(".")
-        return cls(group, int(occurrence), int(lane)) if lane else None
+        group, occurrence, lane, number, code, seen, attempt, body = (*text.split("."), *[""] * 7)[:8]
+        if not lane:
+            return None
+        if not number:
+            return cls(group, int(occurrence), int(lane))
+        ends = [part.partition("-") for part in seen.split("_") if part]
+        ranges = tuple((int(a), int(b or a)) for a, _, b in ends)
+        return cls(group, int(occurrence), int(lane), int(number[:-1]), number.endswith("s"), code, ranges, int(attempt or 0), body)
+
+
+def ranges_of(numbers: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """Numbers as ranges, ascending."""
+    found: list[list[int]] = []
+    for n in sorted(numbers):
+        if found and n <= found[-1][1] + 1:
+            found[-1][1] = n
+        else:
+            found.append([n, n])
+    return tuple((a, b) for a, b in found)
+
+
+class Lane:
+    """A line of execution in what one run calls: what it has come to know of since.
+
+    `taint`: the new or changed call whose end it knows of, "" when there is none. `seen`: submitted calls whose end it knows of, by number, since
+    its last call.
+    """
+
+    __slots__ = ("index", "seen", "taint")
+
+    def __init__(self, index: int = 0, taint: str = "") -> None:
+        self.index = index
+        self.taint = taint
+        self.seen: list[int] = []
+
+    def ended(self, name: str) -> None:
+        """A call that is new or changed has ended, and this lane knows."""
+        self.taint = self.taint or name
+
+
+class Event:
+    """A call that had ended before others in its lane, after those behind it."""
+
+    __slots__ = ("before", "key", "name", "path")
+
+    def __init__(self, past: Past, before: Event | None) -> None:
+        self.path = past.call.path
+        self.name = past.name
+        self.key = past.key
+        self.before = before
 
 
 class Past(msgspec.Struct, frozen=True):
@@ -59,6 +135,8 @@ class Past(msgspec.Struct, frozen=True):
     code: Mapping[str, str] | None = None
     forced: str = ""
     """Why it is to run again whatever it gave, "" when it is not."""
+    before: Event | None = None
+    """The last of the calls that had ended in its lane before it was made."""
 
     @property
     def is_stored(self) -> bool:
@@ -73,11 +151,20 @@ class Reuse(msgspec.Struct, frozen=True):
 
 
 class Again(msgspec.Struct, frozen=True):
-    """Why a call runs. `changed`: it is new, or other than it was; what follows it in its lane runs again too."""
+    """Why a call runs. `changed`: it is new, or other than it was; what follows it in its lane runs again too.
+
+    `is_same`: it is what it was, though it did not end well; what it calls itself may be reused.
+    """
 
     why: str
     changed: bool = False
     past: Past | None = None
+    is_same: bool = False
+
+    @property
+    def taints_inside(self) -> bool:
+        """Whether what it calls itself comes after a change."""
+        return self.changed and not self.is_same
 
 
 Recall: TypeAlias = Reuse | Again
@@ -95,15 +182,20 @@ class _Group(msgspec.Struct):
 class Memory:
     """What an earlier attempt left behind. Ask it for each call, in the order the calls are made; not safe for two threads at once.
 
-    `flow_changed`: the flow's own code is other than it was. `code_differs(code_before, code_now)` names what has changed, "" when nothing.
+    `flow_changed`: the flow's own code is other than it was. `by_inputs_only`: tasks touch nothing but their inputs, so what came before does not count.
+    `other_parameters`: the flow is given others on purpose, so that it may well call a task for other inputs than it did.
     """
 
-    def __init__(self, past: Iterable[Past], *, flow_changed: bool = False, by_inputs_only: bool = False) -> None:
-        self._flow_changed = flow_changed
+    def __init__(
+        self, past: Iterable[Past], *, flow_changed: bool = False, by_inputs_only: bool = False, other_parameters: bool = False
+    ) -> None:
+        self.flow_changed = flow_changed or other_parameters
+        self._other_parameters = other_parameters
         self._by_inputs_only = by_inputs_only
         self._groups: dict[str, _Group] = {}
         self._keys: set[str] = set()
-        self._tainted: dict[int, str] = {}
+        self._made: set[str] = set()
+        self._passed: dict[str, set[Event]] = {}
         self.past: list[Past] = list(past)
         for one in self.past:
             self._keys.add(one.key)
@@ -112,38 +204,74 @@ class Memory:
             group.differ = len({one.result.hash for one in group.calls.values() if one.is_stored and one.result}) > 1
             group.lanes = len({one.call.lane for one in group.calls.values()})
 
-    def tainted(self, lane: int) -> str:
-        """The new or changed call that has ended in this lane, "" when there is none."""
-        return self._tainted.get(lane, "")
+    def made(self, call: CallId) -> None:
+        """A call has been made this time, too."""
+        self._made.add(call.path)
 
-    def ran(self, name: str, lane: int, again: Again) -> None:
-        """A call that was not reused has ended."""
-        if again.changed and not self._by_inputs_only:
-            self._tainted.setdefault(lane, name)
-
-    def recall(self, call: CallId, key: str, *, code: Mapping[str, str] | None = None, below: str = "", inputs: str = "") -> Recall:
+    def recall(
+        self,
+        call: CallId,
+        key: str,
+        *,
+        code: Mapping[str, str] | None = None,
+        below: str = "",
+        inputs: str = "",
+        unknown: str = "",
+        behind_edit: Callable[[str], str] | None = None,
+    ) -> Recall:
         """The earlier call whose value may stand for this one; or why it runs.
 
-        `below`: what `tainted` said when the call was made; `inputs`: a hash of what the futures among its arguments have come to.
+        `below`: the new or changed call that it comes after, as far as it may know; `inputs`: a hash of what the futures among its arguments
+        have come to; `unknown`: why what it is called with cannot be compared; `behind_edit(body)`: the place in the flow's code that it comes after
+        and that was another when calls were made in that body, "" when there is none.
         """
+        self.made(call)
+        if unknown:
+            return Again(unknown, changed=True)
         group = self._groups.get(call.group)
         if group is None:
             return Again("its inputs differ" if key in self._keys else "it was not called before", changed=True)
         found = self._find(group, call)
         if isinstance(found, Again):
             return found
-        if found.forced:
-            return Again(found.forced, changed=True, past=found)
-        if not found.is_stored:
-            return Again(_why_not_stored(found), changed=found.state is FAILED, past=found)
-        if code is not None and found.code is not None and (names := changed_names(found.code, code)):
-            return Again(f"its code differs: {names} changed", changed=True, past=found)
-        if found.result is not None and found.result.inputs != inputs:
-            return Again("its inputs differ", changed=True, past=found)
-        if below and not self._by_inputs_only:
-            return Again(f"it comes after '{below}', which is new or changed", changed=False, past=found)
+        why = self._why_not(found, call, code, inputs)
+        if why is not None:
+            return why
+        if not self._by_inputs_only:
+            if below:
+                return Again(f"it comes after '{below}', which is new or changed", changed=False, past=found)
+            if behind_edit is not None and (place := behind_edit(found.call.body)):
+                return Again(f"it comes after {place}", changed=True, past=found)
+            if missing := self._missing(found.before, key):
+                return Again(f"it came after '{missing}', which has not been called this time", changed=True, past=found)
         group.used.add(found.call.occurrence)
         return Reuse(found)
+
+    def _why_not(self, found: Past, call: CallId, code: Mapping[str, str] | None, inputs: str) -> Again | None:
+        """What speaks against an earlier call's value by itself."""
+        if found.forced:
+            return Again(found.forced, changed=True, past=found)
+        if differs := _other_code(found, call, code):
+            return Again(differs, changed=True, past=found)
+        if found.result is not None and found.result.inputs != inputs:
+            return Again("its inputs differ", changed=True, past=found)
+        if not found.is_stored:
+            return Again(_why_not_stored(found), changed=found.state is FAILED, past=found, is_same=True)
+        if found.result is not None and found.result.changed:
+            return Again(_CHANGED_ITS_ARGUMENTS, changed=False, past=found)
+        return None
+
+    def _missing(self, last: Event | None, key: str) -> str:
+        """The name of a call that had ended before and has not been made this time, "" when there is none."""
+        event, ahead = last, []
+        passed = self._passed.setdefault(key if self._other_parameters else "", set())
+        while event is not None and event not in passed:
+            if event.path not in self._made and not (self._other_parameters and event.key == key):
+                return event.name
+            ahead.append(event)
+            event = event.before
+        passed.update(ahead)
+        return ""
 
     def _find(self, group: _Group, call: CallId) -> Past | Again:
         stored = {n: one for n, one in group.calls.items() if one.is_stored}
@@ -153,7 +281,7 @@ class Memory:
                 f"calls of '{some.name.rpartition('-')[0] or some.name}' with the same inputs came from several threads and gave different"
             )
             return Again(f"{why} values; give each call a key", past=some)
-        if group.differ and self._flow_changed:
+        if group.differ and self.flow_changed:
             return Again("calls with the same inputs gave different values, and the flow's code has changed", changed=True)
         if group.lanes > 1:
             free = min(stored.keys() - group.used, default=None)
@@ -164,9 +292,25 @@ class Memory:
         return group.calls[call.occurrence]
 
 
+_CHANGED_ITS_ARGUMENTS = "it changed its arguments: what it did to them cannot be had from its value"
+
+NOT_TO_BE_STORED = "there is no persist_result"
+"""Why a result that is there only for its inputs has no value."""
+
+
+def _other_code(past: Past, call: CallId, code: Mapping[str, str] | None) -> str:
+    """In words, that the code is other than it was; "" when it is the same, as far as both are known."""
+    if code is not None and past.code is not None:
+        names = changed_names(past.code, code)
+        return f"its code differs: {names} changed" if names else ""
+    return "its code differs" if past.call.code and call.code and past.call.code != call.code else ""
+
+
 def _why_not_stored(past: Past) -> str:
     if past.state is not COMPLETED:
         return "it failed" if past.state is FAILED else "it never finished"
+    if past.result is not None and past.result.unavailable == NOT_TO_BE_STORED:
+        return "its value was not stored"
     if past.result is not None and past.result.unavailable:
         return f"its value was not stored: {past.result.unavailable}"
     return "its value was not stored"
@@ -174,15 +318,15 @@ def _why_not_stored(past: Past) -> str:
 
 def changed_names(before: Mapping[str, str], now: Mapping[str, str], *, limit: int = 3) -> str:
     """The functions whose code differs, in words; "" when none does."""
-    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name) and name != BODY)
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(f"'{name}'" for name in names[:limit]) + more
 
 
 def pasts_of(tasks: Iterable[TaskRun], children: Iterable[FlowRun] = (), *, fork_task: str | None = None) -> list[Past]:
     """The calls an earlier attempt made: of each, the latest record. With `fork_task`, that task and all that depended on it run again."""
-    made = []
     forced = _downstream_of(fork_task, tasks := list(tasks)) if fork_task else {}
+    made = []
     for task in tasks:
         call = CallId.parse(task.call)
         if call is not None:
@@ -191,7 +335,29 @@ def pasts_of(tasks: Iterable[TaskRun], children: Iterable[FlowRun] = (), *, fork
         call = CallId.parse(run.call)
         if call is not None:
             made.append(Past(run.name, f"flow {run.flow_name}", call, run.state.type, run.id, run.result, run.code))
-    return latest(made)
+    return latest(in_order(made))
+
+
+def in_order(made: Sequence[Past]) -> list[Past]:
+    """The calls with what had ended before each in its lane; numbers and lanes mean something within one attempt.
+
+    Direct calls had ended when the next one of their lane was made; submitted ones when their lane had come to know of it.
+    """
+    by_number = {(past.call.attempt, past.call.number): past for past in made}
+    last: dict[tuple[int, int], Event | None] = {}
+    found: dict[int, Past] = {}
+    for n in sorted(range(len(made)), key=lambda n: (made[n].call.attempt, made[n].call.number)):
+        past, call = made[n], made[n].call
+        lane = (call.attempt, call.lane)
+        for a, b in call.seen:
+            for number in range(a, b + 1):
+                seen = by_number.get((call.attempt, number))
+                if seen is not None and seen.state in FINAL:
+                    last[lane] = Event(seen, last.get(lane))
+        found[n] = msgspec.structs.replace(past, before=last.get(lane))
+        if call.number >= 0 and not call.submitted and past.state in FINAL:
+            last[lane] = Event(past, last.get(lane))
+    return [found[n] for n in range(len(made))]
 
 
 def latest(pasts: Iterable[Past]) -> list[Past]:
@@ -228,25 +394,27 @@ def plan(pasts: Iterable[Past], code_now: Callable[[str], Mapping[str, str] | No
     for past in pasts:
         now = code_now(past.key)
         changed = changed_names(past.code, now) if past.code is not None and now is not None else ""
-        if past.forced:
-            lines.append(PlanLine(past.name, False, past.forced))
-        elif not past.is_stored:
-            lines.append(PlanLine(past.name, False, _why_not_stored(past)))
-        elif changed:
-            lines.append(PlanLine(past.name, False, f"its code differs: {changed} changed"))
-        else:
-            lines.append(PlanLine(past.name, True, "it finished, and its value is stored"))
+        why = (
+            past.forced
+            or ("what it was called with cannot be compared" if past.call.is_unknown else "")
+            or (f"its code differs: {changed} changed" if changed else "")
+            or ("" if past.is_stored else _why_not_stored(past))
+            or (_CHANGED_ITS_ARGUMENTS if past.result is not None and past.result.changed else "")
+        )
+        lines.append(PlanLine(past.name, not why, why or "it finished, and its value is stored"))
     return lines
 
 
-def in_groups(lines: Sequence[PlanLine], *, limit: int = 12) -> list[str]:
-    """The plan as lines of text: counts, then each reason with the tasks it is about."""
+def in_groups(lines: Sequence[PlanLine], *, limit: int = 12, edited: str = "") -> list[str]:
+    """The plan as lines of text: counts, then each reason with the tasks it is about. `edited`: the place where the flow's own code was changed."""
     reused = [line.name for line in lines if line.reused]
     total = len(lines) - len(reused)
     kept = "1 is reused if it is called alike" if len(reused) == 1 else f"{len(reused)} are reused if they are called alike"
     text = [f"of {len(lines)} earlier task runs {kept}, {total} run{'s' if total == 1 else ''} again"]
     if reused:
         text.append(f"  reused: {_some(reused)}")
+    if edited:
+        text.append(f"  again as well: whatever comes after {edited}")
     return text + _reasons(lines, limit)
 
 

@@ -121,8 +121,8 @@ async def _close_items(shell: Shell, _: CloseItems) -> None:
         await shell.items.aclose()
 
 
-async def _recall(shell: Shell, _: RecallPast) -> Any:
-    return await asyncio.to_thread(shell.recall)
+async def _recall(shell: Shell, i: RecallPast) -> Any:
+    return await asyncio.to_thread(shell.perform, i)
 
 
 async def _save(shell: Shell, i: Save) -> Any:

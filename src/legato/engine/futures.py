@@ -9,12 +9,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
-from typing import Any, Generic, Literal, NamedTuple, SupportsIndex, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, SupportsIndex, TypeVar, cast, overload
 
 from legato import crashing
 from legato.core.states import State, StateType
 from legato.engine.waiting import wait_for
 from legato.logs import console
+
+if TYPE_CHECKING:
+    from legato.engine.identity.lanes import Sighting
 
 R = TypeVar("R")
 
@@ -31,6 +34,10 @@ made = _Made()
 """`any`: whether there is, or ever was, a future in this process, or a wrapper around an argument. If not, arguments need not be searched."""
 
 
+_NOTHING: list[Any] = []
+"""What an ended future has in place of its callbacks and its claim: nothing is added to it. One for all: a flow holds many futures."""
+
+
 class Future(Generic[R]):
     """The promise of a submitted task run. `await` it, or call `result()`.
 
@@ -39,7 +46,7 @@ class Future(Generic[R]):
 
     __slots__ = (
         *("__weakref__", "_callbacks", "_claim", "_event", "_exc", "_lock", "_noted_in", "_seen", "_state", "_tb", "_value", "_work"),
-        *("call", "context", "ended_as", "loop", "name", "run_id", "runner", "scope", "waits_for"),
+        *("context", "ended_as", "loop", "name", "run_id", "runner", "scope", "sighting", "waits_for"),
     )
 
     def __init__(self, run_id: str, name: str, work: Callable[[], R]) -> None:
@@ -60,7 +67,8 @@ class Future(Generic[R]):
         self._seen = False
         self._noted_in: dict[Future[Any], None] | None = None
         self.ended_as: State | None = None
-        self.call = ""
+        self.sighting: Sighting | None = None
+        """To be told when somebody has come to know that it has ended."""
         self.runner: Any = None
         """Where it waits for its turn, if whoever waits for it may run it in place."""
         self.loop: Any = None
@@ -83,7 +91,20 @@ class Future(Generic[R]):
         """Wait for the end, at most `timeout` seconds; returns whether it has ended. Does not raise what the task raised."""
         if self._state is None:
             self._wait(timeout)
-        return self._state is not None
+        if self._state is None:
+            return False
+        self.is_seen_here()
+        return True
+
+    @property
+    def made_by(self) -> str:
+        """Which call of the flow it stands for: the same in every attempt."""
+        return self.sighting.call.path if self.sighting is not None else ""
+
+    def is_seen_here(self) -> None:
+        """The calling code comes to know that it has ended: what that calls from now on comes after it."""
+        if self.sighting is not None:
+            self.sighting.seen()
 
     @overload
     def result(self, timeout: float | None = None, *, raise_on_failure: Literal[True] = True) -> R: ...
@@ -117,6 +138,7 @@ class Future(Generic[R]):
     def __await__(self) -> Generator[Any, None, R]:
         if self._state is None:
             yield from ended(self).__await__()
+        self.is_seen_here()
         return self._outcome()
 
     def __repr__(self) -> str:
@@ -205,7 +227,8 @@ class Future(Generic[R]):
             self._state = state
             self.context = None
             self.waits_for = ()
-            callbacks, self._callbacks = self._callbacks, []
+            callbacks, self._callbacks = self._callbacks, _NOTHING
+            self._claim = _NOTHING
             event = self._event
         if event is not None:
             event.set()
@@ -284,11 +307,12 @@ class DeferredList(Future[list[R]]):
     Its length and its futures are known when the future it maps over has ended: asking for them waits for that.
     """
 
-    __slots__ = ("_expanded", "_futures")
+    __slots__ = ("_expanded", "_futures", "mapped")
 
     def __init__(self, run_id: str, name: str) -> None:
         super().__init__(run_id, name, list)
         self.claim()
+        self.mapped = ""
         self._futures: FutureList[R] = FutureList()
         self._expanded = threading.Event()
 
@@ -309,7 +333,15 @@ class DeferredList(Future[list[R]]):
             self.seen = True  # each of its futures tells of its own failure
             self.fail(failed.failure)
         else:
-            self.finish([future.result() for future in self._futures])
+            self.finish([future._value for future in self._futures])  # noqa: SLF001 nobody has asked for them yet
+
+    @property
+    def made_by(self) -> str:
+        return self.mapped
+
+    def is_seen_here(self) -> None:
+        for future in self._futures:
+            future.is_seen_here()
 
     def _outcome(self) -> list[R]:
         for future in self._futures:
@@ -439,6 +471,7 @@ class as_completed(Generic[R]):  # noqa: N801 the name the standard library gave
                         raise self._late()
                     return
                 continue
+            future.is_seen_here()
             yield future
             del future
 
@@ -456,6 +489,7 @@ class as_completed(Generic[R]):  # noqa: N801 the name the standard library gave
                     except TimeoutError:
                         raise self._late() from None
                 continue
+            future.is_seen_here()
             yield future
             del future
 

@@ -44,13 +44,16 @@ class Job(msgspec.Struct, omit_defaults=True):
     persist: bool = False
     recalls: bool = False
     keeps_values: bool = False
+    knows_calls: bool = True
+    below: str = ""
     tags: tuple[str, ...] = ()
     scope_tags: tuple[str, ...] = ()
     function: bytes | None = None
 
 
 class Answer(msgspec.Struct, omit_defaults=True):
-    """How a call ended: with a value, with an exception, or stopped. `unseen` are failures of tasks it submitted that nobody asked about.
+    """How a call ended: with a value, with an exception, or stopped. `unseen` are failures of tasks it submitted that nobody asked about,
+    `changed` a call that it made that is new or changed.
 
     The rest is for workers that cannot report while they work: what they had to report, and the values they had to store.
     """
@@ -59,6 +62,7 @@ class Answer(msgspec.Struct, omit_defaults=True):
     error: bytes | None = None
     stopped: str | None = None
     unseen: list[str] = []
+    changed: str = ""
     transitions: list[Transition] = []
     logs: list[LogLine] = []
     artifacts: list[Artifact] = []
@@ -160,6 +164,8 @@ class JobMaker:
             persist=flow.policy.persist,
             recalls=flow.ledger.memory is not None,
             keeps_values=flow.ledger.keeps_values,
+            knows_calls=flow.knows_calls,
+            below=shell.taint_inside,
             tags=shell.tags,
             scope_tags=shell.scope_tags,
         )
@@ -187,6 +193,7 @@ def welcome(log_level: int) -> Welcome:
 def opened(answer: Answer, shell: TaskShell) -> Any:
     """The value an answer brings; raises the exception it brings. Neither for an answer that was stopped."""
     shell.flow.open_tasks.failed_elsewhere.extend(answer.unseen)
+    shell.changed_inside = shell.changed_inside or answer.changed
     if answer.error is not None:
         raise unpack_exception(answer.error)
     assert answer.value is not None

@@ -141,7 +141,9 @@ class Draw(msgspec.Struct):
 
 
 class RecallPast(msgspec.Struct):
-    """Ask whether an earlier attempt has this call's value; the reply is a `Recalled`."""
+    """Ask whether an earlier attempt has this call's value; the reply is a `Recalled`. Without `repeats` the call runs, whatever is known of it."""
+
+    repeats: bool = True
 
 
 class Recalled(msgspec.Struct):
@@ -225,6 +227,7 @@ Script: TypeAlias = Generator[Instruction, Any, Any]
 PREPARE = Prepare()
 CALL = Call()
 RECALL = RecallPast()
+RECALL_ONLY = RecallPast(repeats=False)
 SETTLE = Settle()
 DRAW = Draw()
 PENDING_STATE = Propose(PENDING, "Pending")
@@ -308,13 +311,15 @@ def run_task(policy: Policy, *, submitted: bool = False, prepares: bool = False,
         return value
 
 
-def run_stream(policy: Policy, kind: str, *, prepares: bool = False) -> Script:
+def run_stream(policy: Policy, kind: str, *, prepares: bool = False, recalls: bool = False) -> Script:
     """One run of a generator: it ends when its reader has had all, or stops. A retry is possible until the first item was handed out.
 
     Returns what the generator returns. With `policy.persist` the list of its items is stored when it is exhausted.
     """
     if prepares and not (yield from _prepared(submitted=False)):
         return None
+    if recalls:
+        yield RECALL_ONLY
     attempt = 1
     items: list[Any] = []
     is_flow = kind == "flow"

@@ -49,15 +49,14 @@ class _Cloudpickle:
     name = "cloudpickle"
 
     def dumps(self, value: Any) -> bytes:
-        import cloudpickle
+        from legato.engine import script_classes  # noqa: PLC0415 start-up time: most values are plain
 
-        data: bytes = cloudpickle.dumps(value)
-        return data
+        return script_classes.dumps(value)
 
     def loads(self, data: bytes) -> Any:
-        import pickle  # noqa: PLC0415 start-up time
+        from legato.engine import script_classes  # noqa: PLC0415 start-up time
 
-        return pickle.loads(data)  # noqa: S301 written by this user's own flows: see docs/design/pickled-results.md
+        return script_classes.loads(data)
 
 
 class _Arrow:

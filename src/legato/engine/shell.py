@@ -18,12 +18,15 @@ import msgspec
 
 from legato import crashing
 from legato.core.records import CacheAsk, FlowRun, Result, RunKind, TaskRun, Transition, Verdict
-from legato.core.resume import Again, CallId, Past, Reuse
+from legato.core.resume import NOT_TO_BE_STORED, Again, CallId, Lane, Past, Reuse
 from legato.core.states import CANCELLED, COMPLETED, FINAL, State
 from legato.engine import recording, results, waiting
 from legato.engine.guarded import ask_user, described
 from legato.engine.hooks import Hooks, run_hooks
-from legato.engine.ledger import Ledger
+from legato.engine.identity import lanes
+from legato.engine.identity.calls import NOTHING, Seal, alias_of, with_aliases
+from legato.engine.identity.lanes import Sighting, has_ended
+from legato.engine.identity.ledger import Ledger
 from legato.engine.makers import Makers
 from legato.engine.open_tasks import OpenTasks
 from legato.engine.process import Engine
@@ -145,6 +148,10 @@ class Shell:
     hooks: Hooks | None = None
     definition: Any = None
     items: Any = None
+    lanes: dict[int, Lane] | None = None
+    """The lines of execution of its code, as far as they have called anything."""
+    changed_inside = ""
+    """A new or changed call that it has made, and whose end it knows of."""
     apart: Apart | None = None
     """Makes a call that has a timeout on a thread of its own, which can be abandoned where nothing stops it."""
     _context: contextvars.Context | None = None
@@ -180,9 +187,9 @@ class Shell:
         if isinstance(i, Save):
             return self.save(i.value)
         if isinstance(i, Load):
-            return results.load(i.result, self.engine.blobs)
+            return self.load(i)
         if isinstance(i, RecallPast):
-            return self.recall()
+            return self.recall(repeats=i.repeats)
         if isinstance(i, Prepare):
             return self.prepare()
         if isinstance(i, Conclude):
@@ -247,9 +254,18 @@ class Shell:
             finally:
                 CURRENT.reset(token)
 
-    def recall(self) -> Recalled:
+    def recall(self, *, repeats: bool = True) -> Recalled:
         """What an earlier attempt knows of this call. Only tasks ask."""
         raise NotImplementedError
+
+    @property
+    def taint_inside(self) -> str:
+        """The new or changed call that this run's code comes after from its beginning, "" when there is none."""
+        raise NotImplementedError
+
+    def new_lane_number(self) -> int:
+        """What a new lane of its code is called in the record."""
+        return self.flow.ledger.new_lane_number()
 
     @property
     def task_name(self) -> str:
@@ -339,12 +355,17 @@ class Shell:
             raise Stop(self.stop_reason)
         return region
 
+    def load(self, i: Load) -> Any:
+        """A stored value."""
+        return results.load(i.result, self.engine.blobs)
+
     def save(self, value: Any) -> Result:
         return results.save(value, self.engine.blobs, self.policy.serializer or self.flow.policy.serializer)
 
 
 CURRENT: contextvars.ContextVar[Shell | None] = contextvars.ContextVar("legato_run", default=None)
 """The run whose user code is running here."""
+lanes.current.run = CURRENT.get
 
 
 def _runs_of_caller() -> list[str]:
@@ -400,9 +421,23 @@ class TaskShell(Shell):
     parent_task_id: str | None = None
     code: Callable[[], Mapping[str, str]] | None = None
     inputs = ""
+    on: Any = NOTHING
+    """What its function is called on."""
+    lane: Lane | None = None
+    """The lane it was called from."""
+    sighting: Sighting | None = None
+    """For those that ask for the end of a submitted call."""
     below = ""
-    not_reusable = ""
+    behind_edit: Callable[[str], str] | None = None
+    """Tells whether it stands behind the place where its flow's code was edited."""
+    unknown = ""
+    """Why what it is called with cannot be compared, "" when it can."""
+    seal: Seal | None = None
     _again: Again | None = None
+    _was_asked = False
+    has_changed = False
+    """Whether its arguments were changed, by the call or while it waited."""
+    _alias = ""
     is_abandoned = False
     """Whether its end was recorded although its code goes on."""
 
@@ -471,44 +506,89 @@ class TaskShell(Shell):
         named: Mapping[str, Any] = self.definition.compiled.signature.bind(tuple(self.args), self.kwargs)
         return named
 
-    def recall(self) -> Recalled:
+    @property
+    def taint_inside(self) -> str:
+        again = self._again
+        return self.below or (self.name if again is not None and again.taints_inside else "")
+
+    def recall(self, *, repeats: bool = True) -> Recalled:
         ledger, call = self.flow.ledger, self.call_id
+        self._was_asked = True
         if call is None:
-            return Recalled(self.not_reusable)
+            return Recalled()
         code = self.code() if self.code is not None else None
-        found = ledger.recall(self.name, call, self.key, code=code, below=self.below, inputs=self.inputs)
+        found = ledger.recall(
+            self.name,
+            call,
+            self.key,
+            code=code,
+            below=self.below,
+            inputs=self.inputs,
+            unknown=self.unknown,
+            behind_edit=self.behind_edit,
+            repeats=repeats,
+        )
         if isinstance(found, Reuse):
             had = ledger.value_of(self.name, found, self.engine.blobs)
             if isinstance(had, Recalled):
-                crashing.reached("task.reused")
-                if self.seq == 0:
-                    self.propose(PENDING_STATE)
-                assert had.result is not None, "a value was had"
-                self._remember(had.result)
-                return had
+                return self._reused(had)
             found = had
         if found is None:
             return Recalled()
         self._again = found
         return Recalled(found.why)
 
+    def _reused(self, had: Recalled) -> Recalled:
+        """An earlier value stands for this call's: what it was given it hands back itself, and whoever is given it depends on this call."""
+        crashing.reached("task.reused")
+        if self.seq == 0:
+            self.propose(PENDING_STATE)
+        result = had.result
+        assert result is not None, "a value was had"
+        self._remember(result)
+        if result.alias:
+            had = Recalled(had.why, result, with_aliases(had.value, result.alias, self.on, self.args, self.kwargs))
+        if type(had.value) not in _UNTRACKED:
+            self.flow.makers.made(had.value, self.run_id)
+        return had
+
     def transition(self, i: Propose) -> Transition:
-        if i.result is not None and self.inputs:
-            i = Propose(i.type, i.name, i.message, i.gate, msgspec.structs.replace(i.result, inputs=self.inputs), i.error, i.delay_s)
+        if i.type in FINAL and i.name != "Cached":
+            i = self._with_identity(i)
         transition = Shell.transition(self, i)
-        if i.type in FINAL and (self._again is not None or i.result is not None):
+        if i.type in FINAL:
             self._ended(i)
         return transition
 
+    def _with_identity(self, i: Propose) -> Propose:
+        """What is to be known of the call beside its value: what its futures came to, whether it changed its arguments or holds them."""
+        if i.type is not COMPLETED or not (self.inputs or self.has_changed or self._alias):
+            return i
+        result = i.result or Result(serializer="", unavailable=NOT_TO_BE_STORED)
+        result = msgspec.structs.replace(result, inputs=self.inputs, changed=self.has_changed, alias=self._alias)
+        return Propose(i.type, i.name, i.message, i.gate, result, i.error, i.delay_s)
+
     def _ended(self, i: Propose) -> None:
-        """Tell the ledger: what came of this call decides about later ones, and about a retry of the flow."""
+        """Tell the ledger, and whoever called: what came of this call decides about later ones, and about a retry of the flow."""
         ledger = self.flow.ledger
-        if self.call_id is None:
-            return
-        if self._again is not None:
-            ledger.ran(self.name, self.call_id, self._again)
-        if i.type is COMPLETED and i.result is not None and i.name != "Cached":
+        if ledger.memory is not None:
+            if not self._was_asked:
+                self._was_asked = True
+                ledger.was_not_asked(self.name, i.message or f"it was {i.name.lower()} before it began")
+            self._tell_callers()
+        if self.call_id is not None and i.type is COMPLETED and i.result is not None and i.name != "Cached" and i.result.hash:
             self._remember(i.result)
+
+    def _tell_callers(self) -> None:
+        """A new or changed call has ended: its lane comes after it, or whoever asks for its end will."""
+        again = self._again
+        changed = self.name if again is not None and (again.changed or self.below) else self.changed_inside
+        if not changed:
+            return
+        if self.sighting is not None:
+            self.sighting.changed = changed
+        elif self.lane is not None and self.caller is not None:
+            has_ended(self.caller, self.lane, changed)
 
     def _remember(self, result: Result) -> None:
         ledger, call = self.flow.ledger, self.call_id
@@ -530,23 +610,38 @@ class TaskShell(Shell):
                 value = region.call(self.fn, self.args, self.kwargs)
             finally:
                 CURRENT.reset(token)
-        if type(value) not in _UNTRACKED or self.flow.ledger.keeps_values:
+        if type(value) not in _UNTRACKED or self.flow.ledger.keeps_values or self.seal is not None:
             self.gave(value)
         return value
 
     def gave(self, value: Any) -> None:
         """Note what the user's function returned."""
+        if self.seal is not None:
+            self._look_again(value)
         if type(value) not in _UNTRACKED:
             self.flow.makers.made(value, self.run_id)
         if self.call_id is not None and not self.policy.persist:
             self._keep(value)
+
+    def _look_again(self, value: Any) -> None:
+        """Whether the call has changed its arguments, and whether its value holds them."""
+        assert self.seal is not None, "asked of calls that are sealed"
+        self.has_changed = self.has_changed or self.seal.is_broken(self.args, self.kwargs)
+        self._alias = "" if self.has_changed or type(value) in _UNTRACKED else alias_of(value, self.on, self.args, self.kwargs)
+
+    def load(self, i: Load) -> Any:
+        """A value from the cache: what the call was given it hands back itself, and whoever is given it depends on this call."""
+        value = with_aliases(Shell.load(self, i), i.result.alias, self.on, self.args, self.kwargs)
+        if type(value) not in _UNTRACKED:
+            self.flow.makers.made(value, self.run_id)
+        return value
 
     def _keep(self, value: Any) -> None:
         """Keep an unstored value for a retry of the flow in this process, serialised: the object itself may be changed meanwhile."""
         ledger = self.flow.ledger
         if ledger.keeps_values:
             result = results.snapshot(value) if results.weight_of(value) < ledger.room else results.TOO_LARGE
-            self._remember(msgspec.structs.replace(result, inputs=self.inputs))
+            self._remember(msgspec.structs.replace(result, inputs=self.inputs, changed=self.has_changed, alias=self._alias))
 
 
 class FlowShell(Shell):
@@ -577,6 +672,16 @@ class FlowShell(Shell):
         self.ledger = ledger or Ledger()
         self.call_id: CallId | None = None
         self.again: Again | None = None
+        self.lane: Lane | None = None
+        self.below = ""
+        self.seal: Seal | None = None
+        self.code: Mapping[str, str] | None = None
+        self.body = ""
+        """One hash for the body of its function, "" when nobody will want to know."""
+        self.edits: Callable[[], Callable[[str], str] | None] | None = None
+        """Asked at each of its calls when it goes on: whether that stands behind the place where the code was edited."""
+        self.knows_calls = True
+        """Whether it is worth while to know exactly what its calls are made with: something is, or may be, stored."""
         self.recalled: Recalled | None = None
         self.parameters: Mapping[str, Any] = {}
         self.suspending = False
@@ -627,16 +732,27 @@ class FlowShell(Shell):
     def transition(self, i: Propose) -> Transition:
         if i.name == "Retrying":
             self.ledger.restart()
+            self.lanes, self.changed_inside = None, ""
         if i.type in FINAL and self.parent is not None and self.call_id is not None:
-            self._tell_parent(self.parent.ledger, self.call_id, i)
+            i = self._tell_parent(self.parent.ledger, self.call_id, i)
         return super().transition(i)
 
-    def _tell_parent(self, ledger: Ledger, call: CallId, i: Propose) -> None:
-        """What came of this call, for the ledger of the flow that made it."""
-        if self.again is not None:
-            ledger.ran(self.name, call, self.again)
-        if i.type is COMPLETED and i.result is not None and ledger.keeps_values:
-            ledger.made(Past(self.name, f"flow {self.flow_name}", call, COMPLETED, self.run_id, i.result))
+    @property
+    def taint_inside(self) -> str:
+        again = self.again
+        return self.below or (self.name if again is not None and again.taints_inside else "")
+
+    def _tell_parent(self, ledger: Ledger, call: CallId, i: Propose) -> Propose:
+        """What came of this call, for the ledger of the flow that made it, and for the lane it was called from."""
+        changed = self.name if self.again is not None and (self.again.changed or self.below) else self.changed_inside
+        if changed and ledger.memory is not None and self.lane is not None and self.caller is not None:
+            has_ended(self.caller, self.lane, changed)
+        if i.type is COMPLETED and i.result is not None:
+            if self.seal is not None and self.seal.is_broken((), self.parameters):
+                i = msgspec.structs.replace(i, result=msgspec.structs.replace(i.result, changed=True))
+            if ledger.keeps_values and i.result is not None:
+                ledger.made(Past(self.name, f"flow {self.flow_name}", call, COMPLETED, self.run_id, i.result, self.code))
+        return i
 
     @property
     def flow_name(self) -> str:

@@ -62,7 +62,9 @@ def stream_task(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], 
 
     def begun() -> _Begun:
         shell = task_shell(task, parent, args, kwargs)
-        return adrive_stream(run_stream(shell.policy, "task", prepares=shell.preparation is not None), shell), nullcontext()
+        return adrive_stream(
+            run_stream(shell.policy, "task", prepares=shell.preparation is not None, recalls=shell.recalls), shell
+        ), nullcontext()
 
     return _handed_on(begun)
 

@@ -8,11 +8,10 @@ from typing import Any
 from legato.core.errors import UpstreamFailed, UsageError
 from legato.core.states import StateType
 from legato.core.triggers import Decision, Trigger, Upstream, all_succeeded, decide
-from legato.engine.futures import DeferredList, Future, made
+from legato.engine.futures import Future, made
 from legato.engine.makers import Makers
 from legato.engine.script import Skip
 from legato.sdk.dependencies import NOTHING, PLAIN, futures_in, held_in, resolved
-from legato.sdk.wrappers import AllowFailure, Quote
 
 _MOST_DRAWN = 1000
 """Objects in an argument that are asked for the run that made them: it is for arrows in a drawing."""
@@ -121,17 +120,3 @@ def upstream_failed(future: Future[Any]) -> UpstreamFailed:
     error = UpstreamFailed(f"task run '{future.name}' did not complete: {type(exc).__name__}: {exc}")
     error.__cause__ = exc
     return error
-
-
-def provenance(value: Any) -> Any:
-    """How a value of a type that has no canonical form counts in the hash that identifies a call. Raises `TypeError` for what has none.
-
-    A future counts by the call that makes it: what it comes to is not known yet.
-    """
-    if isinstance(value, DeferredList):
-        return ("mapped", value.call)
-    if isinstance(value, Future):
-        return ("future", value.call)
-    if isinstance(value, (AllowFailure, Quote)):
-        return value.value
-    raise TypeError(type(value).__qualname__)

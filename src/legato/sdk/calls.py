@@ -8,10 +8,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import count, cycle, islice, repeat, zip_longest
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from legato import crashing
-from legato.core.digests import hex_digest
 from legato.core.errors import UpstreamFailed, UsageError
 from legato.core.retry import RetryPolicy
 from legato.core.states import FAILED
@@ -22,13 +19,15 @@ from legato.engine.drive import drive, drive_stream
 from legato.engine.futures import DeferredList, Future, FutureList, when_all_ended
 from legato.engine.guarded import ask_user, described
 from legato.engine.hooks import hooks_of
+from legato.engine.identity.calls import place_in
 from legato.engine.recording import end_unbegun
 from legato.engine.script import PENDING_STATE, Policy, run_stream, run_task
 from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell, enter_user_code, leave_user_code
 from legato.engine.tracebacks import relink
-from legato.sdk.arguments import Arguments, provenance, upstream_failed
+from legato.sdk.arguments import Arguments, upstream_failed
 from legato.sdk.definitions import TAGS, Definition, Kind, with_scope_tags
 from legato.sdk.dependencies import futures_in
+from legato.sdk.identifying import called_on, identify, note_what_came, reach_of
 from legato.sdk.process import current_settings
 from legato.sdk.run_states import ended_as, state_of
 from legato.sdk.wrappers import AllowFailure, Quote, Unmapped
@@ -39,15 +38,6 @@ if TYPE_CHECKING:
     from legato.sdk.parameters import Signature
 
 __all__ = ["CURRENT", "call_task", "map_task", "relink", "stream_task", "submit_task"]
-
-_LARGE = 1000
-"""Arguments with more items than this are known by their type and length only, where no value is stored that depends on them."""
-
-_SHORT = 12
-"""Bytes of inputs that are not worth hashing."""
-
-_provenance = msgspec.msgpack.Encoder(order="deterministic", enc_hook=provenance).encode
-
 
 # ---------------------------------------------------------------------- what a task's options mean
 
@@ -97,17 +87,20 @@ class Compiled:
     @functools.cached_property
     def place(self) -> str:
         """Where calls from a flow's own code stand."""
-        return _digest(f"/{self.key}".encode())
+        return place_in("", self.key)
+
+    @functools.cached_property
+    def on(self) -> Any:
+        """What the task is called on."""
+        return called_on(self.task.fn)
 
     def code(self) -> Mapping[str, str]:
         """The functions the task is made of, with a hash each."""
-        return self._code_of(self.task.fn)
+        return reach_of(self.task.fn).now()
 
-    @functools.cached_property
-    def _code_of(self) -> Callable[[Any], Mapping[str, str]]:
-        from legato.sdk.code import code_of  # noqa: PLC0415 start-up time: wanted by tasks whose values are stored
-
-        return code_of
+    def code_digest(self) -> str:
+        """One hash for them."""
+        return reach_of(self.task.fn).digest()
 
     def prepare_cache(self, shell: TaskShell) -> None:
         """Put on a shell, whose arguments are there, what its start asks of the cache."""
@@ -184,13 +177,18 @@ class Preparation:
     def finish(self) -> None:
         shell, compiled = self._shell, self._task.compiled
         shell.args, shell.kwargs = self._arguments.settled(compiled.trigger)
-        if shell.call_id is not None and self._arguments.futures and (shell.policy.persist or shell.flow.keeps_values):
-            shell.inputs = _content(shell)
+        if self._arguments.futures:
+            note_what_came(shell, self._arguments)
         compiled.prepare_cache(shell)
 
 
-def task_shell(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any]) -> TaskShell:
-    """The shell of a new task run: the one way in which a call of a task becomes a run. Takes `wait_for` out of the keyword arguments."""
+def task_shell(
+    task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any], *, submitted: bool = False
+) -> TaskShell:
+    """The shell of a new task run: the one way in which a call of a task becomes a run. Takes `wait_for` out of the keyword arguments.
+
+    `submitted`: its caller does not wait for it there and then.
+    """
     flow = parent.flow
     flow.makers.forget_idle()
     arguments = Arguments(flow.makers, args, kwargs, kwargs.pop("wait_for", None) if kwargs else None)
@@ -219,7 +217,7 @@ def task_shell(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], k
         crashing.reached("task.nested")
     if compiled.run_name is not None:
         _name(shell, compiled)
-    _identify(shell, parent, compiled, arguments)
+    identify(shell, parent, compiled, arguments, submitted=submitted)
     if compiled.must_settle or arguments.needs_settling:
         shell.preparation = Preparation(shell, task, arguments)
     if compiled.log_prints is not None:
@@ -238,89 +236,6 @@ def _name(shell: TaskShell, compiled: Compiled) -> None:
     except Exception as exc:
         end_unbegun(shell, exc)
         raise
-
-
-def _identify(shell: TaskShell, parent: Shell, compiled: Compiled, arguments: Arguments) -> None:
-    """Say which call of the flow this is, so that another attempt knows it again."""
-    ledger = shell.flow.ledger
-    is_kept = shell.policy.persist or ledger.keeps_values
-    place = compiled.place if parent is shell.flow else place_in(parent, compiled.key)
-    if compiled.explicit_key is not None:
-        group = group_of(place, b"key" + str(compiled.explicit_key).encode())
-    else:
-        encoded, shell.not_reusable = _encoded(arguments, whole=is_kept)
-        if shell.not_reusable and is_kept:
-            return
-        group = group_of(place, encoded)
-    call = shell.call_id = ledger.identify(group, parent.run_id)
-    if ledger.memory is not None:
-        shell.below = ledger.below(call)
-    if is_kept:
-        shell.code = compiled.code
-
-
-def place_in(parent: Shell, key: str) -> str:
-    """Where calls of a task stand: what contains them, and the task."""
-    path = parent.call_id.path if isinstance(parent, TaskShell) and parent.call_id is not None else ""
-    return _digest(f"{path}/{key}".encode())
-
-
-def group_of(place: str, encoded: bytes) -> str:
-    """The group of calls at a place with these inputs; short inputs stand for themselves."""
-    return f"{place}-{encoded.hex() if len(encoded) <= _SHORT else _digest(encoded)}"
-
-
-def _digest(data: bytes) -> str:
-    return hex_digest(data, 12)
-
-
-def _encoded(arguments: Arguments, *, whole: bool) -> tuple[bytes, str]:
-    """The inputs as canonical bytes, and why a stored value cannot be found again by them ("" when it can)."""
-    args, kwargs = arguments.args, arguments.kwargs
-    if not args and not kwargs:
-        return b"", ""
-    try:
-        if arguments.plain:
-            return _provenance(args if not kwargs else (args, kwargs)), ""
-        if not whole:
-            return _provenance(([_sketch(value) for value in args], {name: _sketch(value) for name, value in kwargs.items()})), ""
-        return _provenance((args, kwargs)), ""
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        named = [*((str(n), value) for n, value in enumerate(args)), *kwargs.items()]
-        marks = [(name, type(value).__qualname__) for name, value in named]
-        return _provenance(marks), "" if not whole else _unhashable(named)
-
-
-def encoded_parameters(parameters: Mapping[str, Any]) -> bytes:
-    """A flow's parameters as canonical bytes; those that have no canonical form by their types."""
-    try:
-        return _provenance(parameters)
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        return _provenance([(name, type(value).__qualname__) for name, value in parameters.items()])
-
-
-def _sketch(value: Any) -> Any:
-    """A large value by its type and length."""
-    if type(value) in (str, bytes, list, tuple, dict, set) and len(value) > _LARGE:
-        return (type(value).__name__, len(value))
-    return value
-
-
-def _unhashable(named: Sequence[tuple[str, Any]]) -> str:
-    for name, value in named:
-        try:
-            _provenance(value)
-        except (TypeError, ValueError, OverflowError, RecursionError):
-            return f"not reusable: argument {name} of type {type(value).__qualname__} has no stable hash; give the task a key"
-    return "not reusable: its arguments have no stable hash; give the task a key"
-
-
-def _content(shell: TaskShell) -> str:
-    """A hash of what the futures among the inputs have come to; a type's name where it has none, which then never equals."""
-    try:
-        return _digest(_provenance((shell.args, shell.kwargs)))
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        return f"unhashable {shell.run_id}"
 
 
 # ---------------------------------------------------------------------- calling
@@ -355,7 +270,7 @@ def hold(parent: Shell) -> None:
 def stream_task(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
     """Run a generator task: a generator that hands on its items. Like the undecorated one it begins with its first item."""
     shell = task_shell(task, parent, args, kwargs)
-    return (yield from drive_stream(run_stream(shell.policy, "task", prepares=shell.preparation is not None), shell))
+    return (yield from drive_stream(run_stream(shell.policy, "task", prepares=shell.preparation is not None, recalls=shell.recalls), shell))
 
 
 # ---------------------------------------------------------------------- submitting
@@ -377,7 +292,7 @@ def submit_task(
         if parent.flow.interrupted:
             hold(parent)
         return_state = kwargs.pop("return_state", False) if kwargs else False
-        shell = task_shell(task, parent, args, kwargs)
+        shell = task_shell(task, parent, args, kwargs, submitted=True)
         if task.makes is not Kind.VALUE:
             shell.fn = collected(task)
         shell.perform(PENDING_STATE)
@@ -402,7 +317,7 @@ def _started(shell: TaskShell, task: Definition[Any, Any], start: Callable[[Task
 def new_future(shell: TaskShell, task: Definition[Any, Any], work: Callable[[], Any]) -> Future[Any]:
     """The future of a submitted task run."""
     future: Future[Any] = task.make_future(shell, work)
-    future.call = shell.call_id.path if shell.call_id is not None else ""
+    future.sighting = shell.sighting
     if shell.preparation is not None:
         future.waits_for = shell.preparation.futures
     return future
@@ -475,7 +390,7 @@ def _state_of_future(future: Future[Any]) -> Any:
 
 def _later(task: Definition[Any, Any], parent: Shell, sources: Sequence[Future[Any]], mapping: _Mapping) -> DeferredList[Any]:
     later: DeferredList[Any] = DeferredList(sources[0].run_id, f"{task.name}.map({sources[0].name})")
-    later.call = f"{task.name}({','.join(source.call for source in sources)})"
+    later.mapped = f"{task.name}({','.join(source.made_by for source in sources)})"
     later.waits_for = sources
     parent.flow.open_tasks.opened(later, None)
     context = contextvars.copy_context()

@@ -125,9 +125,10 @@ class Reach:
             if value.has_changed():
                 self._now = None
         if self._now is None:
-            self._now = dict(self._notes)
+            notes = {name: list(texts) for name, texts in self._notes.items()}
             for value in self._values:
-                _note(self._now, value.name, value.token)
+                _note(notes, value.name, value.token)
+            self._now = {name: texts[0] if len(texts) == 1 else _digest("".join(sorted(texts))) for name, texts in notes.items()}
             self._digest = ""
         return self._now
 
@@ -204,7 +205,7 @@ class _Walk:
     def __init__(self, start: Any) -> None:
         self.values: list[Value] = []
         self.code: dict[int, Any] = {}
-        self._notes: dict[str, str] = {}
+        self._notes: dict[str, list[str]] = {}
         self._home = getattr(start, "__module__", None)
         self._seen: set[int] = set()
         self._kept: list[Any] = []
@@ -229,7 +230,7 @@ class _Walk:
             return True
         return _is_moving(held) or _changes_itself(type(held))
 
-    def finished(self, compared: list[Value]) -> dict[str, str]:
+    def finished(self, compared: list[Value]) -> dict[str, list[str]]:
         """The notes, with the statements that make what is not compared by value."""
         names = {id(value) for value in compared}
         for value in self.values:
@@ -308,8 +309,10 @@ class _Walk:
     def _held(self, name: str, get: Callable[[], Any], value: Any, module: str | None, place: Any = None) -> None:
         """A value that a function or class holds: code is looked into, anything else is asked for when it is wanted."""
         self._open.append(value)
-        if not _is_code(value):
-            full = name if module == self._home else f"{module}.{name}"
+        full = name if module == self._home else f"{module}.{name}"
+        if _is_code(value):
+            _note(self._notes, full, _called(value))
+        else:
             self.values.append(Value(full, get, place, str, self._known_here))
 
     def _names(self, scope: Mapping[str, Any], names: Iterable[str], bare: Iterable[str] = ()) -> None:
@@ -319,12 +322,14 @@ class _Walk:
                 continue
             value = scope[name]
             if isinstance(value, types.ModuleType):
+                if value.__name__.rpartition(".")[2] != name:
+                    self._note(scope.get("__name__"), name, _called(value))
                 self._module(value, name, names, is_bare=name in bare)
                 continue
             self._open.append(value)
-            if not _is_code(value) and (id(scope), name) not in self._asked:
+            if (id(scope), name) not in self._asked:
                 self._asked.add((id(scope), name))
-                self._global(scope, name)
+                self._global(scope, name, value)
 
     def _module(self, module: types.ModuleType, name: str, names: Iterable[str], *, is_bare: bool) -> None:
         if not is_own(vars(module)):
@@ -338,9 +343,13 @@ class _Walk:
             self._asked.add((id(module), *sorted(names)))
             self._names(vars(module), [other for other in names if other != name])
 
-    def _global(self, scope: Mapping[str, Any], name: str) -> None:
+    def _global(self, scope: Mapping[str, Any], name: str, value: Any) -> None:
         module = scope.get("__name__")
         full = name if module == self._home else f"{module}.{name}"
+        if _is_code(value):
+            if getattr(value, "__name__", name) != name:  # a name for something else: it may be given to another
+                _note(self._notes, full, _called(value))
+            return
         fallback = functools.partial(statements_that_make, scope.get("__file__"), name)
         self.values.append(Value(full, functools.partial(_global_of, scope, name), (id(scope), name), fallback, self._known_here))
 
@@ -363,9 +372,9 @@ class _Walk:
         _note(self._notes, name if module == self._home else f"{module}.{name}", text)
 
 
-def _note(notes: dict[str, str], name: str, text: str) -> None:
-    earlier = notes.get(name)  # two lambdas or inner functions of one name
-    notes[name] = _digest(text if earlier is None else "".join(sorted((earlier, _digest(text)))))
+def _note(notes: dict[str, list[str]], name: str, text: str) -> None:
+    """Several things may have one name: two lambdas, a function and its defaults. In which order they are found does not count."""
+    notes.setdefault(name, []).append(_digest(text))
 
 
 _DESCRIPTORS = (types.GetSetDescriptorType, types.MemberDescriptorType, types.WrapperDescriptorType, types.BuiltinFunctionType)
@@ -408,6 +417,15 @@ def _is_code(value: Any) -> bool:
 
 
 _CODE = (types.FunctionType, type, types.ModuleType, Definition, staticmethod, classmethod, property)
+
+
+def _called(value: Any) -> str:
+    """What code is called, whoever it belongs to."""
+    if isinstance(value, types.ModuleType):
+        return value.__name__
+    inner = _unwrapped(value)
+    module = module_name(inner) if isinstance(inner, (types.FunctionType, type)) else getattr(inner, "__module__", "")
+    return f"{module}.{getattr(inner, '__qualname__', type(inner).__qualname__)}"
 
 
 def _unwrapped(value: Any) -> Any:
@@ -495,7 +513,16 @@ _ADDED = frozenset(
             "__class_vars__",
             "__match_args__",
         ),
-        *("__qualname__", "__signature__", "__private_attributes__", "__classcell__", "__new_member__", "_use_args_", "_value_repr_"),
+        *(
+            "__qualname__",
+            "__signature__",
+            "__slotnames__",
+            "__private_attributes__",
+            "__classcell__",
+            "__new_member__",
+            "_use_args_",
+            "_value_repr_",
+        ),
         *("_unhashable_values_", "_hashable_values_", "_unhashable_values_map_"),
     )
 )

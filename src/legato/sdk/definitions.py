@@ -32,6 +32,16 @@ if TYPE_CHECKING:
     Hooked: TypeAlias = Hook | Sequence[Hook] | None
 
 
+class _Wanted:
+    """Whether anything in this process stores values that another attempt may reuse: then it must be known exactly what calls are made with."""
+
+    any = False
+    flows = 0
+
+
+wanted = _Wanted()
+
+
 class Definition(Generic[P, R_co]):
     """A decorated function. `compiled` is a place for what `calls` works out once."""
 
@@ -50,11 +60,18 @@ class Definition(Generic[P, R_co]):
         self.compiled: Any = None
         self.named: Any = None
         self.is_twin = _is_twin(fn)
+        self._note_wants(options)
         self.wraps_async = self.is_plain and _wraps_async(fn)
         self.__qualname__ = getattr(inner, "__qualname__", None) or type(inner).__qualname__
         self.__doc__ = inner.__doc__
         self.__module__ = inner.__module__
         self.__wrapped__ = fn
+
+    def _note_wants(self, options: dict[str, Any]) -> None:
+        """What is stored: values where that is said, and the values of flows inside flows in any case."""
+        wanted.flows += self.kind == "flow"
+        if options.get("persist_result") or wanted.flows > 1 or (self.kind == "flow" and options.get("retries")):
+            wanted.any = True
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         """Pickled as its name where another process finds it under that, else by value, unless it is found where it arrives."""

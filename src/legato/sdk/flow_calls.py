@@ -16,12 +16,13 @@ from legato.core.errors import LegatoError, ParameterError, RunCrashed, RunSuspe
 from legato.core.names import readable_name
 from legato.core.queues import LEASE_S
 from legato.core.records import FlowRun, FlowRunFilter
-from legato.core.resume import Again, Memory, Past, Reuse, changed_names, latest, pasts_of, reuse_in_words
+from legato.core.resume import BODY, Again, Memory, Past, Reuse, changed_names, latest, pasts_of, reuse_in_words
 from legato.core.states import FINAL, RUNNING, State, StateType
 from legato.engine import own_threads
 from legato.engine.drive import drive, drive_stream
 from legato.engine.hooks import hooks_of
-from legato.engine.ledger import Ledger
+from legato.engine.identity.lanes import lane_of
+from legato.engine.identity.ledger import Ledger
 from legato.engine.process import Engine
 from legato.engine.script import Policy, Recalled, Stop, Suspend, run_flow, run_stream
 from legato.engine.shell import CURRENT, FlowShell, Shell, enter_user_code, leave_user_code
@@ -29,8 +30,9 @@ from legato.engine.stops import TERMINATED, main_thread_stops
 from legato.engine.tracebacks import relink
 from legato.logs import console
 from legato.sdk.arguments import Arguments
-from legato.sdk.calls import encoded_parameters, group_of, hold, place_in, policy_of, signature_of
-from legato.sdk.definitions import Definition, with_scope_tags
+from legato.sdk.calls import hold, policy_of, signature_of
+from legato.sdk.definitions import Definition, wanted, with_scope_tags
+from legato.sdk.identifying import identify_flow, reach_of
 from legato.sdk.process import current_engine, current_settings
 from legato.sdk.run_states import state_of
 from legato.system import new_id, now
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from legato.engine.shell import TaskRunner
+    from legato.sdk.bodies import Body
     from legato.sdk.parameters import Signature
 
 __all__ = ["call_flow", "relink", "stream_flow"]
@@ -72,9 +75,15 @@ class CompiledFlow:
 
     def code(self) -> dict[str, str]:
         """The functions the flow is made of, with a hash each."""
-        from legato.sdk.code import code_of  # noqa: PLC0415 start-up time: wanted by flows whose values are stored
+        from legato.sdk.bodies import recorded  # noqa: PLC0415 start-up time: wanted where something is stored
 
-        return code_of(self.flow.fn)
+        return {**reach_of(self.flow.fn).now(), BODY: recorded(self.body())}
+
+    def body(self) -> Body:
+        """The flow's own body, as it is now."""
+        from legato.sdk.bodies import body_of  # noqa: PLC0415 start-up time: wanted where something is stored
+
+        return body_of(self.flow.fn)
 
     def policy(self) -> Policy:
         persist = self.flow.options.get("persist_result")
@@ -173,7 +182,7 @@ def new_flow_shell(flow: Definition[Any, Any], parent: Shell | None, args: Seque
         upstream = tuple(arguments.upstream)
     parameters = compiled.parameters(args, kwargs)
     policy = compiled.policy()
-    run = _new_run(flow, engine, parent, parameters, upstream, keeps_code=policy.persist)
+    run = _new_run(flow, engine, parent, parameters, upstream, keeps_code=parent is not None or policy.persist or wanted.any)
     if parent is not None:
         return _child_shell(flow, parent, run, parameters, policy)
     return flow_shell(flow, engine, run, parameters, new=True, policy=policy)
@@ -234,18 +243,27 @@ def _child_shell(flow: Definition[Any, Any], parent: Shell, run: FlowRun, parame
     """The shell of a flow run inside another one's: a call of that one, which an earlier attempt may have made."""
     compiled = compiled_flow(flow)
     ledger = parent.flow.ledger
-    call = ledger.identify(group_of(place_in(parent, compiled.key), encoded_parameters(parameters)), parent.run_id)
-    found = ledger.recall(run.name, call, compiled.key, code=run.code, below=ledger.below(call), inputs="")
+    call, unknown, seal = identify_flow(ledger, parent, compiled.key, flow.fn, run.id, parameters)
+    lane = lane_of(parent)
+    found = ledger.recall(run.name, call, compiled.key, code=run.code, below=lane.taint, unknown=unknown, behind_edit=_behind_edit(parent))
     run = msgspec.structs.replace(run, call=str(call))
     taken = _taken_up(parent.engine, found.past) if isinstance(found, Again) and found.past is not None else None
     shell = flow_shell(flow, parent.engine, taken or run, parameters, new=taken is None, policy=policy, parent=parent.flow)
-    shell.call_id = call
+    shell.call_id, shell.lane, shell.below, shell.seal, shell.code = call, lane, lane.taint, seal, run.code
     had = ledger.value_of(shell.name, found, shell.engine.blobs) if isinstance(found, Reuse) else found
     if isinstance(had, Recalled):
         shell.recalled = had
+        if isinstance(found, Reuse):
+            parent.flow.makers.made(had.value, found.past.run_id)
     else:
         shell.again = had
     return shell
+
+
+def _behind_edit(parent: Shell) -> Callable[[str], str] | None:
+    """Whether a call from here stands behind the place where the flow's code was edited."""
+    flow = parent.flow
+    return flow.edits() if parent is flow and flow.edits is not None else None
 
 
 def _taken_up(engine: Engine, past: Past) -> FlowRun | None:
@@ -291,16 +309,30 @@ def flow_shell(
         shell.seq, shell.attempt, shell.epoch = run.seq, run.attempt, run.epoch
     if parent is not None:
         shell.parent_epoch = parent.epoch
+    shell.knows_calls = policy.persist or policy.retry.retries > 0 or wanted.any or not new or run.forked_from is not None
     goes_on = run.forked_from is not None or (not new and run.attempt > 1)
+    if run.code is not None:
+        shell.body = run.code.get(BODY, "").partition(" ")[0] if new and not goes_on else compiled.body().hash
+    if goes_on:
+        shell.edits = _edits_of(engine, run, compiled)
     shell.ledger = Ledger(_memory_of(engine, run, compiled) if goes_on else None, keeps_values=policy.retry.retries > 0)
     return shell
+
+
+def _edits_of(engine: Engine, run: FlowRun, compiled: CompiledFlow) -> Callable[[], Callable[[str], str] | None]:
+    """What tells whether a call stands behind the place where the flow was edited since the earlier attempt."""
+    from legato.sdk.bodies import edits_for  # noqa: PLC0415 start-up time: wanted by runs that go on
+
+    source = engine.store.get_flow_run(run.forked_from) if run.forked_from is not None else run
+    return edits_for(source.code, compiled.body())
 
 
 def _memory_of(engine: Engine, run: FlowRun, compiled: CompiledFlow) -> Memory:
     """What earlier attempts of this run, or the run it was forked from, left behind."""
     source = engine.store.get_flow_run(run.forked_from) if run.forked_from is not None else run
     changed = source.code is not None and bool(changed_names(source.code, compiled.code()))
-    return Memory(pasts_known_to(engine, run, is_new=run.attempt == 1), flow_changed=changed or run.parameters != source.parameters)
+    pasts = pasts_known_to(engine, run, is_new=run.attempt == 1)
+    return Memory(pasts, flow_changed=changed, other_parameters=run.parameters != source.parameters)
 
 
 def pasts_known_to(engine: Engine, run: FlowRun, *, is_new: bool = False) -> list[Past]:

@@ -15,6 +15,7 @@ from legato.core.states import COMPLETED, RUNNING, State
 from legato.engine.process import Engine
 from legato.engine.shell import FlowShell
 from legato.logs import console
+from legato.sdk.bodies import edited_since
 from legato.sdk.code import code_of
 from legato.sdk.definitions import Definition
 from legato.sdk.flow_calls import compiled_flow, flow_shell, pasts_in, pasts_known_to, run_shell
@@ -59,7 +60,7 @@ def taken_up(flow: Definition[Any, Any], run: FlowRun, *, why: str) -> FlowShell
     crashing.reached("run.taking")
     taken = store_of(engine).take_flow_run(run.id, host=engine.host, pid=engine.pid, lease_s=LEASE_S, why=why)
     crashing.reached("run.taken")
-    say(run, plan(pasts, code_by_key()))
+    say(run, plan(pasts, code_by_key()), edited=edited_line(flow, run))
     return flow_shell(flow, engine, taken, parameters, new=False)
 
 
@@ -92,7 +93,7 @@ def forked(flow: Definition[Any, Any], run: FlowRun, *, task: str, changes: Mapp
         fork_task=task or None,
     )
     new = _named(new, compiled.run_name(parameters, new.id))
-    say(new, plan(pasts, code_by_key()))
+    say(new, plan(pasts, code_by_key()), edited=edited_line(flow, run))
     return flow_shell(flow, engine, new, parameters, new=True)
 
 
@@ -152,7 +153,13 @@ def _definitions() -> Iterator[Definition[Any, Any]]:
                 yield from (one for one in vars(value).values() if isinstance(one, Definition))
 
 
-def say(run: FlowRun, lines: Sequence[PlanLine]) -> None:
+def edited_line(flow: Definition[Any, Any], run: FlowRun) -> str:
+    """Where the flow's own code is another than when the run began, "" when it is not."""
+    edit = edited_since(run.code, compiled_flow(flow).body())
+    return str(edit) if edit is not None else ""
+
+
+def say(run: FlowRun, lines: Sequence[PlanLine], *, edited: str = "") -> None:
     """Print the plan: what is reused when it is called alike, what runs again and why."""
-    for line in in_groups(lines):
+    for line in in_groups(lines, edited=edited):
         console.line("INFO", f"flow run '{run.name}'", line)

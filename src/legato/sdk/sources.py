@@ -11,6 +11,7 @@ import functools
 import importlib.machinery
 import os
 import sys
+import types
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -45,19 +46,22 @@ def is_own_file(file: str) -> bool:
 
 def module_name(value: Any) -> str:
     """The module of a function or class, called alike whether it was run as a script, imported, or came by value from another process."""
-    code = getattr(value, "__code__", None) or next(
-        (
-            code
-            for part in vars(value).values()
-            if (code := getattr(part, "__code__", None)) is not None and not code.co_filename.startswith("<")
-        ),
-        None,
-    )
     module = value.__module__ or ""
-    file = getattr(sys.modules.get(module), "__file__", None)
-    if code is not None and (module == "__main__" or file is None):
-        file = code.co_filename
+    file = getattr(value, "__globals__", {}).get("__file__")
+    if file is None or not is_own_file(file):  # a wrapper that a library has made bears the name of what it wraps
+        file = getattr(sys.modules.get(module), "__file__", None)
+    if module == "__main__" or file is None:
+        own = (code.co_filename for code in _codes_of(value) if not code.co_filename.startswith("<"))
+        file = next(filter(is_own_file, own), file)
     return dotted_name(file) if file is not None and file.endswith(".py") and is_own_file(file) else str(module)
+
+
+def _codes_of(value: Any) -> Iterator[types.CodeType]:
+    """The code of a function, or of a class's methods."""
+    for one in (value, *vars(value).values()):
+        code = getattr(one, "__code__", None)
+        if isinstance(code, types.CodeType):
+            yield code
 
 
 # ---------------------------------------------------------------------- statements

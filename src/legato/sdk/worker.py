@@ -30,8 +30,8 @@ from legato.core.resume import Again, CallId, Memory, Past, Recall, Reuse
 from legato.core.states import RUNNING, State
 from legato.engine import jobs
 from legato.engine.channel import Channel
+from legato.engine.identity.ledger import Ledger
 from legato.engine.jobs import ANSWER, BATCH, JOB, QUESTION, REPLY, WELCOME, Answer, Job
-from legato.engine.ledger import Ledger
 from legato.engine.packing import pack, pack_exception, pack_result, unpack, unpack_exception, unpack_function
 from legato.engine.process import Engine
 from legato.engine.script import CALL, CANCEL, SETTLE, Conclude, Ending, Policy, Settle, Stop, holds
@@ -90,14 +90,19 @@ class _LedgerElsewhere(Ledger):
     """The ledger of the flow's process, for the calls a job makes. Occurrences and lanes are counted here: no other process makes these calls."""
 
     def __init__(self, link: Link, job: Job) -> None:
-        super().__init__(Memory(()) if job.recalls else None, keeps_values=job.keeps_values)
+        first = (int(job.run_id[-8:], 16) + 1) << 20  # from elsewhere than the flow's process, and other workers, count from
+        super().__init__(Memory(()) if job.recalls else None, keeps_values=job.keeps_values, first_number=first)
         self._link = link
 
-    def recall(self, name: str, call: CallId, key: str, *, code: Mapping[str, str] | None, below: str, inputs: str) -> Recall | None:
+    def recall(self, name: str, call: CallId, key: str, **what: Any) -> Recall | None:
         if self.memory is None:
             return None
-        answer: Recall | None = self._link.ask("ledger", "recall", name, call, key, code=code, below=below, inputs=inputs)
+        answer: Recall | None = self._link.ask("ledger", "recall", name, call, key, **what)
         return answer
+
+    def was_not_asked(self, name: str, why: str) -> None:
+        if self.memory is not None:
+            self._link.ask("ledger", "was_not_asked", name, why)
 
     def reuses(self, name: str) -> None:
         self._link.ask("ledger", "reuses", name)
@@ -134,6 +139,10 @@ class Call:
         self._reason: str | None = None
         self._unseen: list[str] = []
 
+    @property
+    def _changed(self) -> str:
+        return self._shell.changed_inside if self._shell is not None else ""
+
     def stop(self, reason: str) -> None:
         """End the function, and what it submitted."""
         self._reason = reason
@@ -150,11 +159,11 @@ class Call:
             if self._reason is not None:
                 raise Stop(self._reason)
             value = self._call_async(shell) if job.is_async else self._call(shell)
-            return Answer(value=pack_result(job.task_name, value), unseen=self._unseen)
+            return Answer(value=pack_result(job.task_name, value), unseen=self._unseen, changed=self._changed)
         except Stop as stop:
             return Answer(stopped=stop.reason)
         except BaseException as exc:  # noqa: BLE001 it is the flow's process that decides what an exception means
-            return Answer(error=pack_exception(exc, self._where), unseen=self._unseen)
+            return Answer(error=pack_exception(exc, self._where), unseen=self._unseen, changed=self._changed)
         finally:
             self._flow.close()
 
@@ -164,6 +173,7 @@ class Call:
         shell = TaskShell(self._flow, job.run_id, job.name, Policy(), fn, args, kwargs, key=job.key, tags=job.tags)
         shell.attempt = job.attempt
         shell.call_id = CallId.parse(job.call)
+        shell.below = job.below
         shell.definition = _definition(fn, job)
         shell.log_prints = job.log_prints
         if job.log_prints:

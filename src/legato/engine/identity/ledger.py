@@ -1,21 +1,19 @@
 """A flow run's ledger: which call is which, what an earlier attempt left behind, and what this one has made so far.
 
-The decisions are `core.resume`'s; here are the counters, the lanes and the lock. Every call is identified, stored or not: whether a call is
-new decides about what comes after it.
+The decisions are `core.resume`'s; here are the counters and the lock. Every call is identified, stored or not: whether a call is new decides
+about what comes after it.
 """
 
 from __future__ import annotations
 
 import itertools
-import sys
 import threading
-from collections.abc import Mapping
-from threading import get_ident
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from legato.core.errors import ResultMissing
-from legato.core.resume import Again, CallId, Memory, Past, Recall, Reuse
+from legato.core.resume import Again, CallId, Lane, Memory, Past, Recall, Reuse, in_order, ranges_of
 from legato.engine import results
 from legato.engine.results import BlobStore
 from legato.engine.script import Recalled
@@ -25,44 +23,61 @@ KEPT_BYTES = 64 << 20
 
 
 class Ledger:
-    """One flow run's. `keeps_values`: what tasks give is kept for a retry in this process (a flow with retries)."""
+    """One flow run's. `keeps_values`: what tasks give is kept for a retry in this process (a flow with retries).
 
-    def __init__(self, memory: Memory | None = None, *, keeps_values: bool = False) -> None:
+    `first_number`: where calls and lanes are counted from; calls that a worker process makes are counted there.
+    """
+
+    def __init__(self, memory: Memory | None = None, *, keeps_values: bool = False, first_number: int = 0) -> None:
         self.memory = memory
         self.keeps_values = keeps_values
         self._called: dict[str, int] = {}
-        self._lanes: dict[object, int] = {}
-        self._next_lane = itertools.count()
+        self._numbers = itertools.count(first_number)
+        self._lanes = itertools.count(first_number)
         self._made: list[Past] = []
         self._room = KEPT_BYTES
         self._lock = threading.Lock()
         self.reused: list[str] = []
         self.again: list[tuple[str, str]] = []
 
-    def identify(self, group: str, parent: str) -> CallId:
-        """The id of a call that is made now, on this thread. `parent` tells whose lanes count."""
+    def new_lane_number(self) -> int:
+        """What a new lane is called in the record."""
+        return next(self._lanes)
+
+    def identify(self, group: str, lane: Lane, *, submitted: bool = False, code: str = "", attempt: int = 1, body: str = "") -> CallId:
+        """The id of a call that is made now, in this lane."""
         with self._lock:
             occurrence = self._called.get(group, 0)
             self._called[group] = occurrence + 1
-        return CallId(group, occurrence, self._lane(parent))
+        seen: tuple[tuple[int, int], ...] = ()
+        if lane.seen:
+            seen, lane.seen = ranges_of(lane.seen), []
+        call = CallId(group, occurrence, lane.index, next(self._numbers), submitted, code, seen, attempt, body)
+        if self.memory is not None:
+            with self._lock:
+                self.memory.made(call)
+        return call
 
-    def _lane(self, parent: str) -> int:
-        here = (parent, get_ident(), _asyncio_task() if "asyncio" in sys.modules else "")
-        lane = self._lanes.get(here)
-        if lane is None:
-            lane = self._lanes.setdefault(here, next(self._next_lane))
-        return lane
-
-    def below(self, call: CallId) -> str:
-        """The new or changed call that ended in this lane before, "" when there is none."""
-        return self.memory.tainted(call.lane) if self.memory is not None else ""
-
-    def recall(self, name: str, call: CallId, key: str, *, code: Mapping[str, str] | None, below: str, inputs: str) -> Recall | None:
-        """What the earlier attempt says of this call; None when there was none."""
+    def recall(
+        self,
+        name: str,
+        call: CallId,
+        key: str,
+        *,
+        code: Mapping[str, str] | None = None,
+        below: str = "",
+        inputs: str = "",
+        unknown: str = "",
+        behind_edit: Callable[[str], str] | None = None,
+        repeats: bool = True,
+    ) -> Recall | None:
+        """What the earlier attempt says of this call; None when there was none. One that does not `repeat` runs, whatever it says."""
         if self.memory is None:
             return None
         with self._lock:
-            answer = self.memory.recall(call, key, code=code, below=below, inputs=inputs)
+            answer = self.memory.recall(call, key, code=code, below=below, inputs=inputs, unknown=unknown, behind_edit=behind_edit)
+            if not repeats and isinstance(answer, Reuse):
+                answer = Again("it hands on its items one by one", past=answer.past)
             if isinstance(answer, Again):
                 self.again.append((name, answer.why))
         return answer
@@ -87,11 +102,10 @@ class Ledger:
         self.again.append((name, why))
         return Again(why, past=found.past)
 
-    def ran(self, name: str, call: CallId, again: Again) -> None:
-        """A call that was not reused has ended."""
+    def was_not_asked(self, name: str, why: str) -> None:
+        """A call has ended without anybody having asked about its earlier one: it did not come so far."""
         if self.memory is not None:
-            with self._lock:
-                self.memory.ran(name, call.lane, again)
+            self.again.append((name, why))
 
     @property
     def room(self) -> int:
@@ -110,19 +124,9 @@ class Ledger:
     def restart(self) -> None:
         """The flow tries again in this process: what was made until now is the earlier attempt."""
         if self.keeps_values:
-            earlier = {(p.call.group, p.call.occurrence): p for p in (self.memory.past if self.memory is not None else [])}
-            earlier |= {(p.call.group, p.call.occurrence): p for p in self._made}
+            earlier = {past.call.path: past for past in (self.memory.past if self.memory is not None else [])}
+            earlier |= {past.call.path: past for past in in_order(self._made)}
             self.memory = Memory(earlier.values())
             self._made = []
             self._room = KEPT_BYTES
         self._called = {}
-        self._lanes = {}
-
-
-def _asyncio_task() -> str:
-    """Which asyncio task runs here, "" for none; without loading asyncio. By name: an id may be given again after the task has ended."""
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None or (loop := asyncio._get_running_loop()) is None:  # noqa: SLF001 behind get_running_loop, which raises instead
-        return ""
-    task = asyncio.current_task(loop)
-    return task.get_name() if task is not None else ""

@@ -1,0 +1,107 @@
+"""Lanes: lines of execution inside a run, and what each has come to know of.
+
+A lane belongs to a run's code on one thread, or in one asyncio task. It is known by an object that goes when the thread or task goes, never by a
+number or name that is given again. A lane knows of a direct call's end when that call ends; of a submitted one's when it asks for it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from legato.core.resume import CallId, Lane
+
+
+class Run(Protocol):
+    """A run whose code calls others: a shell, as far as this is concerned."""
+
+    lanes: dict[int, Lane] | None
+    changed_inside: str
+
+    @property
+    def taint_inside(self) -> str:
+        """The new or changed call that this run's code comes after from its beginning, "" when there is none."""
+        ...
+
+    def new_lane_number(self) -> int: ...
+
+
+class _Here(threading.local):
+    token = 0
+
+
+_here = _Here()
+_tokens = itertools.count(1)
+_of_asyncio_tasks: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+
+
+def _line_of_execution() -> int:
+    """A number of the asyncio task or thread that runs here, which no other has had or will have."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None and (loop := asyncio._get_running_loop()) is not None:  # noqa: SLF001 behind get_running_loop, which raises instead
+        task = asyncio.current_task(loop)
+        if task is not None:
+            token = _of_asyncio_tasks.get(task)
+            if token is None:
+                token = _of_asyncio_tasks[task] = next(_tokens)
+            return token
+    token = _here.token
+    if not token:
+        token = _here.token = next(_tokens)
+    return token
+
+
+def lane_of(run: Run) -> Lane:
+    """The lane of a run's code that runs here."""
+    lanes = run.lanes
+    if lanes is None:
+        lanes = run.lanes = {}
+    token = _line_of_execution()
+    lane = lanes.get(token)
+    if lane is None:
+        lane = lanes.setdefault(token, Lane(run.new_lane_number(), run.taint_inside))
+    return lane
+
+
+class _Current:
+    """Set by `shell`, which knows the current run and loads after this."""
+
+    run: Callable[[], Run | None] = staticmethod(lambda: None)
+
+
+current = _Current()
+
+
+class Sighting:
+    """A submitted call, as those see it that ask for its end. `changed`: its name, when it is new or changed; known before it ends."""
+
+    __slots__ = ("_seen_by", "call", "changed", "flow")
+
+    def __init__(self, flow: Any, call: CallId) -> None:
+        self.flow = flow
+        self.call = call
+        self.changed = ""
+        self._seen_by: Lane | None = None
+
+    def seen(self) -> None:
+        """Whoever asks here knows that it has ended."""
+        run: Any = current.run()
+        if run is None or run.flow is not self.flow:
+            return
+        lane = lane_of(run)
+        if self._seen_by is lane:
+            return
+        self._seen_by = lane
+        lane.seen.append(self.call.number)
+        if self.changed:
+            has_ended(run, lane, self.changed)
+
+
+def has_ended(run: Run, lane: Lane, name: str) -> None:
+    """A new or changed call that a run has made has ended, and one of its lanes knows: what that lane calls from now on comes after it."""
+    lane.ended(name)
+    run.changed_inside = run.changed_inside or name
