@@ -186,3 +186,16 @@ def test_output_that_grows_without_end_is_cut_and_its_end_kept(tmp_path: Path) -
     output.remove()
     assert sum(shown) == 3 * CUT_AT + 9
     assert time.monotonic() - started < 60
+
+
+def test_a_run_works_in_a_folder_of_its_own_and_spoils_no_other(place: Workplace) -> None:
+    place.agent()
+    (place.source / "inbox").mkdir()
+    (place.source / "inbox" / "a.txt").write_text("as deployed")
+    source = "@flow\ndef main():\n    text = open('inbox/a.txt').read()\n    os.rename('inbox/a.txt', 'gone')\n    open('flows.py', 'w').close()\n    return text\n"
+    deployment = place.deploy(source)
+
+    ended = [place.ended(place.schedule(deployment)) for _ in range(2)]
+
+    assert [run.state.type for run in ended] == [StateType.COMPLETED] * 2
+    until(lambda: not list((place.home / "runs").iterdir()), within_s=10)

@@ -9,6 +9,7 @@ decides; the agent only reports what it saw. What it holds is in one table, by a
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -32,6 +33,7 @@ from legato.flow_runners.options import SubprocessFlowRunner, from_record
 from legato.flow_runners.output import last_line
 from legato.flow_runners.process_tree import is_stopped
 from legato.flow_runners.subprocess import Process, SubprocessLauncher
+from legato.storage.bundles import working_folder
 from legato.store.outbox import drain_spools
 from legato.store.port import Store
 from legato.supervised import Supervised
@@ -51,6 +53,7 @@ LOOK_EVERY_S = 0.25
 """How often it looks after its processes: what they print is shown this late at most."""
 
 SILENT_AFTER_S = 10.0
+ID_LENGTH = 36
 OUTPUT_LOGGER = "legato.output"
 """The logger under which the last output of a process stands in its run's log."""
 
@@ -121,6 +124,7 @@ class Agent:
     def run(self, *, once: bool = False) -> None:
         """Claim and start runs until told to stop. `once`: until no run is due, and all that were claimed have ended."""
         self._announce()
+        self._clean_up()
         self._launcher.prepare(SubprocessFlowRunner())
         for loop in (self._beats, self._watch, self._tell):
             loop.start()
@@ -248,6 +252,21 @@ class Agent:
             self._settle(attempt)
         return None
 
+    def _clean_up(self) -> None:
+        """Folders and outputs of runs whose agent went away before they ended."""
+        for entry in [*(self._home / "runs").glob("*"), *(self._home / "output").glob("*.log")]:
+            run_id = entry.name[:ID_LENGTH]
+            try:
+                is_over = self.store.get_flow_run(run_id).state.is_final
+            except NotFound:
+                is_over = not entry.name.startswith("parent-")
+            except LegatoError:
+                return
+            if is_over and entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif is_over:
+                entry.unlink(missing_ok=True)
+
     def _settle(self, attempt: Attempt) -> None:
         run_id = attempt.claim.flow_run.id
         try:
@@ -292,6 +311,7 @@ class Agent:
             self._changed.notify_all()
         if attempt.process is not None and attempt.process.output is not None:
             attempt.process.output.remove()
+        shutil.rmtree(working_folder(self._home, *attempt.key), ignore_errors=True)
         run = attempt.claim.flow_run
         self._on_event(event, {"run": run.name, "id": run.id, **fields})
 

@@ -22,16 +22,17 @@ if TYPE_CHECKING:
 
 def create_from_file(session: Session, file: str, *, dry_run: bool) -> None:
     """Save the deployments that a file declares, or only check them, and say what can be done with them."""
-    from legato.sdk.deployments import create, deployments_in
-    from legato.storage.local import LocalStorage
+    from legato.sdk.deployments import deployments_in, prepare, save, try_loading
+    from legato.sdk.entry import storage_of
+    from legato.storage.bundles import words_about
 
     path = Path(file).expanduser()
     declared = deployments_in(path)
-    root = path.absolute().parent
-    if dry_run:
-        saved = [one.record(root=(one.path or root).resolve(), bundle=None, now=session.now()) for one in declared]
-    else:
-        saved = create(declared, session.store, LocalStorage(session.settings.home / "storage"), root=root, clock=session.clock)
+    prepared = prepare(declared, root=path.absolute().parent, clock=session.clock)
+    for line in words_about(prepared.left_out):
+        session.hint(line)
+    try_loading(prepared)
+    saved = [record for _, record in prepared.ready] if dry_run else save(prepared, session.store, storage_of(session.settings))
     columns = [
         Column("NAME", lambda one: one.full_name),
         Column("SCHEDULES", lambda one: [describe(each.schedule) for each in one.schedules], yields=1),

@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import inspect
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -33,7 +37,7 @@ class Deployment:
 
     `flow`: a flow, or `entrypoint`: "path/to/file.py:flow". `name` tells it from the flow's other deployments. `parameters`: defaults for
     scheduled runs. `schedule` (or `schedules`): when. `flow_runner`: how (default: a process on the agent's machine). `tags`: for queues
-    and filters. `path`: the folder to pack as source (default: the deployment file's). `on_lost="retry"`: a run whose process or machine
+    and filters. `path`: the folder to pack as source (default: the deployment file's), relative to the file that says it. `on_lost="retry"`: a run whose process or machine
     went away is started again. `catchup`: what becomes of ticks missed while no server was up.
     Raises `UsageError` where it is written, for anything that cannot work.
     """
@@ -76,7 +80,7 @@ class Deployment:
         self.version = version
         self.description = description
         self.paused = paused
-        self.path = Path(path) if path is not None else None
+        self.path = _beside_the_caller(Path(path)) if path is not None else None
         self.on_lost = _choice(OnLost, "on_lost", on_lost)
         self.catchup = _choice(Catchup, "catchup", catchup)
         if (collected := _collected.get()) is not None:
@@ -124,17 +128,112 @@ def deployments_in(file: Path) -> list[Deployment]:
     return found
 
 
-def create(declared: Sequence[Deployment], store: Store, storage: bundles.Blobs, *, root: Path, clock: Clock) -> list[records.Deployment]:
-    """Pack the source once for each folder, and save the deployments. All are checked before any is saved."""
-    packed: dict[Path, str] = {}
+class Prepared(NamedTuple):
+    """Deployments that are ready to be saved: each with the folder that was packed, and what of these folders was left out."""
+
+    ready: list[tuple[Path, records.Deployment]]
+    packed: dict[Path, bytes]
+    left_out: list[bundles.LeftOut]
+
+
+def prepare(declared: Sequence[Deployment], *, root: Path, clock: Clock) -> Prepared:
+    """Check the deployments and pack their source, once for each folder. Nothing is saved."""
     ready = []
     for deployment in declared:
         folder = (deployment.path or root).resolve()
-        record = deployment.record(root=folder, bundle=None, now=clock.now())
-        ready.append((folder, record))
-    for folder in {folder for folder, _ in ready}:
-        packed[folder] = storage.put(bundles.pack(folder))
-    return [store.save_deployment(_with_bundle(record, packed[folder])) for folder, record in ready]
+        ready.append((folder, deployment.record(root=folder, bundle=None, now=clock.now())))
+    packed: dict[Path, bytes] = {}
+    left_out: list[bundles.LeftOut] = []
+    for folder in dict.fromkeys(folder for folder, _ in ready):
+        found = bundles.contents(folder)
+        left_out += found.left_out
+        for _, record in ready:
+            _require_file(record.entrypoint.partition(":")[0], folder, found)
+        packed[folder] = bundles.packed(found, folder)
+    return Prepared(ready, packed, left_out)
+
+
+def _require_file(name: str, folder: Path, found: bundles.Contents) -> None:
+    """The flow's own file has to be in the bundle."""
+    if name in found.files or not (folder / name).exists():
+        return
+    above = [str(parent) + "/" for parent in PurePosixPath(name).parents]
+    why = next((one.why for one in found.left_out if one.path == name or one.path in above), "git ignores it")
+    raise UsageError(f"the flow's own file {name} would not be in the bundle: {why}", hint="take it out of .gitignore, or move it")
+
+
+def try_loading(prepared: Prepared) -> None:
+    """Load each flow from its packed bundle, in a fresh process, as a run will. Raises `UsageError` saying what a run would have met."""
+    for folder, data in prepared.packed.items():
+        entrypoints = list(dict.fromkeys(record.entrypoint for where, record in prepared.ready if where == folder))
+        with tempfile.TemporaryDirectory(prefix="legato-bundle-") as place:
+            bundles.unpack(data, Path(place))
+            for entrypoint in entrypoints:
+                _try(entrypoint, Path(place), prepared.left_out)
+
+
+def _try(entrypoint: str, place: Path, left_out: Sequence[bundles.LeftOut]) -> None:
+    command = [sys.executable, "-c", _TRIAL, entrypoint, str(place)]
+    try:
+        tried = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=TRIAL_S, check=False, cwd=place, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired:
+        raise UsageError(
+            f"{entrypoint}: loading the flow takes more than {TRIAL_S:.0f} s",
+            hint='what takes long, or waits for something, belongs into the flow or below if __name__ == "__main__":',
+        ) from None
+    if tried.returncode == 0:
+        return
+    lines = [line for line in tried.stderr.replace(str(place) + os.sep, "").strip().splitlines() if line.strip()]
+    said = next((line for line in lines if line.startswith(_SAID)), lines[-1] if lines else f"exit code {tried.returncode}")
+    notes = "; ".join(bundles.words_about(list(left_out), 3))
+    raise UsageError(
+        f"{entrypoint} cannot be loaded from its bundle, as a run would do it: {said.removeprefix(_SAID)}",
+        hint=notes or "all that it imports has to be installed, or lie in the folder that is packed",
+    )
+
+
+TRIAL_S = 120.0
+_SAID = "legato-said: "
+_TRIAL = f"""
+import os, sys
+from pathlib import Path
+from legato.core.errors import LegatoError
+from legato.sdk.loading import load_flow
+try:
+    load_flow(sys.argv[1], Path(sys.argv[2]))
+except LegatoError as error:
+    sys.stderr.write("\\n{_SAID}" + error.message.replace("\\n", " ") + "\\n")
+    sys.stderr.flush()
+    os._exit(1)
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+def create(
+    declared: Sequence[Deployment], store: Store, storage: bundles.Blobs, *, root: Path, clock: Clock, tries: bool = False
+) -> list[records.Deployment]:
+    """Pack the source once for each folder, and save the deployments. All are checked before any is saved; with `tries`, by loading them."""
+    prepared = prepare(declared, root=root, clock=clock)
+    if tries:
+        try_loading(prepared)
+    return save(prepared, store, storage)
+
+
+def save(prepared: Prepared, store: Store, storage: bundles.Blobs) -> list[records.Deployment]:
+    """Store what was packed, and save the deployments."""
+    keys = {folder: storage.put(data) for folder, data in prepared.packed.items()}
+    return [store.save_deployment(_with_bundle(record, keys[folder])) for folder, record in prepared.ready]
+
+
+def _beside_the_caller(path: Path) -> Path:
+    """A relative path is meant from the file that says it, wherever the command is called."""
+    if path.is_absolute():
+        return path
+    file = Path(sys._getframe(2).f_code.co_filename)  # noqa: SLF001 whoever wrote Deployment(...)
+    return (file.parent if file.is_file() else Path.cwd()) / path
 
 
 def _with_bundle(record: records.Deployment, bundle: str) -> records.Deployment:

@@ -31,6 +31,7 @@ from legato.sdk.flows import Flow
 from legato.sdk.keys import carry
 from legato.sdk.loading import load_flow
 from legato.sdk.process import close_engine, current_engine, current_settings
+from legato.settings import Settings
 from legato.storage import bundles
 from legato.storage.local import LocalStorage
 from legato.system import SystemClock
@@ -85,15 +86,28 @@ def _run_async(shell: FlowShell) -> None:
 
 
 def _prepare(claim: Claim) -> tuple[Flow[Any, Any], dict[str, Any]]:
-    deployment, home = claim.deployment, current_settings().home
+    deployment, chosen = claim.deployment, current_settings()
     folder = Path.cwd()
     if deployment.bundle:
-        folder = bundles.fetch(LocalStorage(home / "storage"), deployment.bundle, home / "bundles")
+        run = claim.flow_run
+        folder = bundles.working_folder(chosen.home, run.id, run.epoch, run.attempt)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        bundles.unpack(storage_of(chosen).get(deployment.bundle), folder)
         os.chdir(folder)
         carry(str(folder), f"deployment {deployment.full_name}")
     flow = load_flow(deployment.entrypoint, folder)
     compiled = compiled_flow(flow)
     return flow, compiled.parameters((), {**deployment.parameters, **claim.flow_run.parameters})
+
+
+def storage_of(chosen: Settings) -> bundles.Blobs:
+    """Where bundles are: on this machine, and behind the server if there is one."""
+    local = LocalStorage(chosen.home / "storage")
+    if not chosen.api_url:
+        return local
+    from legato.storage.remote import ServerStorage  # noqa: PLC0415 start-up time: only with a server
+
+    return ServerStorage(chosen.api_url, local, api_key=chosen.api_key)
 
 
 def _could_not_start(claim: Claim, engine: Engine, error: Exception) -> int:

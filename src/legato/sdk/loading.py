@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
+import importlib
 import importlib.util
 import sys
 import traceback
@@ -13,34 +15,83 @@ from typing import Any
 from legato.core.errors import NotFound, UsageError
 from legato.engine.tracebacks import relink
 from legato.sdk.flows import Flow
+from legato.sdk.sources import is_own_file
 
 
-def run_file(file: Path) -> ModuleType:
-    """Import a Python file by its path, with its folder on the import path.
+def run_file(file: Path, root: Path | None = None) -> ModuleType:
+    """Import a Python file by its path, under the name it has in its package, with its folder (or the package's) on the import path.
 
-    Raises `NotFound` when it is not there, and `UsageError` naming file and line when it cannot be run.
+    `root`: the folder that it belongs to, for packages without an `__init__.py`. Raises `NotFound` when it is not there, and `UsageError`
+    naming file and line when it cannot be run.
     """
     if not file.is_file():
         raise NotFound("file", str(file), hint="check the path")
     path = file.resolve()
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name, top = _name_of(path, root.resolve() if root is not None else None)
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UsageError(f"{file} is no Python file", hint="give a .py file")
-    if str(path.parent) not in sys.path:
-        sys.path.insert(0, str(path.parent))
+    _come_first(top)
+    _make_way(top, path)
+    if "." not in name:
+        _make_way(path.parent, path)
     module = importlib.util.module_from_spec(spec)
-    before = sys.modules.get(path.stem)
-    sys.modules[path.stem] = module  # pickling and type hints look a function's module up by name
+    before = sys.modules.get(name)
     try:
+        if "." in name:
+            importlib.import_module(name.rpartition(".")[0])
+        sys.modules[name] = module  # pickling and type hints look a function's module up by name
         spec.loader.exec_module(module)
     except SyntaxError as error:
+        _restore(name, before)
         raise UsageError(f"{error.filename}, line {error.lineno}: {error.msg}", hint=(error.text or "").strip()) from None
     except Exception as error:
-        _restore(path.stem, before)
+        _restore(name, before)
         raise UsageError(
             f"{file} cannot be imported: {_where(error, path)}{type(error).__name__}: {error}", hint=_what_to_do(error)
         ) from error
     return module
+
+
+def _name_of(path: Path, root: Path | None) -> tuple[str, Path]:
+    """A file's module name, and the folder that its first part is found in: dotted for a file of a package, else its stem."""
+    top, parts = path.parent, [path.stem]
+    while (top / "__init__.py").is_file() and top.parent != top and top.name.isidentifier():
+        parts.insert(0, top.name)
+        top = top.parent
+    if len(parts) == 1 and root is not None and path.is_relative_to(root) and path.parent != root and _imports_its_siblings(path):
+        folders = path.parent.relative_to(root).parts
+        if all(part.isidentifier() for part in folders):
+            return ".".join([*folders, path.stem]), root
+    return ".".join(parts), top
+
+
+def _imports_its_siblings(path: Path) -> bool:
+    """Whether a file says `from .other import …`: then it is part of a package, `__init__.py` or not."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return False
+    return any(isinstance(node, ast.ImportFrom) and node.level > 0 for node in ast.walk(tree))
+
+
+def _come_first(folder: Path) -> None:
+    """Have modules looked for in this folder before any other."""
+    text = str(folder)
+    if text in sys.path:
+        sys.path.remove(text)
+    sys.path.insert(0, text)
+
+
+def _make_way(folder: Path, path: Path) -> None:
+    """Modules of other folders that bear the name of one in this folder are forgotten: they would answer for it."""
+    here = {entry.stem if entry.suffix == ".py" else entry.name for entry in folder.iterdir() if entry.suffix == ".py" or entry.is_dir()}
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] not in here or name == "__main__":
+            continue
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and is_own_file(file) and not Path(file).resolve().is_relative_to(folder) and Path(file).resolve() != path:
+            del sys.modules[name]
 
 
 def _restore(name: str, before: ModuleType | None) -> None:
@@ -76,9 +127,9 @@ def load_flow(entrypoint: str, folder: Path) -> Flow[Any, Any]:
     file = folder / path
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
-    found = flows_of(run_file(file))
+    found = flows_of(run_file(file, folder))
     if not name:
-        own = {n: f for n, f in found.items() if f.fn.__module__ == file.stem} or found
+        own = {n: f for n, f in found.items() if f.fn.__module__.rpartition(".")[2] == file.stem} or found
         if len(own) == 1:
             return next(iter(own.values()))
         which = ", ".join(own) or "none"

@@ -19,9 +19,10 @@ from legato.core.clock import Clock
 from legato.core.records import BeatReply, Claim, ClaimRequest, Verdict
 from legato.engine.results import BlobStore
 from legato.server.assets import make_ui
+from legato.server.bundles import BUNDLE_ROUTES
 from legato.server.desk import Desk
 from legato.server.docs import docs_page
-from legato.server.gate import MAX_BODY, Gate, Policy
+from legato.server.gate import MAX_BUNDLE, Gate, Policy
 from legato.server.hot import hot_routes
 from legato.server.problems import answer_error
 from legato.server.routes import OK, ROUTES, AtDesk, flow_run_filter
@@ -55,7 +56,7 @@ class Server:
         self.desk: Desk | None = None
         self.insecure = False
         app = Litestar(
-            route_handlers=[*ROUTES, *UI_ROUTES, health, ready, info, openapi, docs],
+            route_handlers=[*ROUTES, *BUNDLE_ROUTES, *UI_ROUTES, health, ready, info, openapi, docs],
             dependencies={
                 "desk": Provide(self._desk, sync_to_thread=False),
                 "filtered": Provide(flow_run_filter, sync_to_thread=False),
@@ -66,7 +67,7 @@ class Server:
                 title="Legato's HTTP API", version=VERSION, path="/api/schema", render_plugins=[], use_handler_docstrings=True
             ),
             on_app_init=[_without_logging],
-            request_max_body_size=MAX_BODY,
+            request_max_body_size=MAX_BUNDLE,
             state=State({"server": self, "version": VERSION}),
         )
         self._app = app

@@ -27,7 +27,10 @@ Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_BODY = 1 << 20
 MAX_BATCH = 8 << 20
-"""Bytes of a body, unpacked; the second for transitions, which come in batches."""
+MAX_BUNDLE = 32 << 20
+"""Bytes of a body, unpacked; the second for transitions, which come in batches, the third for bundles, which are bytes and no JSON."""
+
+_BUNDLES = "/api/bundles/"
 
 OPEN_PATHS = frozenset({"/api/health", "/api/ready"})
 """Paths that ask for no key, exactly; besides them only the UI's own files, which lie outside /api."""
@@ -145,7 +148,10 @@ class Gate:
                     code="other_origin",
                     hint="open the server's own address, or set LEGATO_SERVER_PUBLIC_URL to the address that people use",
                 )
-            _require_json(headers)
+            if scope["path"].startswith(_BUNDLES):
+                _require(headers, "application/octet-stream")
+            else:
+                _require(headers, "application/json")
         if is_api and self._policy.api_key and scope["path"] not in OPEN_PATHS:
             self._require_key(scope, headers)
 
@@ -167,13 +173,17 @@ class Gate:
         )
 
 
-def _require_json(headers: dict[bytes, str]) -> None:
+def _require(headers: dict[bytes, str], kind: str) -> None:
+    """Only kinds that no page of another site can send without asking first."""
     has_body = headers.get(b"content-length", "0") != "0" or b"transfer-encoding" in headers
-    if has_body and headers.get(b"content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise BadRequest("a body must be JSON", status=415, code="not_json", hint="send Content-Type: application/json")
+    if has_body and headers.get(b"content-type", "").partition(";")[0].strip().lower() != kind:
+        what = "JSON" if kind == "application/json" else "bytes"
+        raise BadRequest(f"a body must be {what}", status=415, code="not_json", hint=f"send Content-Type: {kind}")
 
 
 def _limit_of(scope: Scope) -> int:
+    if scope["path"].startswith(_BUNDLES):
+        return MAX_BUNDLE
     return MAX_BATCH if scope["path"] == "/api/transitions" else MAX_BODY
 
 

@@ -1,26 +1,44 @@
-"""Bundles: a folder of source, packed so that the same files always give the same bytes, and unpacked once under their hash.
+"""Bundles: a folder of source, packed so that the same files always give the same bytes, and unpacked anew for each run.
 
-What git ignores stays out; without git, caches, hidden folders and environments do. A bundle is code, not data: it is limited in size.
+What git ignores stays out; without git, caches, hidden folders and environments do. Submodules and repositories inside belong to it, and so do
+links that stay inside the project; links that lead out of it do not. What is left out is named, so that nobody finds out when a run fails. A
+bundle is code, not data: it is limited in size. What lies in storage under its hash is never written to: a run works in a folder of its own.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import shutil
 import subprocess
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from legato.core.errors import Corrupt, UsageError
 
 LIMIT_BYTES = 25_000_000
 """Unpacked size above which a folder is refused: a bundle that large holds data, which belongs in storage or a package."""
 
-_SKIPPED = {"__pycache__", "node_modules", "venv", "env", "build", "dist", "site-packages"}
+_CACHES = {
+    "__pycache__",
+    "node_modules",
+    "venv",
+    "env",
+    ".venv",
+    "site-packages",
+    ".git",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".pytest_cache",
+    ".tox",
+}
+"""Never packed, and not worth a word."""
+
+_BUILT = {"build", "dist"}
+"""Results of a build, unless they are packages or git tracks them."""
+
+_SECRET = (".env", ".pem", ".key", "id_rsa", "id_ed25519", ".netrc", ".pypirc")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -32,13 +50,31 @@ class Blobs(Protocol):
     def get(self, key: str) -> bytes: ...
 
 
+class LeftOut(NamedTuple):
+    """A file or folder that is not in the bundle, and why."""
+
+    path: str
+    why: str
+
+
+class Contents(NamedTuple):
+    """What belongs into a bundle: where each file lies, by its name in the bundle; and what is left out."""
+
+    files: dict[str, Path]
+    left_out: list[LeftOut]
+
+
 def pack(folder: Path) -> bytes:
     """The folder's source as a zip, byte for byte the same for the same files (sorted, no times, no owners).
 
     Raises `UsageError` when it is larger than LIMIT_BYTES, naming the largest files.
     """
-    files = sorted(_files(folder))
-    sizes = {file: (folder / file).stat().st_size for file in files}
+    return packed(contents(folder), folder)
+
+
+def packed(found: Contents, folder: Path) -> bytes:
+    """These files as a zip."""
+    sizes = {name: path.stat().st_size for name, path in found.files.items()}
     if sum(sizes.values()) > LIMIT_BYTES:
         largest = ", ".join(f"{file} ({size / 1e6:.1f} MB)" for file, size in sorted(sizes.items(), key=lambda item: -item[1])[:3])
         raise UsageError(
@@ -47,65 +83,152 @@ def pack(folder: Path) -> bytes:
         )
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in files:
-            info = zipfile.ZipInfo(file, _EPOCH)
+        for name, path in sorted(found.files.items()):
+            info = zipfile.ZipInfo(name, _EPOCH)
             info.compress_type = zipfile.ZIP_DEFLATED
-            info.external_attr = (0o755 if os.access(folder / file, os.X_OK) else 0o644) << 16
-            archive.writestr(info, (folder / file).read_bytes())
+            info.external_attr = (0o755 if os.access(path, os.X_OK) else 0o644) << 16
+            archive.writestr(info, path.read_bytes())
     return buffer.getvalue()
 
 
-def fetch(blobs: Blobs, key: str, cache: Path) -> Path:
-    """The folder that holds bundle `key`, unpacked under `cache` unless it is there already. Safe when many processes do so at once."""
-    target = cache / key
-    if target.is_dir():
-        return target
-    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=cache))
-    try:
-        unpack(blobs.get(key), temporary)
-        temporary.rename(target)
-    except OSError:
-        if not target.is_dir():  # otherwise another process was faster
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return target
+def contents(folder: Path) -> Contents:
+    """What of a folder belongs into its bundle."""
+    found = Contents({}, [])
+    folder = folder.resolve()
+    root = _project_of(folder)
+    if root is not None and not _is_ignored(folder):
+        _add_listed(found, folder, "", root)
+    else:
+        _add_walked(found, folder, "", folder, frozenset())
+    return found
+
+
+def working_folder(home: Path, run_id: str, epoch: int, attempt: int) -> Path:
+    """The folder that an attempt at a run works in: its own, with the source as it was packed. It goes away with the attempt."""
+    return home / "runs" / f"{run_id}-{epoch}-{attempt}"
 
 
 def unpack(data: bytes, folder: Path) -> None:
-    """Unpack a bundle. Raises `Corrupt` for one that is damaged or would write outside `folder`."""
+    """Unpack a bundle. Raises `Corrupt` for one that is damaged, too large, or would write outside `folder`."""
+    left = LIMIT_BYTES
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for info in archive.infolist():
                 target = folder / info.filename
-                if not target.resolve().is_relative_to(folder.resolve()):
+                if not target.resolve().is_relative_to(folder.resolve()) or info.is_dir():
                     raise Corrupt(f"the bundle holds a path that leads outside: {info.filename}")
+                with archive.open(info) as file:
+                    content = file.read(left + 1)  # what the archive says of its sizes is not believed
+                left -= len(content)
+                if left < 0:
+                    raise Corrupt(f"the bundle unpacks to more than the {LIMIT_BYTES / 1e6:.0f} MB that it may hold")
                 target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                target.write_bytes(archive.read(info))
+                target.write_bytes(content)
                 target.chmod(info.external_attr >> 16 & 0o755 or 0o644)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise Corrupt(f"the bundle cannot be unpacked: {error}") from error
 
 
-def _files(folder: Path) -> Iterator[str]:
-    """Relative paths, with forward slashes, of what belongs into the bundle."""
-    listed = _listed_by_git(folder)
-    if listed is not None:
-        yield from (file for file in listed if (folder / file).is_file())
-        return
-    for directory, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if name not in _SKIPPED and not name.startswith(".")]
-        for name in files:
-            if not name.startswith(".") and not name.endswith((".pyc", ".db", ".db-wal", ".db-shm")):
-                yield (Path(directory) / name).relative_to(folder).as_posix()
+# ---------------------------------------------------------------------- with git
 
 
-def _listed_by_git(folder: Path) -> list[str] | None:
-    """Tracked and untracked files that git does not ignore; None outside a git checkout or without git."""
-    command = ["git", "-C", str(folder), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+def _git(folder: Path, *arguments: str) -> list[str] | None:
+    """What git lists; None outside a checkout or without git."""
     try:
-        found = subprocess.run(command, capture_output=True, check=True, timeout=30)
+        found = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=True, timeout=30)
     except (OSError, subprocess.SubprocessError):
         return None
     return [name for name in found.stdout.decode(errors="surrogateescape").split("\0") if name]
+
+
+def _project_of(folder: Path) -> Path | None:
+    """The root of the checkout that a folder is in: links may lead anywhere within it."""
+    found = _git(folder, "rev-parse", "--show-toplevel")
+    return Path(found[0].rstrip("\n")).resolve() if found else None
+
+
+def _is_ignored(folder: Path) -> bool:
+    """Whether git ignores a folder as a whole: then it says nothing about what in it belongs together."""
+    return _git(folder, "check-ignore", "-q", ".") is not None or _git(folder, "check-ignore", "-q", str(folder)) is not None
+
+
+def _add_listed(found: Contents, folder: Path, prefix: str, root: Path) -> None:
+    """Tracked and untracked files that git does not ignore; submodules and repositories inside as well."""
+    tracked = set(_git(folder, "ls-files", "-z", "--cached") or [])
+    others = _git(folder, "ls-files", "-z", "--others", "--exclude-standard") or []
+    for name in sorted({*tracked, *others}):
+        path = folder / name.rstrip("/")
+        inside = f"{prefix}{name.rstrip('/')}"
+        if path.is_symlink():
+            _add_link(found, path, inside, root)
+        elif path.is_dir():
+            if _git(path, "rev-parse", "--git-dir") is not None and any(path.iterdir()):
+                _add_listed(found, path, f"{inside}/", path.resolve())
+            else:
+                found.left_out.append(LeftOut(inside, "a submodule that is not checked out: git submodule update --init"))
+        elif name not in tracked and _is_secret(path.name):
+            found.left_out.append(LeftOut(inside, "it looks like a secret, and git does not track it"))
+        elif path.is_file():
+            found.files[inside] = path
+    for name in _git(folder, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory") or []:
+        if not _is_cache(name):
+            found.left_out.append(LeftOut(f"{prefix}{name}", "git ignores it"))
+
+
+# ---------------------------------------------------------------------- without git
+
+
+def _add_walked(found: Contents, folder: Path, prefix: str, root: Path, above: frozenset[Path]) -> None:
+    for path in sorted(folder.iterdir()):
+        inside = f"{prefix}{path.name}"
+        if path.is_symlink():
+            _add_link(found, path, inside, root, above)
+        elif path.is_dir():
+            if path.name in _CACHES:
+                continue
+            if path.name.startswith("."):
+                found.left_out.append(LeftOut(f"{inside}/", "its name begins with a dot"))
+            elif path.name in _BUILT and not (path / "__init__.py").exists():
+                found.left_out.append(LeftOut(f"{inside}/", "it looks like the result of a build, and is no package"))
+            else:
+                _add_walked(found, path, f"{inside}/", root, above | {folder.resolve()})
+        elif path.is_file() and not path.name.endswith((".pyc", ".db", ".db-wal", ".db-shm")):
+            if path.name.startswith(".") or _is_secret(path.name):
+                found.left_out.append(LeftOut(inside, "it looks like a secret" if _is_secret(path.name) else "its name begins with a dot"))
+            else:
+                found.files[inside] = path
+
+
+def _add_link(found: Contents, path: Path, inside: str, root: Path, above: frozenset[Path] = frozenset()) -> None:
+    """A link's target, as long as it lies within the project, and is not what the link is in."""
+    target = path.resolve()
+    if not target.is_relative_to(root):
+        found.left_out.append(LeftOut(inside, f"a link that leads out of the project, to {path.readlink()}"))
+    elif not target.exists():
+        found.left_out.append(LeftOut(inside, "a link to nothing"))
+    elif target.is_dir():
+        if target in above or path.parent.resolve().is_relative_to(target):
+            found.left_out.append(LeftOut(inside, "a link to a folder that it is in"))
+        else:
+            _add_walked(found, target, f"{inside}/", root, above | {target, path.parent.resolve()})
+    else:
+        found.files[inside] = target
+
+
+def _is_secret(name: str) -> bool:
+    return name.endswith(_SECRET) or name.startswith(".env.")
+
+
+def _is_cache(name: str) -> bool:
+    parts = name.rstrip("/").split("/")
+    return any(part in _CACHES or part.endswith((".egg-info", ".pyc")) for part in parts)
+
+
+def words_about(left_out: list[LeftOut], most: int = 8) -> Iterator[str]:
+    """What was left out, a line each; the rest is counted."""
+    for one in left_out[:most]:
+        yield f"{one.path} is left out: {one.why}"
+    if len(left_out) > most:
+        yield f"… and {len(left_out) - most} more"

@@ -1,0 +1,54 @@
+"""Bundles over HTTP: a deployer puts one under its hash, agents fetch it. Bytes in, bytes out; what they mean is the run's business."""
+
+from __future__ import annotations
+
+import asyncio
+
+from litestar import Response, get, put
+from litestar.enums import MediaType
+from litestar.params import FromPath
+
+from legato.core.digests import hex_digest
+from legato.core.errors import NotFound, ResultMissing, UsageError
+from legato.server.routes import AtDesk
+from legato.storage.local import LocalStorage
+from legato.store.wire import Reason
+
+KEY_CHARACTERS = frozenset("0123456789abcdef")
+
+
+def _checked(key: str) -> str:
+    if len(key) != 64 or not set(key) <= KEY_CHARACTERS:
+        raise UsageError(f"'{key[:80]}' is no bundle's key", hint="a key is the BLAKE2b-256 hash of the bytes, 64 hex digits")
+    return key
+
+
+@put("/api/bundles/{key:str}")
+async def put_bundle(desk: AtDesk, key: FromPath[str], body: bytes) -> Reason:
+    """Store a bundle (its bytes) under its hash. Storing it again changes nothing."""
+    _checked(key)
+    if hex_digest(body, 32) != key:
+        raise UsageError("the bytes do not have this hash", hint="they were changed on the way: send them again")
+    storage = _storage(desk)
+    await asyncio.to_thread(storage.put, body)
+    return Reason(key)
+
+
+@get("/api/bundles/{key:str}", media_type=MediaType.MESSAGEPACK)
+async def get_bundle(desk: AtDesk, key: FromPath[str]) -> Response[bytes]:
+    """A bundle's bytes."""
+    storage = _storage(desk)
+    try:
+        data = await asyncio.to_thread(storage.get, _checked(key))
+    except ResultMissing:
+        raise NotFound("bundle", key, hint="deploy it again: legato deployment create FILE") from None
+    return Response(data, media_type="application/octet-stream")
+
+
+def _storage(desk: AtDesk) -> LocalStorage:
+    if not isinstance(desk.blobs, LocalStorage):
+        raise NotFound("storage", "bundles", hint="this server keeps none")
+    return desk.blobs
+
+
+BUNDLE_ROUTES = (put_bundle, get_bundle)

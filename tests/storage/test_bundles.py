@@ -1,0 +1,174 @@
+"""What belongs into a bundle, what is named as left out, and what a run may do to it: nothing."""
+
+import io
+import os
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from legato.core.errors import Corrupt, UsageError
+from legato.storage import bundles
+from legato.storage.bundles import contents, pack, unpack, words_about
+
+
+def write(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+
+
+def git(folder: Path, *arguments: str) -> None:
+    options = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "protocol.file.allow=always", "-c", "init.defaultBranch=main"]
+    subprocess.run(["git", *options, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def plain(folder: Path) -> None:
+    write(
+        folder,
+        "a.py",
+        "pkg/b.py",
+        "dist/__init__.py",
+        "dist/c.py",
+        "build/lib/x.py",
+        ".env",
+        "id_rsa",
+        ".hidden/x",
+        "__pycache__/a.pyc",
+        "x.db",
+    )
+
+
+def links(folder: Path) -> None:
+    write(folder, "a.py", "pkg/b.py")
+    write(folder.parent, "outside/secret.txt")
+    (folder / "in_file.py").symlink_to("pkg/b.py")
+    (folder / "in_folder").symlink_to("pkg")
+    (folder / "out_file").symlink_to("../outside/secret.txt")
+    (folder / "out_folder").symlink_to("../outside")
+    (folder / "passwd").symlink_to("/etc/passwd")
+    (folder / "nothing").symlink_to("gone")
+    (folder / "pkg" / "up").symlink_to("..")
+
+
+def repository(folder: Path) -> None:
+    write(folder, "a.py", "build/b.py", "dist/c.py", "ignored/d.py", ".env", ".github/x.yml", "notes.pem")
+    (folder / ".gitignore").write_text("ignored/\n")
+    git(folder, "init", "-q")
+    git(folder, "add", "-f", "a.py", "build", "dist", ".gitignore")
+
+
+def nested(folder: Path) -> None:
+    write(folder.parent / "library", "deep/l.py")
+    git(folder.parent / "library", "init", "-q")
+    git(folder.parent / "library", "add", ".")
+    git(folder.parent / "library", "commit", "-qm", "x")
+    write(folder, "a.py", "clone/b.py", "clone/junk.log")
+    (folder / "clone" / ".gitignore").write_text("*.log\n")
+    git(folder, "init", "-q")
+    git(folder, "submodule", "add", "-q", str(folder.parent / "library"), "vendored")
+    git(folder / "clone", "init", "-q")
+
+
+def empty_submodule(folder: Path) -> None:
+    nested(folder)
+    shutil.rmtree(folder / "vendored")
+    (folder / "vendored").mkdir()
+
+
+def links_in_a_repository(folder: Path) -> None:
+    git(folder.parent, "init", "-q")
+    write(folder, "a.py")
+    write(folder.parent, "common/c.py")
+    (folder / "shared").symlink_to("../common")
+    (folder / "far").symlink_to("/etc")
+
+
+def ignored_as_a_whole(folder: Path) -> None:
+    git(folder.parent, "init", "-q")
+    (folder.parent / ".gitignore").write_text("*\n")
+    write(folder, "a.py")
+
+
+@pytest.mark.parametrize(
+    ("make", "files", "left_out"),
+    [
+        (plain, {"a.py", "pkg/b.py", "dist/__init__.py", "dist/c.py"}, {"build/", ".env", "id_rsa", ".hidden/"}),
+        (
+            links,
+            {"a.py", "pkg/b.py", "in_file.py", "in_folder/b.py"},
+            {"out_file", "out_folder", "passwd", "nothing", "pkg/up", "in_folder/up"},
+        ),
+        (repository, {".gitignore", "a.py", "build/b.py", "dist/c.py", ".github/x.yml"}, {"ignored/", ".env", "notes.pem"}),
+        (nested, {".gitmodules", "a.py", "clone/b.py", "clone/.gitignore", "vendored/deep/l.py"}, {"clone/junk.log"}),
+        (empty_submodule, {".gitmodules", "a.py", "clone/b.py", "clone/.gitignore"}, {"vendored", "clone/junk.log"}),
+        (links_in_a_repository, {"a.py", "shared/c.py"}, {"far"}),
+        (ignored_as_a_whole, {"a.py"}, set()),
+    ],
+)
+def test_what_belongs_to_a_folder_is_packed_and_the_rest_is_named(
+    make: Callable[[Path], None], files: set[str], left_out: set[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    make(folder)
+
+    found = contents(folder)
+
+    assert set(found.files) == files
+    assert {one.path for one in found.left_out} == left_out
+    assert all(one.why for one in found.left_out)
+    unpack(pack(folder), tmp_path / "unpacked")
+    assert {path.relative_to(tmp_path / "unpacked").as_posix() for path in (tmp_path / "unpacked").rglob("*") if path.is_file()} == files
+    assert pack(folder) == pack(folder)
+
+
+def test_much_that_is_left_out_is_counted() -> None:
+    lines = list(words_about([bundles.LeftOut(f"f{n}", "why") for n in range(11)], 8))
+
+    assert len(lines) == 9
+    assert lines[-1] == "… and 3 more"
+
+
+def archive(*entries: tuple[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, data in entries:
+            made.writestr(name, data)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"junk", archive(("a", b"x" * 40))[:-30], archive(("../a", b"x")), archive(("/etc/a", b"x")), archive(("a/../../b", b"x")),
+        archive(("d/", b"")), archive(("a", bytes(bundles.LIMIT_BYTES + 1))), archive(("a", bytes(bundles.LIMIT_BYTES // 2)), ("b", bytes(bundles.LIMIT_BYTES))),
+    ],
+)  # fmt: skip
+def test_a_bundle_that_is_damaged_too_large_or_leads_outside_is_refused(data: bytes, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+
+    with pytest.raises(Corrupt):
+        unpack(data, place)
+
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and not path.is_relative_to(place)] == []
+
+
+def test_a_folder_that_holds_data_is_refused_with_its_largest_files(tmp_path: Path) -> None:
+    (tmp_path / "data.bin").write_bytes(bytes(bundles.LIMIT_BYTES + 1))
+
+    with pytest.raises(UsageError, match=r"data\.bin"):
+        pack(tmp_path)
+
+
+def test_what_may_be_executed_stays_so(tmp_path: Path) -> None:
+    write(tmp_path / "p", "run.sh", "a.py")
+    (tmp_path / "p" / "run.sh").chmod(0o755)
+    unpack(pack(tmp_path / "p"), tmp_path / "q")
+
+    assert os.access(tmp_path / "q" / "run.sh", os.X_OK)
+    assert not os.access(tmp_path / "q" / "a.py", os.X_OK)
