@@ -3,13 +3,13 @@
 import asyncio
 import threading
 from collections import Counter
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pydantic
 import pytest
 
 from legato import flow, pause_flow_run, runtime, suspend_flow_run, task
-from legato.core.errors import PauseTimeout, RunCancelled, RunSuspended, UsageError
+from legato.core.errors import PauseTimeout, RunCancelled, RunFailure, RunSuspended, UsageError
 from legato.core.records import FlowRun, RunInput
 from legato.core.states import StateType
 from legato.engine.script import CANCEL
@@ -113,10 +113,15 @@ def test_an_async_flow_pauses_without_holding_its_loop(h: Harness) -> None:
 def test_an_answer_that_does_not_fit_is_asked_for_again(h: Harness) -> None:
     @flow
     def main() -> int:
-        return pause_flow_run(int, prompt="how many?")
+        return pause_flow_run(Annotated[int, pydantic.AfterValidator(odd)], prompt="how many?")  # type: ignore[arg-type, no-any-return]
+
+    def odd(n: int) -> int:
+        if n % 2 == 0:
+            raise ValueError("an odd number is wanted")
+        return n
 
     def answer_twice() -> None:
-        answer(h, "many")
+        answer(h, 2)  # JSON Schema cannot tell
         until(lambda: asked(h).key.endswith("+"))
         answer(h, 3)
 
@@ -125,7 +130,7 @@ def test_an_answer_that_does_not_fit_is_asked_for_again(h: Harness) -> None:
     assert main() == 3
     thread.join()
     assert h.store.list_inputs(only(h).id)[1].prompt == (
-        "how many? (the answer does not fit, so it is asked again: Input should be a valid integer, unable to parse string as an integer)"
+        "how many? (the answer does not fit, so it is asked again: Value error, an odd number is wanted)"
     )
 
 
@@ -314,3 +319,126 @@ def test_the_wish_to_pause_comes_with_the_heartbeat(h: Harness) -> None:
     assert main() == 1
     thread.join()
     assert (only(h).pause_requested_at, "Paused" in h.states(only(h))) == (None, True)
+
+
+# ---------------------------------------------------------------------- answers are held against their type
+
+
+class Decision(pydantic.BaseModel):
+    ok: bool
+    share: float = 0.5
+    reason: Literal["cost", "time"] = "cost"
+
+
+ANSWERS: list[tuple[Any, Any, bool]] = [
+    # what is asked for, an answer, and whether it fits
+    (Literal["a", "b"], "a", True),
+    (Literal["a", "b"], "c", False),
+    (Literal[1, 2], 2, True),
+    (Literal[1, 2], 3, False),
+    (bool, True, True),
+    (bool, "perhaps", False),
+    (int, 3, True),
+    (int, 3.5, False),
+    (int, "3", True),
+    (str, "3", True),
+    (str, 3, False),
+    (int | None, None, True),
+    (int | None, "x", False),
+    (list[int], [1, 2], True),
+    (list[int], [1, "x"], False),
+    (dict[str, float], {"a": 1}, True),
+    (dict[str, float], {"a": "x"}, False),
+    (tuple[int, str], [1, "a"], True),
+    (tuple[int, str], [1], False),
+    (Annotated[int, pydantic.Field(ge=0, le=10)], 10, True),
+    (Annotated[int, pydantic.Field(ge=0, le=10)], 11, False),
+    (Annotated[str, pydantic.Field(pattern="^[a-z]+$")], "abc", True),
+    (Annotated[str, pydantic.Field(pattern="^[a-z]+$")], "ABC", False),
+    (Decision, {"ok": True, "share": 1}, True),
+    (Decision, {"ok": True, "reason": "mood"}, False),
+    (Decision, {"share": 1}, False),
+    (list[Decision], [{"ok": True}], True),
+    (list[Decision], [{"ok": True}, {"reason": "cost"}], False),
+    (None, {"any": ["thing"]}, True),
+]
+
+
+@pytest.mark.parametrize(("wanted", "answer", "fits"), ANSWERS)
+def test_an_answer_is_held_against_the_type_that_was_asked_for(h: Harness, wanted: Any, answer: Any, fits: bool) -> None:
+    refused: list[str] = []
+
+    def answers() -> None:
+        run = h.flow_runs()[0]
+        [question] = until(lambda: h.store.list_inputs(run.id))
+        try:
+            h.store.answer_input(run.id, question.key, answer)
+        except UsageError as error:
+            refused.append(str(error))
+            h.store.request_cancel(run.id)
+
+    @flow
+    def asks() -> Any:
+        thread = threading.Thread(target=answers)
+        thread.start()
+        try:
+            return pause_flow_run(wanted, timeout=30 if fits else 0.5)
+        finally:
+            thread.join()
+
+    if fits:
+        given = asks()
+        assert given in (answer, 3) or isinstance(given, (Decision, tuple, list))
+    else:
+        with pytest.raises(RunFailure):
+            asks()
+        assert "does not fit" in refused[0]
+
+
+@pytest.mark.parametrize("wanted", [threading.Lock, object()])
+def test_a_type_that_no_json_can_give_is_refused_when_it_is_asked_for(h: Harness, wanted: Any) -> None:
+    @flow
+    def asks() -> Any:
+        return pause_flow_run(wanted)
+
+    with pytest.raises(UsageError, match="cannot be asked for"):
+        asks()
+
+
+@pytest.mark.parametrize("timeout", ["soon", -1, None, float("nan"), True])
+def test_a_timeout_that_is_no_time_is_refused(h: Harness, timeout: Any) -> None:
+    @flow
+    def asks() -> Any:
+        return pause_flow_run(timeout=timeout)
+
+    with pytest.raises(UsageError, match="timeout"):
+        asks()
+
+
+def test_a_sync_pause_in_an_async_flow_names_the_way(h: Harness) -> None:
+    @flow
+    async def asks() -> Any:
+        return pause_flow_run()
+
+    with pytest.raises(UsageError, match="aio"):
+        asyncio.run(asks())
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_several_questions_may_be_open_at_once(h: Harness, n: int) -> None:
+    @flow
+    async def asks() -> list[Any]:
+        return await asyncio.gather(*(pause_flow_run.aio(int, timeout=30, key=f"q{i}") for i in range(n)))
+
+    def answers() -> None:
+        run = until(h.flow_runs)[0]
+        for question in until(lambda: open_ if len(open_ := h.store.list_inputs(run.id)) == n else None, what="all questions"):
+            h.store.answer_input(run.id, question.key, int(question.key[1]))
+
+    thread = threading.Thread(target=answers)
+    thread.start()
+    given = asyncio.run(asks())
+    thread.join()
+
+    assert given == list(range(n))
+    assert [name for name in h.states(h.flow_runs()[0]) if name != "Running"] == ["Paused", "Completed"]

@@ -69,49 +69,25 @@ def _answer(session: Session, run: FlowRun, answer: str | None, given: Sequence[
 
 
 def _value_of(asked: RunInput, answer: str | None, given: Sequence[str]) -> Any:
-    """The answer as JSON, held against what the run asked for as far as JSON can tell."""
-    wanted = asked.schema.get("type")
+    """The answer as JSON; text that is no JSON is text."""
+    from legato.store.answers import fitting, misfit
+
     fields = asked.schema.get("properties", {})
+    value: Any = None
     if given:
-        value: Any = parse_parameters(given, as_text=frozenset(name for name, one in fields.items() if one.get("type") == "string"))
-    elif answer is None:
-        value = None
-    else:
-        value = answer if wanted == "string" else as_json_or_text(answer)
+        value = parse_parameters(given, as_text=frozenset(name for name, one in fields.items() if one.get("type") == "string"))
+    elif answer is not None:
+        value = as_json_or_text(answer)
+        if misfit(asked.schema, value) is not None and misfit(asked.schema, answer) is None:
+            value = answer  # text that happens to be JSON too
     missing = [name for name in asked.schema.get("required", ()) if not (isinstance(value, dict) and name in value)]
-    if missing or (value is None and wanted not in (None, "null")):
+    if missing or (answer is None and not given and misfit(asked.schema, None) is not None):
         shape = ", ".join(f"{name}={one.get('type', '…')}" for name, one in fields.items())
         how = f"-p {missing[0]}=…" if missing else "--answer JSON"
-        raise UsageError(f"'{asked.prompt or asked.key}' asks for {shape or wanted}", hint=f"give it with {how}")
-    _must_fit(asked, "the answer", wanted, value)
-    for name, one in fields.items():
-        if isinstance(value, dict) and name in value:
-            _must_fit(asked, name, one.get("type"), value[name])
-    return value
-
-
-def _must_fit(asked: RunInput, what: str, wanted: Any, value: Any) -> None:
-    """Refuse what no reading of the type would take. What is doubtful ("yes" for a boolean) is left to the flow."""
-    fits = {
-        "integer": lambda: _is_number(value),
-        "number": lambda: _is_number(value),
-        "boolean": lambda: value in (0, 1) or (isinstance(value, str) and value.strip().lower() in _YES_OR_NO),
-        "array": lambda: isinstance(value, list),
-        "object": lambda: isinstance(value, dict),
-    }.get(wanted)
-    if fits is not None and not fits():
-        raise UsageError(f"{what} {value!r} does not fit '{asked.prompt or asked.key}', which asks for {wanted}", hint="give another")
-
-
-_YES_OR_NO = frozenset(("true", "false", "yes", "no", "on", "off", "t", "f", "y", "n", "0", "1"))
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return False
-    return True
+        raise UsageError(
+            f"'{asked.prompt or asked.key}' asks for {shape or asked.schema.get('type', 'an answer')}", hint=f"give it with {how}"
+        )
+    return fitting(asked.schema, value, asked.prompt or asked.key)
 
 
 def _go_on(session: Session, run: FlowRun, *, only_plan: bool, why: str) -> int:

@@ -27,7 +27,11 @@ class _Asking:
     @overload
     def __call__(self, wait_for_input: None = None, *, prompt: str = "", timeout: float = 3600, key: str = "") -> Any: ...
     def __call__(self, wait_for_input: Any = None, *, prompt: str = "", timeout: float = 3600, key: str = "") -> Any:
-        flow = self._flow()
+        flow = self._flow(timeout)
+        if flow.definition is not None and flow.definition.is_async:
+            raise UsageError(
+                f"{self.__name__}() in an async flow would hold up its event loop", hint=f"write: await {self.__name__}.aio(...)"
+            )
         region = leave_user_code(flow)
         try:
             pause = pause_for(flow, wait_for_input, prompt, key or self.__name__)
@@ -43,12 +47,14 @@ class _Asking:
         """The same in an async flow: await it."""
         from legato.sdk.apauses import driven  # noqa: PLC0415 start-up time: asyncio is loaded by flows that use it
 
-        flow = self._flow()
+        flow = self._flow(timeout)
         pause = pause_for(flow, wait_for_input, prompt, key or self.__name__)
         return await driven(pause, run_pause(self._suspends, timeout, said(pause)))
 
-    def _flow(self) -> FlowShell:
+    def _flow(self, timeout: object) -> FlowShell:
         shell = CURRENT.get()
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
+            raise UsageError(f"{self.__name__}(timeout={timeout!r})", hint="give seconds, from 0 up")
         if shell is None:
             raise UsageError(f"{self.__name__}() was called outside a flow", hint="call it inside a function with @flow")
         if shell is not shell.flow:

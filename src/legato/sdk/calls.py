@@ -332,7 +332,17 @@ def queued(shell: TaskShell, task: Definition[Any, Any]) -> Future[Any]:
     future = new_future(shell, task, lambda: _run_submitted(future, shell))
     future.context = contextvars.copy_context()
     flow.open_tasks.opened(future, shell)
-    when_all_ended(future.waits_for, lambda: runner.submit(future))
+
+    def hand_over() -> None:
+        try:
+            runner.submit(future)
+        except Exception as exc:  # noqa: BLE001 a runner's: it ends the task, whoever's thread this is
+            end_unbegun(shell, exc, FAILED)
+            future.ended_as = shell.state
+            if future.claim():
+                future.fail(exc)
+
+    when_all_ended(future.waits_for, hand_over)
     return future
 
 

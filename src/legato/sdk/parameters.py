@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -16,6 +16,23 @@ from legato.core.errors import ParameterError
 
 _EXACT = (int, str, bool, float, list, dict, tuple, set, bytes)
 _LONGEST = 2000
+
+
+class _Mark:
+    """Stands where a default would, and is shown so in a signature."""
+
+    def __init__(self, shown: str) -> None:
+        self._shown = shown
+
+    def __repr__(self) -> str:
+        return self._shown
+
+
+_MADE_ANEW: Any = _Mark("…")
+"""The default of a parameter whose default is made anew for each call."""
+
+_REQUIRED: Any = _Mark("(required)")
+"""The default of a parameter without one, which may stand after those that have one."""
 
 LARGEST_BYTES = 65_536
 """A parameter whose JSON is larger is recorded by its type and size."""
@@ -30,7 +47,23 @@ class Signature:
             self._signature = inspect.signature(fn, eval_str=True)
         except NameError:  # an annotation that exists for type checkers only
             self._signature = inspect.signature(fn)
+        self._factories: dict[str, Callable[[], Any]] = {}
+        given = self._signature.parameters.values()
+        if any(_is_field(parameter.default) for parameter in given):
+            self._signature = self._signature.replace(parameters=[self._with_field(parameter) for parameter in given])
         self._adapters: dict[str, Any] = {}
+
+    def _with_field(self, parameter: inspect.Parameter) -> inspect.Parameter:
+        """`n: int = Field(3, ge=1)`, as pydantic reads it: the default is 3, and what is given must be at least 1."""
+        field: Any = parameter.default
+        if not _is_field(field):
+            return parameter
+        default = _REQUIRED if field.is_required() else field.default
+        if field.default_factory is not None:
+            self._factories[parameter.name] = field.default_factory
+            default = _MADE_ANEW
+        annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
+        return parameter.replace(default=default, annotation=Annotated[annotation, field])
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments by parameter name, defaults included. Raises `ParameterError`."""
@@ -39,7 +72,14 @@ class Signature:
         except TypeError as error:
             raise ParameterError(f"{self._owner}: {error}", hint=f"its parameters are {self._signature}") from None
         bound.apply_defaults()
-        return dict(bound.arguments)
+        arguments = dict(bound.arguments)
+        for name, make in self._factories.items():
+            if arguments.get(name) is _MADE_ANEW:
+                arguments[name] = make()
+        missing = next((name for name, value in arguments.items() if value is _REQUIRED), None)
+        if missing is not None:
+            raise ParameterError(f"{self._owner}: missing a required argument: '{missing}'", hint=f"its parameters are {self._signature}")
+        return arguments
 
     def unbind(self, parameters: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The inverse of `bind`: positional and keyword arguments for a call."""
@@ -52,6 +92,9 @@ class Signature:
         for name, value in parameters.items():
             parameter = self._signature.parameters[name]
             annotation = parameter.annotation
+            if value is parameter.default:  # Python does not ask whether a default fits: `n: int = None`
+                checked[name] = value
+                continue
             plain = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or isinstance(annotation, str)
             if plain or annotation in (parameter.empty, Any) or (annotation in _EXACT and type(value) is annotation):
                 checked[name] = value
@@ -82,10 +125,10 @@ class Signature:
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 continue
             schema = self._schema_of(name, parameter.annotation)
-            if parameter.default is parameter.empty:
+            if parameter.default is parameter.empty or parameter.default is _REQUIRED:
                 required.append(name)
             else:
-                schema = {**schema, "default": plain_value(parameter.default)}
+                schema = _with_default(schema, parameter.default)
             properties[name] = {"title": name, **schema}
         return {"type": "object", "properties": properties, "required": required}
 
@@ -108,6 +151,21 @@ class Signature:
                 config = pydantic.ConfigDict(arbitrary_types_allowed=True)
                 self._adapters[name] = pydantic.TypeAdapter(annotation, config=config)
         return self._adapters[name]
+
+
+def _is_field(default: Any) -> bool:
+    """Whether a default is what pydantic's `Field(...)` gives."""
+    return type(default).__name__ == "FieldInfo" and hasattr(default, "default_factory")
+
+
+def _with_default(schema: dict[str, Any], default: Any) -> dict[str, Any]:
+    """The schema of a parameter that may be left out. None, where it is the default, may be given too."""
+    if default is _MADE_ANEW:
+        return schema
+    takes_null = not schema or schema.get("type") == "null" or {"type": "null"} in schema.get("anyOf", ())
+    if default is None and not takes_null:
+        schema = {"anyOf": [schema, {"type": "null"}]}
+    return {**schema, "default": plain_value(default)}
 
 
 def plain_value(value: Any) -> Any:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from legato import crashing
+from legato.core.errors import UsageError
 from legato.core.records import RunInput
 from legato.core.states import PAUSED
 from legato.engine.drive import drive
@@ -145,8 +146,14 @@ def _typed(wanted: Any) -> tuple[dict[str, Any], Callable[[Any], Any]]:
         return {}, lambda answer: answer
     import pydantic  # start-up time: wanted by flows that ask for typed answers
 
-    adapter = pydantic.TypeAdapter(wanted)
-    return adapter.json_schema(), adapter.validate_python
+    try:
+        adapter = pydantic.TypeAdapter(wanted)
+        return adapter.json_schema(), adapter.validate_python
+    except pydantic.errors.PydanticUserError as error:
+        raise UsageError(
+            f"an answer of type {getattr(wanted, '__name__', wanted)} cannot be asked for: {str(error).splitlines()[0]}",
+            hint="ask for what can be given as JSON: str, bool, Literal['a', 'b'], a pydantic model, a dataclass",
+        ) from None
 
 
 def said(pause: Pause) -> str:

@@ -190,11 +190,11 @@ def ended_as(state: State | None, run_id: str, value: Any, exc: BaseException | 
     return RunState(state.type, state.name, state.message, data=exc if exc is not None else value, run_id=run_id, timestamp=state.at)
 
 
-def state_of(shell: Shell, run: Callable[[], Any]) -> RunState[Any]:
-    """How a run ended, with its failure as a value."""
+def state_of(shell: Shell, run: Callable[[], Any]) -> Any:
+    """How a run ended, with its failure as a value: as its definition puts it."""
     try:
         value = run()
     except Exception as exc:  # noqa: BLE001 it is what the caller asked to have as a value
         relink(exc)
-        return outcome(shell, exc=exc)
-    return outcome(shell, value=value)
+        return shell.definition.outcome(shell, exc=exc)
+    return shell.definition.outcome(shell, value=value)

@@ -10,6 +10,7 @@ from legato.core.ownership import is_held
 from legato.core.records import ChangeKind, FlowRun, FlowRunFilter, FlowRunPage, RunInput, RunKind, Transition, VerdictKind
 from legato.core.states import CANCELLED, FINAL, PAUSED, PENDING, RUNNING, SCHEDULED, State, StateType
 from legato.store import lists, rows
+from legato.store.answers import fitting
 from legato.store.database import Session
 from legato.store.sql.deployments import check_parameters, deployments_by_id
 from legato.store.sql.reports import record
@@ -150,6 +151,8 @@ class SqlRuns(SqlSubject):
         found = next((i for i in _inputs(session, run_id) if i.key == rows.storable(key)), None)
         if found is None:
             raise NotFound("input", key, hint=f"legato run show {run_id} tells what the run asked for")
+        if found.answered_at is None:
+            answer = fitting(found.schema, answer, found.prompt or found.key)
         if not session.run(self._sql["answer_input"], id=run_id, key=found.key, now=to_us(now), answer=rows.text_of(answer)):
             raise Conflict(f"'{key}' was answered already", hint="the first answer counts")
         session.run(self._sql["forget_pause"], id=run_id)
