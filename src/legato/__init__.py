@@ -157,13 +157,22 @@ if not TYPE_CHECKING:  # or type checkers would believe in every name
     def __getattr__(name: str) -> Any:
         home = _HOMES.get(name)
         if home is None:
-            raise AttributeError(f"module 'legato' has no attribute '{name}'")
+            raise _no_name(name)
         import importlib  # noqa: PLC0415 start-up time: `from legato import flow` loads one module
 
         module = importlib.import_module(home)
         value = module if home.endswith(f".{name}") and not hasattr(module, name) else getattr(module, name)
         globals()[name] = value
         return value
+
+
+def _no_name(name: str) -> Exception:
+    """The error for a name that is not here, which says what does the same if it is one of another system."""
+    from legato.core.foreign_words import NAMES  # noqa: PLC0415 start-up time: wanted when something is wrong
+
+    if name in NAMES:  # `from legato import …` shows the words of an ImportError only
+        return ImportError(f"legato has no '{name}': {NAMES[name]}", name="legato")
+    return AttributeError(f"module 'legato' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:

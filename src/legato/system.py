@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
+import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,8 +79,23 @@ def randomness() -> Random:
 
 
 def host_name() -> str:
-    """The name of this machine, as runs carry it."""
-    return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
+    """The name of this machine, as runs carry it, and after `~` a mark of its boot and PID namespace (Linux).
+
+    A process's number means something only where those are the same: a container may have its host's name and numbers of its own.
+    """
+    name = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123 start-up time
+            boot = file.read().strip()
+        space = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 start-up time
+        return f"{name}~{zlib.crc32((boot + space).encode()):08x}"
+    except OSError:
+        return name
+
+
+def shown_host(host: str) -> str:
+    """The name alone, for people."""
+    return host.partition("~")[0]
 
 
 def process_is_alive(pid: int, started_before: datetime | None = None) -> bool:

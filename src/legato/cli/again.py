@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from legato.cli.failures import Failure
+from legato.cli.output import changed
 from legato.cli.parameters import as_json_or_text, parse_parameters
 from legato.core.errors import Conflict, NotFound, UsageError
 from legato.core.states import COMPLETED, PAUSED, SCHEDULED, State
@@ -39,7 +40,7 @@ def resume(session: Session, run: FlowRun, *, answer: str | None, given: Sequenc
     if run.state.type is PAUSED or run.pause_requested_at is not None:
         _answer(session, run, answer, given, key)
         if run.state.type is not PAUSED or run.lease_expires_at is not None:
-            session.say(f"{run.name} goes on")
+            changed(session, session.store.get_flow_run(run.id), f"{run.name} goes on", name=run.id)
             return 0
         return _go_on(session, run, only_plan=only_plan, why="resumed by hand")
     if answer is not None or given:
@@ -96,8 +97,9 @@ def _go_on(session: Session, run: FlowRun, *, only_plan: bool, why: str) -> int:
     while run.parent_run_id is not None:  # a flow run inside another goes on with that one
         run = session.store.get_flow_run(run.parent_run_id)
     if run.deployment_id is not None:
-        session.store.schedule_again(run.id, why=why)
-        session.say(f"{run.name} is scheduled again; an agent runs it, and finished tasks whose values are stored are not run again")
+        after = session.store.schedule_again(run.id, why=why)
+        said = f"{run.name} is scheduled again; an agent runs it, and finished tasks whose values are stored are not run again"
+        changed(session, after, said, name=run.id)
         session.hint(f"Watch it: legato run watch {run.name}")
         return 0
     from legato.cli import local_run
@@ -154,8 +156,8 @@ def _fork_deployed(session: Session, run: FlowRun, task: str, changes: dict[str,
         forked_from=run.id,
         fork_task=task or None,
     )
-    session.store.create_flow_run(new)
-    session.say(f"{new.name} is scheduled, forked from {run.name}")
+    made = session.store.create_flow_run(new)
+    changed(session, made, f"{new.name} is scheduled, forked from {run.name}", name=new.id)
     session.hint(f"Watch it: legato run watch {new.name}")
     return 0
 
@@ -214,6 +216,6 @@ def flow_of(run: FlowRun) -> Flow[Any, Any]:
 
 def pause(session: Session, run: FlowRun) -> None:
     """Ask a running run to wait before its next task."""
-    session.store.request_pause(run.id)
-    session.say(f"{run.name} was asked to pause; it does before its next task")
+    after = session.store.request_pause(run.id)
+    changed(session, after, f"{run.name} was asked to pause; it does before its next task", name=run.id)
     session.hint(f"Go on: legato run resume {run.name}")

@@ -26,8 +26,9 @@ _WORDS = {
     "draining": "INFO",
     "stopped": "INFO",
     "unreachable": "WARNING",
+    "reachable": "INFO",
+    "silent": "WARNING",
     "could_not_start": "ERROR",
-    "killing": "WARNING",
 }
 """How loud an event is; one that is not here is INFO."""
 
@@ -84,6 +85,14 @@ def sentence(event: str, fields: Mapping[str, Any]) -> str:
         case "ended":
             why = fields.get("message") or fields.get("why")
             return f"'{fields['run']}' is {fields['state']}" + (f": {why}" if why else "")
+        case "could_not_start":
+            return f"'{fields['run']}' could not be started: {fields['message']}"
+        case "unreachable":
+            return f"{fields['message']}; {fields['hint']}"
+        case "reachable":
+            return f"{fields['message']}"
+        case "silent":
+            return f"'{fields['run']}' is silent: {fields['message']}"
         case "draining":
             return f"waits for {', '.join(fields['runs'])} to end. Ctrl-C again leaves without them"
         case "stopped":

@@ -12,6 +12,7 @@ from legato.cli.session import Session
 
 if TYPE_CHECKING:
     from legato.cli.output import Column
+    from legato.core.records import Deployment
 
 command = Noun("deployment", help="Make flows runnable by others, on schedules.")
 
@@ -41,7 +42,21 @@ def ls(session: Session, flow: str | None, tags: tuple[str, ...]) -> None:
 
     found = [one for one in session.store.list_deployments() if flow in (None, one.flow_name) and set(tags) <= set(one.tags)]
     empty = "No deployments. Create some: legato deployment create FILE"
-    show_list(session, found, _columns(), name=lambda one: one.full_name, empty=empty)
+    show_list(session, [without_secrets(one) for one in found], _columns(), name=lambda one: one.full_name, empty=empty)
+
+
+def without_secrets(deployment: Deployment) -> Deployment:
+    """As it may be shown: values of variables whose names speak of secrets are masked."""
+    import msgspec
+
+    env = deployment.flow_runner.get("env")
+    if not isinstance(env, dict):
+        return deployment
+    shown = {name: "********" if any(word in name.upper() for word in SECRET_WORDS) else value for name, value in env.items()}
+    return msgspec.structs.replace(deployment, flow_runner={**deployment.flow_runner, "env": shown})
+
+
+SECRET_WORDS = ("PASSWORD", "PASSWD", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "PRIVATE", "DSN", "DATABASE_URL")
 
 
 def _columns() -> list[Column]:
@@ -70,7 +85,7 @@ def show(session: Session, name: str) -> None:
     from legato.cli.output import show_one
     from legato.core.schedules import describe
 
-    one = find_deployment(session, name)
+    one = without_secrets(find_deployment(session, name))
     facts = [
         ("Name", one.full_name),
         ("ID", one.id),
@@ -161,9 +176,10 @@ def preview(session: Session, name: str, count: int) -> None:
 def pause(session: Session, name: str) -> None:
     """Stop its schedules. Planned runs that nobody has taken are removed; running ones go on."""
     from legato.cli.identity import find_deployment
+    from legato.cli.output import changed
 
     deployment = session.store.set_deployment_paused(find_deployment(session, name).id, True)
-    session.say(f"{deployment.full_name} is paused")
+    changed(session, deployment, f"{deployment.full_name} is paused", name=deployment.full_name)
 
 
 @command.command("resume", examples=["legato deployment resume train/prod"], exits=(3, 6))
@@ -172,9 +188,10 @@ def pause(session: Session, name: str) -> None:
 def resume(session: Session, name: str) -> None:
     """Go on with its schedules, from now on."""
     from legato.cli.identity import find_deployment
+    from legato.cli.output import changed
 
     deployment = session.store.set_deployment_paused(find_deployment(session, name).id, False)
-    session.say(f"{deployment.full_name} goes on")
+    changed(session, deployment, f"{deployment.full_name} goes on", name=deployment.full_name)
 
 
 @command.command("rm", examples=["legato deployment rm train/old --yes"], exits=(3, 6))
@@ -183,10 +200,10 @@ def resume(session: Session, name: str) -> None:
 def rm(session: Session, name: str) -> None:
     """Remove a deployment and its schedules, and cancel its runs that wait. Runs that ended stay."""
     from legato.cli.identity import find_deployment
+    from legato.cli.output import changed
 
     deployment = find_deployment(session, name)
     session.confirm(f"Remove deployment '{deployment.full_name}' and cancel its runs that wait?")
     cancelled = session.store.delete_deployment(deployment.id)
-    session.say(
-        f"{deployment.full_name} was removed" + (f"; {cancelled} waiting run{'s' if cancelled != 1 else ''} cancelled" if cancelled else "")
-    )
+    said = f"; {cancelled} waiting run{'s' if cancelled != 1 else ''} cancelled" if cancelled else ""
+    changed(session, deployment, f"{deployment.full_name} was removed{said}", name=deployment.full_name)

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from legato.cli.failures import TIMED_OUT, Failure, exit_code_of_fate
-from legato.cli.output import STATE_COLOURS, StateWord, paint, to_plain
+from legato.cli.output import STATE_COLOURS, StateWord, paint, show_json, to_plain
+from legato.cli.terminal import harmless
 from legato.cli.times import iso
 
 if TYPE_CHECKING:
@@ -26,16 +27,21 @@ def wait_for(session: Session, run: FlowRun, *, timeout_s: float | None = None, 
     store, deadline = session.store, _deadline(session, timeout_s)
     position = store.journal_position()
     names = {run.id: run.name}
+    seen: list[JournalEntry] = []
+    whole = watch and session.output == "json"
+    tell = seen.append if whole else lambda entry: _print_entry(session, entry, run, names)
     if watch:
         for entry in store.list_transitions(run.id):
-            _print_entry(session, entry, run, names)
+            tell(entry)
     while True:
         run = store.get_flow_run(run.id)
         for entry in _news(session, position):
             position = entry.pos
             if watch and entry.flow_run_id == run.id:
-                _print_entry(session, entry, run, names)
+                tell(entry)
         if run.state.is_final and store.journal_position() == position:
+            if whole:
+                show_json(session, [to_plain(entry) for entry in seen])
             return exit_code_of_fate(run.state.type)
         _pause(session, deadline, run)
 
@@ -55,7 +61,7 @@ def _print_entry(session: Session, entry: JournalEntry, run: FlowRun, names: dic
     who = f"{run.name}" if entry.run_id == run.id else f"{run.name}/{names[entry.run_id]}"
     word = StateWord(entry.state.name, entry.state.type)
     name = paint(word.name.ljust(13), STATE_COLOURS.get(word.type, ""), session)
-    print(f"{stamp(session, entry.state.at)}  {name}  {who}  {entry.state.message}".rstrip(), flush=True)
+    print(f"{stamp(session, entry.state.at)}  {name}  {who}  {harmless(entry.state.message)}".rstrip(), flush=True)
 
 
 def stamp(session: Session, at: datetime) -> str:
@@ -66,14 +72,20 @@ def stamp(session: Session, at: datetime) -> str:
 def print_logs(session: Session, run: FlowRun, *, level: str, task_run_id: str | None, follow: bool, text: str) -> None:
     """Print a run's log; with `follow`, until the run has ended."""
     store, after, ended = session.store, 0, False
+    whole: list[LogLine] | None = [] if session.output == "json" and not follow else None
     while True:
         lines = store.read_logs(run.id, task_run_id=task_run_id, min_level=LEVELS[level], text=text, after=after)
         for line in lines:
             after = line.n
-            _print_line(session, line)
+            if whole is None:
+                _print_line(session, line)
+            else:
+                whole.append(line)
         if lines:
             continue
         if ended or not follow:
+            if whole is not None:
+                show_json(session, [to_plain(line) for line in whole])
             return
         ended = store.get_flow_run(run.id).state.is_final
         if not ended:
@@ -84,9 +96,10 @@ def _print_line(session: Session, line: LogLine) -> None:
     if session.wants_json:
         print(json.dumps(to_plain(line), ensure_ascii=False), flush=True)
         return
+    message = harmless(line.message) if session.is_terminal else line.message
     level = next((name for name, number in reversed(LEVELS.items()) if line.level >= number), "debug").upper()
     colour = STATE_COLOURS["failed"] if line.level >= 40 else STATE_COLOURS["paused"] if line.level >= 30 else ""
-    print(paint(f"{stamp(session, line.at)}  {level:<8}  {line.message}", colour, session), flush=True)
+    print(paint(f"{stamp(session, line.at)}  {level:<8}  {message}", colour, session), flush=True)
 
 
 def _deadline(session: Session, timeout_s: float | None) -> datetime | None:

@@ -13,6 +13,7 @@ import click
 
 from legato.cli.failures import EXIT_CODES, MISUSED, Failure, did_you_mean
 from legato.cli.session import FORMATS, Session
+from legato.core.foreign_words import about_command
 
 VERB_ALIASES = {"list": "ls", "delete": "rm", "remove": "rm", "inspect": "show", "get": "show"}
 
@@ -120,10 +121,12 @@ class Noun(click.Group):
     def unknown(self, ctx: click.Context, word: str) -> Exception:
         """The error for a word that is no verb of this noun."""
         known = [name for name in self.list_commands(ctx) if not name.startswith(" ")]
+        path = tuple(ctx.command_path.split()[1:])
+        instead = about_command((*path, word)) if len(path) < 2 else ""
         return Failure(
             f"there is no command '{ctx.command_path} {word}'",
             exit_code=MISUSED,
-            hint=did_you_mean(word, [*known, *self.aliases]) or f"its commands are {', '.join(known)}",
+            hint=instead or did_you_mean(word, [*known, *self.aliases]) or f"its commands are {', '.join(known)}",
             next_step=f"Help: {ctx.command_path} --help",
             code="usage",
         )

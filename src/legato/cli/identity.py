@@ -15,7 +15,7 @@ from legato.core.ids import is_id
 
 if TYPE_CHECKING:
     from legato.cli.session import Session
-    from legato.core.records import Artifact, Deployment, FlowRun, QueueStatus, TaskRun, Variable
+    from legato.core.records import Artifact, Deployment, FlowRun, FlowRunFilter, QueueStatus, TaskRun, Variable
 
 SHORTEST_PREFIX = 4
 """Characters of an id that may stand for it."""
@@ -35,8 +35,24 @@ def _ambiguous(kind: str, wanted: str, candidates: Sequence[str]) -> Failure:
     )
 
 
+LATEST = frozenset({"last", "latest", "@"})
+
+
+def _begun(session: Session) -> FlowRunFilter:
+    from datetime import timedelta
+
+    from legato.core.records import FlowRunFilter
+
+    return FlowRunFilter(top_level=True, start_before=session.now() + timedelta(seconds=1))
+
+
 def find_run(session: Session, text: str) -> FlowRun:
-    """The flow run of this id, id prefix or name."""
+    """The flow run of this id, id prefix or name; `last` (or `@`) is the latest that was begun."""
+    if text in LATEST:
+        page = session.store.list_flow_runs(_begun(session), limit=1)
+        if not page.items:
+            raise NotFound("flow run", text, hint="none has been begun yet: legato run FILE")
+        return page.items[0]
     if is_id(text):
         return session.store.get_flow_run(text)
     found = [run for run in session.store.find_flow_runs(text) if run.name == text or _is_prefix(text)]

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from legato.cli.failures import MISUSED, Failure, did_you_mean
 from legato.cli.session import Session
+from legato.cli.terminal import harmless
 from legato.cli.times import iso, relative, spoken
 
 STATE_COLOURS = {
@@ -84,8 +85,8 @@ def pretty(value: Any, now: datetime) -> str:
     if isinstance(value, timedelta):
         return spoken(value.total_seconds())
     if isinstance(value, (list, tuple, set, frozenset)):
-        return ", ".join(plain(item) for item in value)
-    return plain(value)
+        return harmless(", ".join(plain(item) for item in value))
+    return harmless(plain(value))
 
 
 # ---------------------------------------------------------------------- tables
@@ -174,6 +175,16 @@ def pretty_fact(value: Any, now: datetime) -> str:
     if isinstance(value, datetime):
         return f"{value.astimezone():%Y-%m-%d %H:%M:%S %Z} ({relative(value, now)})"
     return pretty(value, now)
+
+
+def changed(session: Session, record: Any, sentence: str, *, name: str = "") -> None:
+    """Say what a command has done: a sentence for people, and for programs the thing as it is now, or what was asked of it."""
+    if session.wants_json:
+        _print_json(session, _picked(session, record), whole=session.output == "json")
+        return
+    if session.output == "name" and name:
+        print(name)
+    session.say(sentence)
 
 
 def show_json(session: Session, data: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from legato.cli.failures import did_you_mean
 from legato.core.errors import ParameterError, UsageError
+from legato.core.fitting import check_parameters
 
 
 def parse_parameters(given: Sequence[str], *, as_text: frozenset[str] = frozenset()) -> dict[str, Any]:
@@ -37,16 +38,6 @@ def check_names(given: Mapping[str, Any], known: Sequence[str], owner: str) -> N
             raise ParameterError(f"{owner} has no parameter '{name}'", hint=hint)
 
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "string": (str,),
-    "array": (list,),
-    "object": (dict,),
-}
-
-
 def for_schema(given: Sequence[str], schema: Mapping[str, Any], owner: str, *, preset: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of a deployment's run, held against its recorded schema. Raises `ParameterError` before anything is created.
 
@@ -55,15 +46,11 @@ def for_schema(given: Sequence[str], schema: Mapping[str, Any], owner: str, *, p
     properties: Mapping[str, Any] = schema.get("properties", {})
     text = frozenset(name for name, one in properties.items() if one.get("type") == "string")
     values = parse_parameters(given, as_text=text)
-    if not properties and not schema:
+    if not schema:
         return values
     check_names(values, tuple(properties), owner)
     missing = [name for name in schema.get("required", ()) if name not in values and name not in preset]
     if missing:
         raise ParameterError(f"{owner} needs a value for '{missing[0]}'", hint=f"add -p {missing[0]}=…")
-    for name, value in values.items():
-        allowed = _TYPES.get(properties[name].get("type", ""))
-        is_bool_for_number = isinstance(value, bool) and allowed is not None and bool not in allowed
-        if allowed is not None and (not isinstance(value, allowed) or is_bool_for_number):
-            raise ParameterError(f"{owner}: parameter '{name}' should be of type {properties[name]['type']}, and {value!r} is not")
+    check_parameters(values, schema, owner, preset=preset)
     return values

@@ -13,7 +13,7 @@ from legato.cli.session import Session
 
 if TYPE_CHECKING:
     from legato.cli.output import Column
-    from legato.core.records import FlowRun, TaskRun
+    from legato.core.records import FlowRun, FlowRunFilter, TaskRun
 
 FILE_VERB = " file"
 """The verb of `legato run FILE`: a name that nobody can type by accident."""
@@ -94,9 +94,16 @@ def ls(session: Session, /, states: tuple[str, ...], tags: tuple[str, ...], limi
     shown = msgspec.structs.replace(wanted, start_before=session.now() + timedelta(seconds=1)) if hides_plans else wanted
     shown = msgspec.structs.replace(shown, states=(SCHEDULED,)) if upcoming else shown
     page = session.store.list_flow_runs(shown, limit=limit, oldest_first=upcoming)
-    show_list(session, page.items, _run_columns(), name=lambda run: run.id, empty="No runs yet. Make one: legato run FILE")
-    if page.cursor is not None:
-        session.hint(f"There are more; --limit {limit * 2} shows them, --filter narrows the list")
+    show_list(session, page.items, _run_columns(), name=lambda run: run.id, empty=_none(wanted))
+    if page.cursor is not None and session.is_terminal:
+        more = f"--limit {limit * 2} shows them, " if limit * 2 <= 1000 else ""
+        session.hint(f"There are more; {more}--filter and --since narrow the list")
+
+
+def _none(wanted: FlowRunFilter) -> str:
+    from legato.core.records import FlowRunFilter
+
+    return "No runs yet. Make one: legato run FILE" if wanted == FlowRunFilter() else "No run matches."
 
 
 def _run_columns() -> list[Column]:
@@ -130,6 +137,7 @@ def show(session: Session, run: str) -> None:
     from legato.cli.output import StateWord, show_one
     from legato.core.why import explain
     from legato.store.evidence import facts_of_flow_run
+    from legato.system import shown_host
 
     found = find_run(session, run)
     tasks = session.store.count_task_runs([found.id]).get(found.id, {})
@@ -155,7 +163,7 @@ def show(session: Session, run: str) -> None:
         ("Queue", found.work_queue),
         ("Parent", found.parent_run_id),
         ("Trigger", found.trigger),
-        ("Process", f"{found.pid} on {found.host}" if found.pid else ""),
+        ("Process", f"{found.pid} on {shown_host(found.host)}" if found.pid else ""),
         *_asked(session, found),
     ]
     show_one(session, found, facts, name=found.id)
@@ -239,11 +247,19 @@ def cancel(session: Session, runs: tuple[str, ...], text: str) -> None:
     """Ask runs to stop. One that nobody runs is cancelled at once; otherwise its process is stopped within seconds."""
     from legato.core.errors import Conflict
 
-    for run in _chosen(session, runs, text, ended=False, question="Cancel {n} run{s}?"):
+    chosen = _chosen(session, runs, text, ended=False, question="Cancel {n} run{s}?")
+    done = []
+    for run in chosen:
         if run.state.is_final:
             raise Conflict(f"run '{run.name}' is {run.state.name} already", hint="it has ended; there is nothing to cancel")
-        after = session.store.request_cancel(run.id)
-        session.say(f"{run.name} {'is cancelled' if after.state.is_final else 'was asked to stop'}")
+        try:
+            done.append(session.store.request_cancel(run.id))
+        except Conflict:
+            if runs:
+                raise
+            continue  # it ended while others were cancelled
+        _tell(session, len(done), len(chosen), f"{run.name} {'is cancelled' if done[-1].state.is_final else 'was asked to stop'}")
+    _told(session, done)
 
 
 PLAN_HELP = "Only print what would be reused and what would run again, and why."
@@ -335,9 +351,47 @@ def rm(session: Session, runs: tuple[str, ...], text: str) -> None:
     chosen = _chosen(session, runs, text, ended=True, question="Remove {n} run{s} for good?")
     if runs:
         session.confirm(f"Remove {', '.join(run.name for run in chosen[:5])}{' and more' if len(chosen) > 5 else ''} for good?")
-    for run in chosen:
+    for n, run in enumerate(chosen, 1):
         session.store.delete_flow_run(run.id)
-        session.say(f"{run.name} was removed")
+        _tell(session, n, len(chosen), f"{run.name} was removed")
+    _told(session, chosen)
+    if chosen and not session.settings.api_url:
+        from legato.cli.gc import give_back
+
+        give_back(session)
+
+
+@command.command("gc", examples=["legato run gc --dry-run", "legato run gc --yes"], exits=(2, 6))
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--older-than", default="1d", show_default=True, metavar="1d|12h", help="Leave alone what was written since.")
+@click.pass_obj
+def gc(session: Session, dry_run: bool, older_than: str) -> None:
+    """Remove stored results and bundles that nothing refers to any more, and give their disk back. Runs are removed with `run rm`."""
+    from legato.cli.gc import collect
+    from legato.cli.times import parse_duration
+
+    collect(session, dry_run=dry_run, older_than=parse_duration(older_than))
+
+
+MANY = 20
+
+
+def _tell(session: Session, n: int, of: int, sentence: str) -> None:
+    """A line for each run; of many, one for each hundred."""
+    if session.wants_json:
+        return
+    if of <= MANY:
+        session.say(sentence)
+    elif n == of or n % 100 == 0:
+        session.say(f"{n} of {of} runs")
+
+
+def _told(session: Session, runs: list[FlowRun]) -> None:
+    """The runs as they are now, for programs."""
+    if session.wants_json:
+        from legato.cli.output import show_list
+
+        show_list(session, runs, [], name=lambda run: run.id, empty="")
 
 
 def _chosen(session: Session, runs: tuple[str, ...], text: str, *, ended: bool, question: str) -> list[FlowRun]:
@@ -350,8 +404,13 @@ def _chosen(session: Session, runs: tuple[str, ...], text: str, *, ended: bool, 
         raise UsageError("say which runs: by id or name, or by --filter", hint="legato run ls lists them")
     if runs:
         return [find_run(session, run) for run in runs]
-    page = session.store.list_flow_runs(run_filter(session, text=text), limit=1000)
-    chosen = [run for run in page.items if run.state.is_final == ended]
+    wanted = run_filter(session, text=text)
+    page = session.store.list_flow_runs(wanted, limit=1000)
+    items = list(page.items)
+    while page.cursor is not None:
+        page = session.store.list_flow_runs(wanted, limit=1000, cursor=page.cursor)
+        items += page.items
+    chosen = [run for run in items if run.state.is_final == ended]
     if chosen:
         session.confirm(question.format(n=len(chosen), s="" if len(chosen) == 1 else "s"))
     else:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from legato.cli.failures import NOT_FOUND, TIMED_OUT, Failure
+from legato.cli.failures import NOT_FOUND, TIMED_OUT, UNREACHABLE, Failure
 from legato.cli.server_file import running_server
-from legato.core.errors import UsageError
+from legato.core.errors import Unavailable, UsageError
 from legato.system import process_is_alive
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ STOP_PATIENCE = timedelta(seconds=15)
 def start_server(session: Session, *, host: str | None, port: int | None, database: str | None, insecure: bool) -> None:
     """Serve in this process until it is stopped."""
     try:
-        from legato.server.run import serve
+        import legato.server.run  # noqa: F401 whether it is there
     except ImportError as error:
         raise UsageError(f"the server needs packages that are not installed ({error.name})", hint="pip install 'legato[server]'") from error
     settings = session.settings
@@ -38,6 +39,20 @@ def start_server(session: Session, *, host: str | None, port: int | None, databa
             session.hint(f"Legato {listening.version} serves {listening.database}. Ctrl-C stops it")
             session.hint(f"Report here from elsewhere: legato config set api_url={settings.server_public_url or listening.url}/api")
 
+    try:
+        _serve(session, database, host, port, insecure=insecure, ready=ready)
+    except Unavailable as error:
+        raise Failure(
+            error.message, exit_code=UNREACHABLE, hint=error.hint or "check its address, user and password", code=error.code
+        ) from error
+
+
+def _serve(
+    session: Session, database: str | None, host: str | None, port: int | None, *, insecure: bool, ready: Callable[[Listening], None]
+) -> None:
+    from legato.server.run import serve
+
+    settings = session.settings
     serve(
         database_url=database or settings.database_url,
         home=settings.home,

@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from legato.cli.failures import MISUSED, Failure
+from legato.cli.terminal import harmless
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -143,12 +144,12 @@ class Session:
     def hint(self, text: str) -> None:
         """One line about what to do next."""
         if not self.quiet and not self.wants_json:
-            print(text, file=sys.stderr)
+            print(harmless(text), file=sys.stderr)
 
     def say(self, text: str) -> None:
         """What was done, on standard error: standard output is for data."""
         if not self.quiet:
-            print(text, file=sys.stderr)
+            print(harmless(text), file=sys.stderr)
 
     def confirm(self, question: str) -> None:
         """Ask before destroying something. Raises `Failure` unless the answer is yes, or `--yes` was given."""

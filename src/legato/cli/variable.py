@@ -24,12 +24,13 @@ command = Noun("variable", help="Named values that flows read when they run.")
 @click.pass_obj
 def set_(session: Session, name: str, value: str, overwrite: bool, text: bool, tags: tuple[str, ...]) -> None:
     """Give a variable a value: JSON if it reads as such, text otherwise."""
+    from legato.cli.output import changed
     from legato.cli.parameters import as_json_or_text
     from legato.core.records import Variable
 
     wanted = Variable(name=name, value=value if text else as_json_or_text(value), tags=tags, updated_at=session.now())
     saved = session.store.set_variable(wanted, overwrite=overwrite)
-    session.say(f"Variable '{saved.name}' is {_short(saved.value)}")
+    changed(session, saved, f"Variable '{saved.name}' is {_short(saved.value)}", name=saved.name)
     session.hint(f'Read it in a flow: Variable.get("{saved.name}")')
 
 
@@ -81,8 +82,9 @@ def ls(session: Session, tags: tuple[str, ...]) -> None:
 def rm(session: Session, name: str) -> None:
     """Remove a variable. Flows that read it without a default will fail."""
     from legato.cli.identity import find_variable
+    from legato.cli.output import changed
 
     found = find_variable(session, name)
     session.confirm(f"Remove variable '{found.name}', which is {_short(found.value)}?")
     session.store.delete_variable(found.name)
-    session.say(f"Variable '{found.name}' was removed")
+    changed(session, found, f"Variable '{found.name}' was removed", name=found.name)

@@ -142,9 +142,11 @@ def preview(session: Session, queue: str, hours: float, limit: int) -> None:
 @click.pass_obj
 def pause(session: Session, queue: str) -> None:
     """Hand out nothing more. Runs that are going on go on."""
+    from legato.cli.output import changed
     from legato.cli.queues import change_queue
 
-    session.say(f"Queue '{change_queue(session, queue, paused=True).name}' is paused")
+    after = change_queue(session, queue, paused=True)
+    changed(session, after, f"Queue '{after.name}' is paused", name=after.name)
 
 
 @command.command("resume", examples=["legato work-queue resume default"], exits=(3, 6))
@@ -152,9 +154,11 @@ def pause(session: Session, queue: str) -> None:
 @click.pass_obj
 def resume(session: Session, queue: str) -> None:
     """Hand out runs again."""
+    from legato.cli.output import changed
     from legato.cli.queues import change_queue
 
-    session.say(f"Queue '{change_queue(session, queue, paused=False).name}' goes on")
+    after = change_queue(session, queue, paused=False)
+    changed(session, after, f"Queue '{after.name}' goes on", name=after.name)
 
 
 @command.command("set-limit", examples=["legato work-queue set-limit gpu 2"], exits=(3, 6))
@@ -163,9 +167,11 @@ def resume(session: Session, queue: str) -> None:
 @click.pass_obj
 def set_limit(session: Session, queue: str, limit: int) -> None:
     """Let at most so many of its runs go on at once."""
+    from legato.cli.output import changed
     from legato.cli.queues import change_queue
 
-    session.say(f"Queue '{change_queue(session, queue, concurrency_limit=limit).name}' has at most {limit} at once")
+    after = change_queue(session, queue, concurrency_limit=limit)
+    changed(session, after, f"Queue '{after.name}' has at most {limit} at once", name=after.name)
 
 
 @command.command("clear-limit", examples=["legato work-queue clear-limit gpu"], exits=(3, 6))
@@ -173,9 +179,11 @@ def set_limit(session: Session, queue: str, limit: int) -> None:
 @click.pass_obj
 def clear_limit(session: Session, queue: str) -> None:
     """Let any number of its runs go on at once."""
+    from legato.cli.output import changed
     from legato.cli.queues import change_queue
 
-    session.say(f"Queue '{change_queue(session, queue, concurrency_limit=None).name}' has no limit")
+    after = change_queue(session, queue, concurrency_limit=None)
+    changed(session, after, f"Queue '{after.name}' has no limit", name=after.name)
 
 
 @command.command("rm", examples=["legato work-queue rm old --yes"], exits=(3, 6))
@@ -184,8 +192,9 @@ def clear_limit(session: Session, queue: str) -> None:
 def rm(session: Session, queue: str) -> None:
     """Remove a work queue. Its runs stay; another queue may take those that wait."""
     from legato.cli.identity import find_queue
+    from legato.cli.output import changed
 
     found = find_queue(session, queue).queue
     session.confirm(f"Remove work queue '{found.name}'?")
     session.store.delete_queue(found.name)
-    session.say(f"Queue '{found.name}' was removed")
+    changed(session, found, f"Queue '{found.name}' was removed", name=found.name)

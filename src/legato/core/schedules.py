@@ -70,7 +70,7 @@ _DEFAULT_ANCHOR = datetime(2020, 1, 1)  # noqa: DTZ001 - a wall time, read in th
 # ------------------------------------------------------------------------------------------------------------------------ the records
 
 
-class IntervalSchedule(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="interval"):
+class IntervalSchedule(msgspec.Struct, frozen=True, tag_field="kind", tag="interval"):
     """A fire every `interval`, counted from `anchor_date` in both directions.
 
     Whole days keep the wall clock of `timezone` across clock changes (daily at 08:00 stays at 08:00); anything else keeps elapsed time.
@@ -94,7 +94,7 @@ class IntervalSchedule(msgspec.Struct, frozen=True, kw_only=True, tag_field="kin
             _normalise_anchor(self, self.anchor_date)
 
 
-class CronSchedule(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="cron"):
+class CronSchedule(msgspec.Struct, frozen=True, tag_field="kind", tag="cron"):
     """Fires at the wall times of `timezone` that a cron expression matches.
 
     Five fields, or six with seconds first; names (MON, JAN), `L`, `LW`, `5L`, `MON#2`, and @hourly @daily @midnight @weekly @monthly
@@ -113,7 +113,7 @@ class CronSchedule(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
         _validate_cron(self.cron, self.day_or)
 
 
-class RRuleSchedule(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="rrule"):
+class RRuleSchedule(msgspec.Struct, frozen=True, tag_field="kind", tag="rrule"):
     """Fires at the wall times of `timezone` that an iCalendar recurrence (RFC 5545 §3.8.5) describes.
 
     `rrule` is a bare rule ("FREQ=DAILY;BYHOUR=8") or lines of DTSTART, RRULE, EXDATE and RDATE. Without DTSTART the rule starts at

@@ -44,8 +44,14 @@ def image_bytes(artifact: Artifact, blobs: BlobStore | None) -> bytes:
     if artifact.kind is not ArtifactKind.IMAGE or not isinstance(data, dict) or "type" not in data:
         where = f"it is at {data['url']}" if isinstance(data, dict) and "url" in data else "it is no image"
         raise NotFound("stored image of artifact", artifact.id, hint=where)
-    if "inline" in data:
-        return b64decode(data["inline"])
+    try:
+        if "inline" in data:
+            return b64decode(data["inline"], validate=True)
+    except (ValueError, TypeError):
+        raise NotFound("stored image of artifact", artifact.id, hint="what was recorded as its bytes are none") from None
+    blob = data.get("blob")
+    if not isinstance(blob, str):
+        raise NotFound("stored image of artifact", artifact.id, hint="no bytes were recorded with it")
     if blobs is None:
-        raise ResultMissing(f"the image {data['blob']} lies in a storage that cannot be reached from here")
-    return blobs.get(data["blob"])
+        raise ResultMissing(f"the image {blob} lies in a storage that cannot be reached from here")
+    return blobs.get(blob)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import difflib
 import inspect
 import os
 import subprocess
@@ -19,6 +20,7 @@ import msgspec
 from legato.core import records
 from legato.core.clock import Clock
 from legato.core.errors import UsageError
+from legato.core.foreign_words import DEPLOYMENT_OPTIONS
 from legato.core.records import Catchup, DeploymentSchedule, OnLost
 from legato.core.schedules import CronSchedule, IntervalSchedule, RRuleSchedule, Schedule
 from legato.flow_runners.options import FlowRunner, to_record
@@ -59,7 +61,10 @@ class Deployment:
         path: str | Path | None = None,
         on_lost: str = "fail",
         catchup: str = "latest",
+        **others: Any,
     ) -> None:
+        if others:
+            raise _no_option(name, next(iter(others)))
         if (flow is None) == (entrypoint is None):
             raise UsageError(f"deployment '{name}' needs a flow or an entrypoint, and not both")
         if flow is not None and not isinstance(flow, Flow):
@@ -234,6 +239,13 @@ def _beside_the_caller(path: Path) -> Path:
         return path
     file = Path(sys._getframe(2).f_code.co_filename)  # noqa: SLF001 whoever wrote Deployment(...)
     return (file.parent if file.is_file() else Path.cwd()) / path
+
+
+def _no_option(name: str, option: str) -> UsageError:
+    known = [one for one in inspect.signature(Deployment).parameters if one != "others"]
+    close = difflib.get_close_matches(option, known, n=1)
+    hint = DEPLOYMENT_OPTIONS.get(option) or (f"did you mean {close[0]}?" if close else f"its options are {', '.join(known)}")
+    return UsageError(f"deployment '{name}' has no option '{option}'", hint=hint)
 
 
 def _with_bundle(record: records.Deployment, bundle: str) -> records.Deployment:

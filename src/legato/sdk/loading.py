@@ -6,6 +6,7 @@ import ast
 import difflib
 import importlib
 import importlib.util
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -13,7 +14,9 @@ from types import ModuleType
 from typing import Any
 
 from legato.core.errors import NotFound, UsageError
+from legato.core.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 from legato.engine.tracebacks import relink
+from legato.flow_runners.options import SubprocessFlowRunner
 from legato.sdk.flows import Flow
 from legato.sdk.sources import is_own_file
 
@@ -48,7 +51,7 @@ def run_file(file: Path, root: Path | None = None) -> ModuleType:
     except Exception as error:
         _restore(name, before)
         raise UsageError(
-            f"{file} cannot be imported: {_where(error, path)}{type(error).__name__}: {error}", hint=_what_to_do(error)
+            f"{file} cannot be imported: {_where(error, path)}{type(error).__name__}: {_first_words(error)}", hint=_what_to_do(error)
         ) from error
     return module
 
@@ -102,9 +105,33 @@ def _restore(name: str, before: ModuleType | None) -> None:
 
 
 def _what_to_do(error: Exception) -> str:
+    if isinstance(error, UsageError):
+        return error.hint
+    if isinstance(error, TypeError) and (wrong := _WRONG_ARGUMENT.search(str(error))):
+        return _about_argument(wrong.group(1), error)
     if isinstance(error, ModuleNotFoundError):
         return f"install {error.name} into this environment, or run where it is"
     return "" if isinstance(error, ImportError) else 'an import runs the top level of a file: calls belong below if __name__ == "__main__":'
+
+
+def _first_words(error: Exception) -> str:
+    return error.message if isinstance(error, UsageError) else str(error)
+
+
+_WRONG_ARGUMENT = re.compile(r"[Uu]nexpected keyword argument '(\w+)'")
+
+
+def _about_argument(name: str, error: TypeError) -> str:
+    """What to write in place of an argument that one of our own classes does not take."""
+    line = (traceback.extract_tb(error.__traceback__) or [None])[-1]
+    said = (line.line or "") if line is not None else ""
+    if "IntervalSchedule" in said and name in ("weeks", "days", "hours", "minutes", "seconds"):
+        return f"write IntervalSchedule(interval=timedelta({name}=…))"
+    for made in (CronSchedule, RRuleSchedule, IntervalSchedule, SubprocessFlowRunner):
+        if made.__name__ in said:
+            close = difflib.get_close_matches(name, made.__struct_fields__, n=1)
+            return f"did you mean {close[0]}=?" if close else f"{made.__name__} takes {', '.join(made.__struct_fields__)}"
+    return ""
 
 
 def _where(error: BaseException, path: Path) -> str:

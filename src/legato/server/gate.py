@@ -191,7 +191,7 @@ def _measured(scope: Scope, headers: dict[bytes, str], receive: Receive) -> Rece
     """The same body, refused when it is too long."""
     limit = _limit_of(scope)
     declared = headers.get(b"content-length", "0")
-    if not declared.isdigit() or int(declared) > limit:
+    if not (declared.isascii() and declared.isdigit() and len(declared) < 20) or int(declared) > limit:
         raise _too_large(limit)
     seen = 0
 

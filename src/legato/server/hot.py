@@ -225,6 +225,6 @@ def _last_event_id(scope: Scope) -> int | None:
     given = next((v.decode("latin-1") for n, v in scope["headers"] if n == b"last-event-id"), None) or _query(scope, "after")
     if given is None:
         return None
-    if not given.isdigit() or len(given) > 18:
+    if not (given.isascii() and given.isdigit()) or len(given) > 18:
         raise BadRequest(f"'{given}' is no journal position")
     return int(given)

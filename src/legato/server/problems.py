@@ -24,6 +24,11 @@ _STATUS: tuple[tuple[type[LegatoError], int], ...] = (
 _log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 
+_OF_THE_SENDER = (OverflowError, RecursionError, UnicodeError)
+"""What comes of numbers that no column holds, of instants that no calendar has, of endless nesting and of half characters."""
+
+_SEE_DOCS = "see /api/docs for what this route takes"
+
 CONTENT_TYPE = "application/problem+json"
 
 
@@ -51,6 +56,9 @@ def problem_of(error: Exception, request_id: str, route: str = "") -> Problem:
         return Problem(
             HTTPStatus(error.status_code).phrase, error.status_code, _detail(error), code, "see /api/docs for what there is", request_id
         )
+    if isinstance(error, _OF_THE_SENDER):
+        what = "it is nested too deep" if isinstance(error, RecursionError) else str(error) or type(error).__name__
+        return Problem("Unprocessable Entity", 422, f"the request cannot be taken: {what[:300]}", "bad_request", _SEE_DOCS, request_id)
     _log.error("request_failed", exc_info=error, extra={"request_id": request_id, "route": route})
     return Problem(
         "Internal Server Error", 500, "the server failed on this request", "internal", f"look for {request_id} in its log", request_id

@@ -14,6 +14,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from legato.core.errors import UsageError
 from legato.core.explanation import Explanation
+from legato.core.fitting import check_parameters
 from legato.core.ids import is_id
 from legato.core.planning import run_of
 from legato.core.records import (
@@ -122,6 +123,8 @@ def _aware(at: datetime | None) -> datetime | None:
 @post("/api/flow-runs")
 async def create_flow_run(desk: AtDesk, data: JSONBody[FlowRun]) -> FlowRun:
     """Add a run that waits for its time; the same id again gives the run that is there."""
+    if not is_id(data.id):
+        raise UsageError(f"'{data.id[:80]}' is no id", hint="give a UUID in its canonical form")
     return await desk.write(lambda: desk.store.create_flow_run(data, now=desk.now()))
 
 
@@ -422,8 +425,11 @@ async def run_deployment(desk: AtDesk, data: JSONBody[NewRun], wanted: Wanted) -
 
     def create() -> FlowRun:
         now = desk.now()
+        deployment = desk.store.get_deployment(wanted)
+        owner = f"flow '{deployment.flow_name}'"
+        check_parameters(data.parameters, deployment.parameter_schema, owner, preset=deployment.parameters.keys())
         run = run_of(
-            desk.store.get_deployment(wanted),
+            deployment,
             id=data.id or new_id(),
             due_at=_aware(data.at) or now,
             now=now,

@@ -27,12 +27,12 @@ from legato.server.app import VERSION, Server
 from legato.server.connections import PatientProtocol, limit_connections
 from legato.server.gate import Policy
 from legato.server.names import names_for
-from legato.services import reaper, scheduler
+from legato.services import overlap, reaper, scheduler
 from legato.services.loop import Service, ServiceLoop
 from legato.storage.local import LocalStorage
 from legato.store.open import open_sql_store
 from legato.store.sql import SqlStore
-from legato.system import SystemClock, process_is_alive
+from legato.system import SystemClock, host_name, process_is_alive
 
 GRACE_S = 5
 """Seconds that requests under way are given at a stop; waits and streams are ended at once."""
@@ -150,11 +150,12 @@ class _Uvicorn(uvicorn.Server):
 
 
 def _services(store: SqlStore, clock: Clock) -> ServiceLoop:
-    host = socket.gethostname()
+    host = host_name()
     patient_until = clock.now() + timedelta(seconds=LEASE_S)
     return ServiceLoop(
         [
             Service("scheduler", scheduler.EVERY_S, lambda now: scheduler.tick(store, now)),
+            Service("overlap", overlap.EVERY_S, lambda now: overlap.tick(store, now)),
             Service(
                 "reaper",
                 reaper.EVERY_S,

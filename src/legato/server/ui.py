@@ -68,10 +68,10 @@ async def deployments(desk: AtDesk) -> views.DeploymentsPage:
     return await desk.read(lambda: views.deployments_page(desk.store, desk.now()))
 
 
-@get("/api/ui/deployments/{flow:str}/{name:str}")
-async def deployment(desk: AtDesk, flow: Name, name: Name) -> views.DeploymentPage:
-    """One deployment."""
-    return await desk.read(lambda: views.deployment_page(desk.store, f"{flow}/{name}", desk.now()))
+@get("/api/ui/deployments/{name:path}")
+async def deployment(desk: AtDesk, name: Name) -> views.DeploymentPage:
+    """One deployment, by its full name: a flow's name may hold a slash."""
+    return await desk.read(lambda: views.deployment_page(desk.store, str(name).lstrip("/"), desk.now()))
 
 
 @get("/api/ui/queues")

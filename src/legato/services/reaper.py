@@ -46,7 +46,7 @@ def tick(
             lost += 1
     for run in store.held_here(host):  # the outermost ones, whose loss takes those inside with it
         if not is_alive(run.pid, run.state.at):
-            store.report_lost(run.id, run.epoch, f"its process {run.pid} on {host} is gone", now=now)
+            store.report_lost(run.id, run.epoch, f"its process {run.pid} on {host.partition('~')[0]} is gone", now=now)
             lost += 1
     return Report(lost, renewed)
 
@@ -62,5 +62,5 @@ def _is_our_own(run: FlowRun, host: str) -> bool:
 
 
 def _silence(run: FlowRun) -> str:
-    holder = f"its agent {run.agent_id}" if run.agent_id else f"its process {run.pid} on {run.host or 'an unknown host'}"
+    holder = f"its agent {run.agent_id}" if run.agent_id else f"its process {run.pid} on {run.host.partition('~')[0] or 'an unknown host'}"
     return f"{holder} has given no sign of life since its lease was renewed last"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from legato.store.database import Database
 from legato.store.migrate import LATEST
 from legato.store.sql.deployments import SqlDeployments
 from legato.store.sql.history import SqlHistory
@@ -26,6 +27,11 @@ class SqlStore(SqlReports, SqlRuns, SqlHistory, SqlMade, SqlDeployments, SqlQueu
     def of(self, workspace: int) -> SqlStore:
         """The same database, seen from another workspace."""
         return SqlStore(self._database, clock=self._clock, workspace=workspace)
+
+    @property
+    def database(self) -> Database:
+        """What it is on."""
+        return self._database
 
     def info(self) -> Mapping[str, str]:
         return {"kind": self._database.kind, "location": self._database.location, "schema_version": str(LATEST)}
