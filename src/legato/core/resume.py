@@ -386,6 +386,7 @@ class PlanLine(msgspec.Struct, frozen=True):
     name: str
     reused: bool
     why: str
+    is_flow: bool = False
 
 
 def plan(pasts: Iterable[Past], code_now: Callable[[str], Mapping[str, str] | None]) -> list[PlanLine]:
@@ -396,26 +397,31 @@ def plan(pasts: Iterable[Past], code_now: Callable[[str], Mapping[str, str] | No
         changed = changed_names(past.code, now) if past.code is not None and now is not None else ""
         why = (
             past.forced
-            or ("what it was called with cannot be compared" if past.call.is_unknown else "")
             or (f"its code differs: {changed} changed" if changed else "")
             or ("" if past.is_stored else _why_not_stored(past))
+            or ("what it was called with cannot be compared" if past.call.is_unknown else "")
             or (_CHANGED_ITS_ARGUMENTS if past.result is not None and past.result.changed else "")
         )
-        lines.append(PlanLine(past.name, not why, why or "it finished, and its value is stored"))
+        lines.append(PlanLine(past.name, not why, why or "it finished, and its value is stored", past.key.startswith("flow ")))
     return lines
 
 
 def in_groups(lines: Sequence[PlanLine], *, limit: int = 12, edited: str = "") -> list[str]:
     """The plan as lines of text: counts, then each reason with the tasks it is about. `edited`: the place where the flow's own code was changed."""
-    reused = [line.name for line in lines if line.reused]
-    total = len(lines) - len(reused)
-    kept = "1 is reused if it is called alike" if len(reused) == 1 else f"{len(reused)} are reused if they are called alike"
-    text = [f"of {len(lines)} earlier task runs {kept}, {total} run{'s' if total == 1 else ''} again"]
-    if reused:
+    tasks, flows = [line for line in lines if not line.is_flow], [line for line in lines if line.is_flow]
+    text = [_counted(tasks, "task run") + (f"; {_counted(flows, 'flow run')} inside it" if flows else "")]
+    if reused := [line.name for line in lines if line.reused]:
         text.append(f"  reused: {_some(reused)}")
     if edited:
         text.append(f"  again as well: whatever comes after {edited}")
     return text + _reasons(lines, limit)
+
+
+def _counted(lines: Sequence[PlanLine], what: str) -> str:
+    reused = sum(line.reused for line in lines)
+    again = len(lines) - reused
+    kept = "1 is reused if it is called alike" if reused == 1 else f"{reused} are reused if they are called alike"
+    return f"of {len(lines)} earlier {what}s {kept}, {again} run{'s' if again == 1 else ''} again"
 
 
 def _reasons(lines: Iterable[PlanLine], limit: int) -> list[str]:
@@ -429,11 +435,17 @@ def _reasons(lines: Iterable[PlanLine], limit: int) -> list[str]:
     return text
 
 
-def reuse_in_words(reused: Sequence[str], again: Sequence[tuple[str, str]], *, limit: int = 12) -> list[str]:
+def reuse_in_words(lines: Sequence[PlanLine], *, limit: int = 12) -> list[str]:
     """What came of it: how many calls were given their earlier values, and why the others ran."""
-    lines = [PlanLine(name, True, "") for name in reused] + [PlanLine(name, False, why) for name, why in again]
-    ran = f"{len(again)} ran" if again else "none ran"
-    return [f"reused {len(reused)} task run{'s' if len(reused) != 1 else ''}, {ran}", *_reasons(lines, limit)]
+    tasks, flows = [line for line in lines if not line.is_flow], [line for line in lines if line.is_flow]
+    text = _what_came(tasks, "task run") + (f"; {_what_came(flows, 'flow run')} inside it" if flows else "")
+    return [text, *_reasons(lines, limit)]
+
+
+def _what_came(lines: Sequence[PlanLine], what: str) -> str:
+    reused = sum(line.reused for line in lines)
+    ran = len(lines) - reused
+    return f"reused {reused} {what}{'s' if reused != 1 else ''}, {ran or 'none'} ran"
 
 
 def _some(names: Sequence[str], limit: int = 6) -> str:

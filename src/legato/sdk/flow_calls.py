@@ -413,7 +413,7 @@ def end(shell: FlowShell, began: datetime) -> None:
     shell.close()
     state = shell.state
     if shell.ledger.memory is not None and not shell.quiet:
-        for line in reuse_in_words(shell.ledger.reused, shell.ledger.again):
+        for line in reuse_in_words(shell.ledger.outcomes):
             _say(shell, _INFO, line)
     if state is not None and state.type in FINAL and not shell.quiet:
         level = _INFO if state.type is StateType.COMPLETED else _ERROR

@@ -104,8 +104,8 @@ class _LedgerElsewhere(Ledger):
         if self.memory is not None:
             self._link.ask("ledger", "was_not_asked", name, why)
 
-    def reuses(self, name: str) -> None:
-        self._link.ask("ledger", "reuses", name)
+    def reuses(self, name: str, *, is_flow: bool = False) -> None:
+        self._link.ask("ledger", "reuses", name, is_flow=is_flow)
 
     def gone(self, name: str, found: Reuse, why: str) -> Again:
         again: Again = self._link.ask("ledger", "gone", name, found, why)

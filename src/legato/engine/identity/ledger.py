@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from legato.core.errors import ResultMissing
-from legato.core.resume import Again, CallId, Lane, Memory, Past, Recall, Reuse, in_order, ranges_of
+from legato.core.resume import Again, CallId, Lane, Memory, Past, PlanLine, Recall, Reuse, in_order, ranges_of
 from legato.engine import results
 from legato.engine.results import BlobStore
 from legato.engine.script import Recalled
@@ -37,8 +37,8 @@ class Ledger:
         self._made: list[Past] = []
         self._room = KEPT_BYTES
         self._lock = threading.Lock()
-        self.reused: list[str] = []
-        self.again: list[tuple[str, str]] = []
+        self.outcomes: list[PlanLine] = []
+        """What became of each call of this attempt, where there was an earlier one."""
 
     def new_lane_number(self) -> int:
         """What a new lane is called in the record."""
@@ -79,7 +79,7 @@ class Ledger:
             if not repeats and isinstance(answer, Reuse):
                 answer = Again("it hands on its items one by one", past=answer.past)
             if isinstance(answer, Again):
-                self.again.append((name, answer.why))
+                self.outcomes.append(PlanLine(name, False, answer.why, key.startswith("flow ")))
         return answer
 
     def value_of(self, name: str, found: Reuse, blobs: BlobStore) -> Recalled | Again:
@@ -90,22 +90,22 @@ class Ledger:
             value = results.load(result, blobs)
         except ResultMissing as error:
             return self.gone(name, found, f"its stored value is gone: {error.message}")
-        self.reuses(name)
+        self.reuses(name, is_flow=found.past.key.startswith("flow "))
         return Recalled(f"reused from '{found.past.name}' of an earlier attempt", result, value)
 
-    def reuses(self, name: str) -> None:
+    def reuses(self, name: str, *, is_flow: bool = False) -> None:
         """Note that a call's earlier value was had."""
-        self.reused.append(name)
+        self.outcomes.append(PlanLine(name, True, "", is_flow))
 
     def gone(self, name: str, found: Reuse, why: str) -> Again:
         """A value that was to be reused cannot be had: the call runs."""
-        self.again.append((name, why))
+        self.outcomes.append(PlanLine(name, False, why, found.past.key.startswith("flow ")))
         return Again(why, past=found.past)
 
     def was_not_asked(self, name: str, why: str) -> None:
         """A call has ended without anybody having asked about its earlier one: it did not come so far."""
         if self.memory is not None:
-            self.again.append((name, why))
+            self.outcomes.append(PlanLine(name, False, why))
 
     @property
     def room(self) -> int:
@@ -130,3 +130,4 @@ class Ledger:
             self._made = []
             self._room = KEPT_BYTES
         self._called = {}
+        self.outcomes = []
