@@ -18,6 +18,7 @@ NAMES = [
     "DaskTaskRunner",
     "Deployment",
     "Explanation",
+    "FILES",
     "Failed",
     "Flow",
     "Future",

@@ -21,6 +21,7 @@ _HOMES = {
     "DaskTaskRunner": "legato.task_runners.dask",
     "Deployment": "legato.sdk.deployments",
     "Explanation": "legato.core.explanation",
+    "FILES": "legato.core.caching",
     "Failed": "legato.sdk.run_states",
     "Flow": "legato.sdk.flows",
     "Future": "legato.engine.futures",
@@ -82,6 +83,7 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from legato.core.caching import DEFAULT as DEFAULT
+    from legato.core.caching import FILES as FILES
     from legato.core.caching import INPUTS as INPUTS
     from legato.core.caching import NONE as NONE
     from legato.core.caching import PARAMETERS as PARAMETERS

@@ -1,18 +1,20 @@
 """Cached tasks, seen from user code: what is reused, what runs again, and why, as the runs' messages say it."""
 
 import asyncio
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from legato import DEFAULT, INPUTS, NONE, PARAMETERS, RUN, SOURCE, TASK, CacheKeyFn, ThreadTaskRunner, flow, task
+from legato import DEFAULT, FILES, INPUTS, NONE, PARAMETERS, RUN, SOURCE, TASK, CacheKeyFn, ThreadTaskRunner, flow, task
 from legato.core.errors import RunFailure, UsageError
 from legato.core.records import TaskRun
 from legato.core.states import StateType
-from legato.sdk import process
+from legato.sdk import files, process
 from legato.testing import Harness, harness
 
 from tests.support.waiting import until
@@ -521,3 +523,100 @@ def test_one_that_waits_can_be_cancelled(h: Harness) -> None:
 
     assert "cancelled" in str(outcome[0])
     assert h.store.get_task_run(waiting.id).state.name == "Cancelled"
+
+
+# -- files, and what a call does to its arguments
+
+
+def test_files_count_by_what_is_in_them(h: Harness, calls: list[Any], tmp_path: Path) -> None:
+    @task(cache_policy=INPUTS + FILES)
+    def read(path: Path, others: Sequence[Path] = ()) -> str:
+        calls.append(path.name)
+        return path.read_text() if path.is_file() else ",".join(sorted(one.name for one in path.iterdir()))
+
+    main = caller(read)
+    file, folder = tmp_path / "a.txt", tmp_path / "many"
+    folder.mkdir()
+
+    file.write_text("one")
+    assert [main(file), main(file), main(folder)] == ["one", "one", ""]
+    file.write_text("two")
+    (folder / "b.txt").write_text("x")
+    assert [main(file), main(folder), main(folder)] == ["two", "b.txt", "b.txt"]
+    file.write_text("one")
+    assert main(file) == "one"
+    assert calls == ["a.txt", "many", "a.txt", "many"]
+    assert "the file behind input 'path'" in " ".join(start_message(h, run) for run in runs_of(h) if run.state.name == "Completed")
+
+
+def test_files_inside_of_arguments_count_and_ones_that_are_not_there(h: Harness, calls: list[Any], tmp_path: Path) -> None:
+    @task(cache_policy=INPUTS + FILES)
+    def count(paths: dict[str, list[Path]]) -> int:
+        calls.append(1)
+        return sum(path.exists() for path in paths["all"])
+
+    main = caller(count)
+    paths = {"all": [tmp_path / "a", tmp_path / "b"]}
+
+    assert main(paths) == 0
+    (tmp_path / "b").touch()
+    assert [main(paths), main(paths)] == [1, 1]
+    assert len(calls) == 2
+
+
+def test_a_large_file_counts_by_size_and_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LARGEST_READ", 3)
+    file = tmp_path / "large"
+    file.write_text("1234")
+    before = files.behind(file)
+    os.utime(file, ns=(1, 1))
+
+    assert files.behind(file) != before
+    assert files.behind([1, "text"]) == ""
+
+
+def test_a_call_that_changed_its_arguments_is_not_cached(h: Harness) -> None:
+    @task(cache_policy=INPUTS)
+    def fill(table: dict[str, int]) -> int:
+        table["k"] = 1
+        return len(table)
+
+    @flow
+    def main() -> list[dict[str, int]]:
+        tables: list[dict[str, int]] = [{}, {}]
+        for table in tables:
+            fill(table)
+        return tables
+
+    assert main() == [{"k": 1}, {"k": 1}]
+
+
+def test_a_hit_hands_back_what_the_call_was_given(h: Harness) -> None:
+    @task(cache_policy=INPUTS)
+    def same(values: list[int]) -> list[int]:
+        return values
+
+    @flow
+    def main() -> tuple[list[int], list[int]]:
+        one, other = [1], [1]
+        same(one).append(2)
+        same(other).append(3)
+        return one, other
+
+    assert main() == ([1, 2], [1, 3])
+
+
+def test_tasks_of_one_factory_share_nothing(h: Harness) -> None:
+    def make(factor: Any) -> Any:
+        @task(cache_policy=INPUTS)
+        def scale(x: int) -> Any:
+            return factor[0] * x
+
+        return scale
+
+    @flow
+    def main() -> list[Any]:
+        return [make([2])(10), make([3])(10), make([2])(10)]
+
+    assert main() == [20, 30, 20]
+    assert [run.state.name for run in runs_of(h)] == ["Completed", "Completed", "Cached"]

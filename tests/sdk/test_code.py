@@ -285,6 +285,7 @@ HELD = {
     "an array": ("import numpy as np\nT = np.array([1])\ndef main(): return T", "[1]", "[2]"),
     "what is too large": ("T = [str(n) for n in range(1, 300_000)]\ndef main(): return T[0]", "range(1", "range(2"),
     "what has no form": ("import sqlite3\nDB = sqlite3.connect(':memory:', timeout=1)\ndef main(): return DB", "timeout=1", "timeout=2"),
+    "what a memo is filled with": ("memo = {}\nmemo[3] = 0\nfor n in (4, 5): memo[n] = 1\ndef main(x): return memo.setdefault(x, 2)", "= 0", "= 7"),
     "where a counter begins": ("N = [0]\ndef main():\n    N[0] += 1\n    return N[0]", "[0]\ndef", "[5]\ndef"),
     "one value of two of which the other changes": ("C = {'a': 1}\nD = {}\ndef main(x):\n    D[x] = C['a']\n    return D[x]", "'a': 1", "'a': 2"),
     "what a local of its value changes": ("C = {'n': 1}\ndef main():\n    n = C['n']\n    n += 1\n    return n", "'n': 1", "'n': 2"),

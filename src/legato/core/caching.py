@@ -19,9 +19,10 @@ from legato.core.records import CacheAsk, Result
 KeyFn: TypeAlias = Callable[[Any, dict[str, Any]], str | None]
 
 INPUTS_PART, SOURCE_PART, RUN_PART, PARAMETERS_PART, TASK_PART = "INPUTS", "SOURCE", "RUN", "PARAMETERS", "TASK"
+FILES_PART = "FILES"
 PROJECT_PART = "project"
 """Not for users to ask for: a task's name means something in its own project only."""
-_ORDER = (INPUTS_PART, SOURCE_PART, PARAMETERS_PART, RUN_PART, TASK_PART)
+_ORDER = (INPUTS_PART, FILES_PART, SOURCE_PART, PARAMETERS_PART, RUN_PART, TASK_PART)
 
 
 class CachePolicy:
@@ -81,6 +82,9 @@ NONE = CachePolicy()
 INPUTS = CachePolicy(frozenset({INPUTS_PART}))
 """The same arguments."""
 
+FILES = CachePolicy(frozenset({FILES_PART}))
+"""The same files: what the `Path`s among the arguments lead to, by content; without it a path counts by its text."""
+
 SOURCE = CachePolicy(frozenset({SOURCE_PART}))
 """The same code: of the task, and of every function and class of the project that it reaches."""
 
@@ -107,7 +111,7 @@ def as_policy(value: object) -> CachePolicy:
         return CacheKeyFn(value)
     raise UsageError(
         f"cache_policy is {value!r}, which is no cache policy",
-        hint="give INPUTS, SOURCE, RUN, PARAMETERS, TASK, DEFAULT, NONE, a sum of them, or a function (context, parameters) -> str | None",
+        hint="give INPUTS, FILES, SOURCE, RUN, PARAMETERS, TASK, DEFAULT, NONE, a sum of them, or a function (context, parameters) -> str | None",
     )
 
 
@@ -216,6 +220,8 @@ def _part_name(name: str) -> str:
     kind, _, what = name.partition(":")
     if kind == "input":
         return f"input '{what}'"
+    if kind == "file":
+        return f"the file behind input '{what}'"
     if kind == "code":
         return f"the code of '{what}'"
     return {"run": "the flow run", "parameters": "the flow's parameters", PROJECT_PART: "the project"}.get(

@@ -14,17 +14,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from legato.core.digests import hex_digest
-from legato.core.identity import Form, Unknown, cell_of, digest
+from legato.core.identity import cell_of
 from legato.core.resume import BODY
 from legato.sdk.bytecode import token
-from legato.sdk.code import known_by, reach_of
+from legato.sdk.code import reach_of
 from legato.sdk.definitions import Definition
 from legato.sdk.sources import is_own
 
 _WIDTH = 6
 """Hex digits of a mark."""
 
-_MOST_BYTES = 1 << 20
 _LOADS = frozenset(("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF"))
 _ATTRIBUTES = frozenset(("LOAD_ATTR", "LOAD_METHOD"))
 _CALLS = ("CALL", "CALL_FUNCTION_EX", "CALL_KW")
@@ -135,20 +134,21 @@ def _place_in(code: types.CodeType | None) -> int | None:
 def _texts(fn: types.FunctionType, steps: list[dis.Instruction]) -> list[str]:
     texts = [_text(step) for step in steps]
     cells = dict(zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=False))
+    compared = reach_of(fn).by_place()
     for n, step in enumerate(steps):
         if step.opname not in _LOADS:
             continue
+        place: Any = ("cell", id(cells[step.argval])) if step.argval in cells else (id(fn.__globals__), step.argval)
         value = cell_of(cells[step.argval]) if step.argval in cells else fn.__globals__.get(step.argval, _MISSING)
         at = n
-        if isinstance(value, types.ModuleType) and not is_own(vars(value)):
-            texts[n] += f"|{value.__name__}"  # a library's: its parts are taken as given
-            continue
-        while isinstance(value, types.ModuleType) and at + 1 < len(steps) and steps[at + 1].opname in _ATTRIBUTES:
+        while isinstance(value, types.ModuleType) and is_own(vars(value)) and at + 1 < len(steps) and steps[at + 1].opname in _ATTRIBUTES:
             at += 1
+            place = (id(vars(value)), steps[at].argval)
             value = getattr(value, steps[at].argval, _MISSING)
-        if value is not _MISSING:
-            where = _consumed_at(steps, n, at) if callable(value) else n
-            texts[where] += f"|{_meaning(value)}"
+        if value is _MISSING:
+            continue
+        where = _consumed_at(steps, n, at) if callable(value) else n
+        texts[where] += f"|{_meaning(value, compared.get(place))}"
     return texts
 
 
@@ -160,20 +160,15 @@ def _text(step: dis.Instruction) -> str:
     return f"{step.opname} {step.argrepr or step.arg}"
 
 
-def _meaning(value: Any) -> str:
-    """What a name stands for: a task for itself, code for what it reaches, anything else for what it holds."""
+def _meaning(value: Any, token: str | None) -> str:
+    """What a name stands for: a task for itself, code for what it reaches, data for what it holds, as far as the flow does not change it itself."""
     if isinstance(value, Definition):
         return f"{value.kind} {value.key}"
     if isinstance(value, types.ModuleType):
         return value.__name__
     if isinstance(value, (types.FunctionType, type)) and _is_users(value):
         return str(reach_of(value).digest())
-    try:
-        return digest(Form(known_by, limit=_MOST_BYTES).bytes_of(value))
-    except Unknown:
-        return type(value).__qualname__
-    except Exception as error:  # noqa: BLE001 a user's __legato_hash__ may raise anything
-        return f"{type(value).__qualname__} {type(error).__qualname__}"
+    return token if token is not None else type(value).__qualname__
 
 
 def _is_users(value: types.FunctionType | type) -> bool:

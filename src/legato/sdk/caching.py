@@ -13,7 +13,7 @@ from legato.core.identity import digest_of
 from legato.core.records import CacheAsk
 from legato.engine.futures import SCOPE
 from legato.engine.shell import FlowShell, Shell, TaskShell
-from legato.sdk.code import code_of, known_by
+from legato.sdk.code import closure_of, code_of, known_by
 from legato.sdk.definitions import Definition
 
 
@@ -96,7 +96,11 @@ class Caching:
         if caching.INPUTS_PART in names:
             if isinstance(self._task.fn, MethodType):
                 parts["input:self"] = _hash("self", self._task.fn.__self__)
+            if closure := closure_of(self._task.fn):
+                parts["input:closure"] = closure
             parts |= {f"input:{name}": _hash(name, value) for name, value in parameters.items() if name not in self._policy.without}
+        if caching.FILES_PART in names:
+            parts |= _files(parameters, self._policy.without)
         if caching.SOURCE_PART in names:
             parts |= {f"code:{name}": digest for name, digest in code_of(self._task.fn).items()}
         if caching.RUN_PART in names:
@@ -132,6 +136,13 @@ def _hash(name: str, value: Any, whose: str = "") -> str:
         return hash_input(name, value, known_by)
     except UsageError as error:
         raise _NotCached(whose + error.message) from None
+
+
+def _files(parameters: Mapping[str, Any], without: frozenset[str]) -> dict[str, str]:
+    from legato.sdk.files import behind  # noqa: PLC0415 start-up time: only for tasks that ask for files
+
+    found = {f"file:{name}": behind(value) for name, value in parameters.items() if name not in without}
+    return {name: digest for name, digest in found.items() if digest}
 
 
 def would_hold_up_a_loop() -> bool:

@@ -45,6 +45,16 @@ def code_digest(fn: Any) -> str:
     return reach_of(fn).digest()
 
 
+def closure_of(fn: Any) -> str:
+    """A hash of what a function closes over, but for what it changes itself; "" when it closes over nothing. It is what the function is bound to."""
+    inner = _unwrapped(fn)
+    if not isinstance(inner, types.FunctionType) or not inner.__closure__:
+        return ""
+    data = reach_of(inner).held_in_cells(inner)
+    code = [known_by(value) or _called(value) for cell in inner.__closure__ if _is_code(value := cell_of(cell))]
+    return _digest(repr((data, code))) if data or code else ""
+
+
 def not_compared(fn: Any) -> list[str]:
     """The names of values that the function uses and that cannot be compared, sorted: they are changed by it, or have no form."""
     return reach_of(fn).not_compared()
@@ -138,6 +148,17 @@ class Reach:
         if not self._digest:
             self._digest = source_digest(now)
         return self._digest
+
+    def by_place(self) -> dict[Any, str]:
+        """What is compared by value: for a global, by its module's scope (its id) and name; for a cell, by ("cell", its id)."""
+        self.now()
+        return {value.place: value.token for value in self._values if value.place is not None}
+
+    def held_in_cells(self, fn: types.FunctionType) -> list[str]:
+        """What the function's own cells hold, as far as that is compared, in their order."""
+        tokens = self.by_place()
+        places = [("cell", id(cell)) for cell in fn.__closure__ or ()]
+        return [f"{n} {tokens[place]}" for n, place in enumerate(places) if place in tokens]
 
     def not_compared(self) -> list[str]:
         """The values that do not count by what they are."""

@@ -88,14 +88,14 @@ def _tree(file: str) -> ast.Module | None:
 
 
 def statements_that_make(file: str | None, name: str) -> str:
-    """The statements at the top of a file that give a name its value, as a text; "" when there are none."""
+    """The statements at the top of a file that name a variable, and so may have to do with what it is at first, as a text; "" when there are none."""
     tree = _tree(file) if file else None
     if tree is None:
         return ""
     import ast  # noqa: PLC0415 start-up time
 
     def gives(node: ast.stmt) -> bool:
-        return any(isinstance(part, ast.Name) and part.id == name and isinstance(part.ctx, ast.Store) for part in ast.walk(node))
+        return any(isinstance(part, ast.Name) and part.id == name for part in ast.walk(node))
 
     functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     return "; ".join(ast.dump(node) for node in tree.body if not isinstance(node, functions) and gives(node))

@@ -170,7 +170,8 @@ class Batch:
             run.result = text_of(result) if result is not None else None
             run.error = text_of(t.error) if t.error is not None else None
             if run.cache_key and run.kind is _TASK and state.name != "Cached":
-                made = run.result if state.name == "Completed" else None
+                is_reusable = state.name == "Completed" and not (result is not None and result.changed)
+                made = run.result if is_reusable else None
                 self._reuse.ended(run.id, run.name, run.cache_key, expires_s=run.cache_expires_s, result=made, at=at)
         elif type_ is SCHEDULED:
             run.due_at, run.ended_at, run.result, run.error = due_at, None, None, None
