@@ -75,7 +75,7 @@ def test_a_runner_that_cannot_take_a_task_ends_it_and_its_flow_with_the_reason(h
     def double(n: int) -> int:
         return n
 
-    with pytest.raises(Exception, match="cluster|bad") as caught:
+    with pytest.raises(Exception, match=r"cluster|bad") as caught:
         main()
 
     assert isinstance(caught.value, (type(error), UpstreamFailed))

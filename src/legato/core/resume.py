@@ -55,7 +55,7 @@ class CallId(msgspec.Struct, frozen=True, gc=False):
         text = f"{self.group}.{self.occurrence}.{self.lane}"
         if self.number < 0:
             return text
-        seen = "_".join(f"{a}-{b}" if a != b else str(a) for a, b in self.seen)
+        seen = "_".join([f"{a}-{b}" if a != b else str(a) for a, b in self.seen]) if self.seen else ""
         return f"{text}.{self.number}{'s' if self.submitted else 'd'}.{self.code}.{seen}.{self.attempt}.{self.body}"
 
     @property

@@ -170,7 +170,9 @@ async def _settle(shell: Shell, i: Settle) -> None:
 
 
 async def _propose(shell: Shell, i: Propose) -> Any:
-    transition = shell.transition(i)
+    if shell.is_abandoned:
+        return None
+    transition = recording.transition_of(shell, i)
     if not i.gate:
         shell.engine.outbox.add(transition)
         shell.told = shell.seq

@@ -25,14 +25,14 @@ _HELD_BY_US = 3
 class Makers:
     """One flow run's."""
 
-    __slots__ = ("_containers", "_objects")
+    __slots__ = ("_objects", "containers")
 
     def __init__(self) -> None:
         self._objects: dict[int, tuple[weakref.ref[Any], str]] = {}
-        self._containers: dict[int, tuple[Any, str]] = {}
+        self.containers: dict[int, tuple[Any, str]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._objects or self._containers)
+        return bool(self._objects or self.containers)
 
     def made(self, value: Any, run_id: str) -> None:
         """A task run returned this value; of a short tuple or list, the items too, as far as no other run is known to have made them."""
@@ -48,24 +48,24 @@ class Makers:
             self._objects[key] = (weakref.ref(value, lambda _: self._objects.pop(key, None)), run_id)
         except TypeError:
             self._let_go()
-            self._containers.pop(key, None)
-            self._containers[key] = (value, run_id)
-            while len(self._containers) > _MOST_HELD:
-                self._containers.pop(next(iter(self._containers)), None)
+            self.containers.pop(key, None)
+            self.containers[key] = (value, run_id)
+            while len(self.containers) > _MOST_HELD:
+                self.containers.pop(next(iter(self.containers)), None)
 
     def _let_go(self) -> None:
         """Forget the containers that nobody else holds."""
-        for key in list(self._containers):
-            value, _ = self._containers.get(key, (None, ""))
+        for key in list(self.containers):
+            value, _ = self.containers.get(key, (None, ""))
             if sys.getrefcount(value) <= _HELD_BY_US:
-                self._containers.pop(key, None)
+                self.containers.pop(key, None)
 
     def of(self, value: Any) -> str | None:
         """The run that made this very object, if one is known."""
         found = self._objects.get(id(value))
         if found is not None:
             return found[1] if found[0]() is value else None
-        held = self._containers.get(id(value))
+        held = self.containers.get(id(value))
         return held[1] if held is not None and held[0] is value else None
 
     def in_values(self, values: Sequence[Any], most: int) -> Iterator[str]:
@@ -82,13 +82,12 @@ class Makers:
 
     def forget_idle(self) -> None:
         """A call begins: what nobody holds any more need not be kept while it runs."""
-        if self._containers:
-            self._let_go()
+        self._let_go()
 
     def clear(self) -> None:
         """The flow has ended."""
         self._objects.clear()
-        self._containers.clear()
+        self.containers.clear()
 
 
 def _items(value: Any, most: int) -> Iterable[Any]:

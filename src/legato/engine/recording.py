@@ -12,7 +12,7 @@ from typing import Protocol
 
 from legato import crashing
 from legato.core.errors import LegatoError
-from legato.core.records import CacheAsk, ErrorDetail, FlowRun, LogLine, RunKind, TaskRun, Transition, Verdict, VerdictKind
+from legato.core.records import CacheAsk, ErrorDetail, FlowRun, LogLine, Result, RunKind, TaskRun, Transition, Verdict, VerdictKind
 from legato.core.states import FAILED, FINAL, NAMES, RUNNING, SCHEDULED, State, StateType
 from legato.engine.depth import emergency
 from legato.engine.guarded import described, raised_by
@@ -49,6 +49,10 @@ class Recorded(Protocol):
 
     def propose(self, i: Propose) -> Verdict | None: ...
 
+    def begins_again(self) -> None: ...
+
+    def ends(self, i: Propose) -> Result | None: ...
+
     def abandon_open(self, reason: str) -> None: ...
 
 
@@ -64,12 +68,14 @@ def transition_of(shell: Recorded, i: Propose) -> Transition:
         asked = shell.cache
         if name == "Retrying":
             shell.attempt += 1
+            shell.begins_again()
     elif type_ is SCHEDULED:
         due_at = at + timedelta(seconds=i.delay_s)
     state = shell.state = State(type_, name, at, message, due_at)
     if i.error is not None:
         error = error_detail(i.error) if type_ is not SCHEDULED else None
         _log_failure(shell, state, error)
+    result = shell.ends(i) if type_ in FINAL else i.result
     flow_run, task_run = shell.record(state) if seq == 1 else (None, None)
     return Transition(
         shell.kind,
@@ -80,7 +86,7 @@ def transition_of(shell: Recorded, i: Propose) -> Transition:
         fence,
         flow_run,
         task_run,
-        i.result,
+        result,
         error,
         False,
         i.release,

@@ -286,7 +286,10 @@ def run_task(policy: Policy, *, submitted: bool = False, prepares: bool = False,
             return recalled.value
         why = recalled.why
     while True:
-        verdict = yield from admitted(attempt, gated=policy.gated, why=why)
+        if attempt == 1 and not policy.gated and not why:  # what `admitted` comes to, for most tasks
+            verdict = yield _RUN
+        else:
+            verdict = yield from admitted(attempt, gated=policy.gated, why=why)
         if verdict is not None and verdict.kind is not VerdictKind.ACCEPTED:
             return (yield from _answered(verdict))
         try:

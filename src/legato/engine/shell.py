@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import msgspec
 
 from legato import crashing
-from legato.core.records import CacheAsk, FlowRun, Result, RunKind, TaskRun, Transition, Verdict
+from legato.core.records import CacheAsk, FlowRun, Result, RunKind, TaskRun, Verdict
 from legato.core.resume import NOT_TO_BE_STORED, Again, CallId, Lane, Past, Reuse
 from legato.core.states import CANCELLED, COMPLETED, FINAL, State
 from legato.engine import recording, results, waiting
@@ -30,6 +30,7 @@ from legato.engine.identity.ledger import Ledger
 from legato.engine.makers import Makers
 from legato.engine.open_tasks import OpenTasks
 from legato.engine.process import Engine
+from legato.engine.recording import transition_of
 from legato.engine.script import (
     ABANDONED,
     CALL,
@@ -58,7 +59,7 @@ from legato.engine.script import (
     Stop,
     Suspend,
 )
-from legato.engine.stops import Region, call_with_timeout, inner_region
+from legato.engine.stops import Region, call_with_timeout
 from legato.logs import console
 from legato.system import now
 
@@ -135,6 +136,8 @@ class Shell:
     """What has ended the run badly although its code returned."""
     depth = 0
     """How many tasks its code stands inside."""
+    is_abandoned = False
+    """Whether its end was recorded although its code goes on."""
     attempt = 1
     epoch = 1
     """A flow run's token (see `core.ownership`); that of a run made here is the first."""
@@ -283,16 +286,22 @@ class Shell:
     # -- states
 
     def propose(self, i: Propose) -> Verdict | None:
-        transition = self.transition(i)
+        """Have a state recorded; the verdict, where it is waited for."""
+        if self.is_abandoned:
+            return None
+        transition = transition_of(self, i)
         if not i.gate:
             self.engine.outbox.report(transition)
             self.told = self.seq
             return None
         return recording.taken(self, transition, self.engine.gate(transition))
 
-    def transition(self, i: Propose) -> Transition:
-        """The next transition of this run."""
-        return recording.transition_of(self, i)
+    def begins_again(self) -> None:
+        """Another attempt begins."""
+
+    def ends(self, i: Propose) -> Result | None:
+        """The run enters a last state: what is kept with it beside what was proposed; those who must know are told."""
+        return i.result
 
     def record(self, state: State) -> tuple[FlowRun | None, TaskRun | None]:
         """The run's record, which its first transition carries."""
@@ -350,7 +359,7 @@ class Shell:
 
     def _stoppable(self) -> Region:
         """A new region, which a stop of this run, or of the one it was called from, ends. Raises `Stop` when that was asked for already."""
-        region = self.region = inner_region(self.outer)
+        region = self.region = Region(self.outer)
         if self.stop_reason is not None:
             raise Stop(self.stop_reason)
         return region
@@ -391,22 +400,6 @@ def _doze(seconds: float) -> None:
         time.sleep(min(left, 0.1))
 
 
-def leave_user_code(shell: Shell | None) -> Region | None:
-    """User code has called into the engine: nothing is raised from outside until `enter_user_code`. Returns the region to go back to."""
-    region = shell.region if shell is not None else None
-    if type(region) is Region and region.is_here and not region.is_out:  # what the engine calls back on this thread may call it again
-        region.step_out()
-        return region
-    return None
-
-
-def enter_user_code(region: Region | None) -> None:
-    """Go back to the user's code; raises `Stop` if somebody asked for that meanwhile."""
-    if region is not None:
-        region.inner = None
-        region.step_in()
-
-
 class TaskShell(Shell):
     """One task run."""
 
@@ -438,8 +431,6 @@ class TaskShell(Shell):
     has_changed = False
     """Whether its arguments were changed, by the call or while it waited."""
     _alias = ""
-    is_abandoned = False
-    """Whether its end was recorded although its code goes on."""
 
     def __init__(
         self,
@@ -455,7 +446,14 @@ class TaskShell(Shell):
         tags: tuple[str, ...] = (),
         upstream: tuple[str, ...] = (),
     ) -> None:
-        Shell.__init__(self, flow.engine, run_id, name, policy, fn, args, kwargs)
+        self.engine = flow.engine  # as `Shell.__init__` does, without a call more for each task
+        self.run_id = run_id
+        self.name = name
+        self.policy = policy
+        self.fn = fn
+        self.args = args
+        self.kwargs = kwargs
+        self.caller = CURRENT.get()
         self.flow = flow
         self.log_prints = flow.log_prints
         self.key = key
@@ -485,13 +483,17 @@ class TaskShell(Shell):
         """Record that it was cancelled, although its code goes on."""
         state = self.state
         if state is None or state.type not in FINAL:
-            self.engine.outbox.report(self.transition(Propose(CANCELLED, "Cancelled", f"stopped: {reason}{ABANDONED}")))
+            self.propose(Propose(CANCELLED, "Cancelled", f"stopped: {reason}{ABANDONED}"))
         self.is_abandoned = True
 
-    def propose(self, i: Propose) -> Verdict | None:
-        if self.is_abandoned:
+    def perform(self, i: Instruction) -> Any:
+        if (
+            type(i) is Propose and not i.gate and self.hooks is None and not self.is_abandoned
+        ):  # what `propose` comes to, for most states of a task
+            self.engine.outbox.report(transition_of(self, i))
+            self.told = self.seq
             return None
-        return Shell.propose(self, i)
+        return Shell.perform(self, i)
 
     @property
     def recalls(self) -> bool:
@@ -552,32 +554,25 @@ class TaskShell(Shell):
             self.flow.makers.made(had.value, self.run_id)
         return had
 
-    def transition(self, i: Propose) -> Transition:
-        if i.type in FINAL and i.name != "Cached":
-            i = self._with_identity(i)
-        transition = Shell.transition(self, i)
-        if i.type in FINAL:
-            self._ended(i)
-        return transition
-
-    def _with_identity(self, i: Propose) -> Propose:
-        """What is to be known of the call beside its value: what its futures came to, whether it changed its arguments or holds them."""
-        if i.type is not COMPLETED or not (self.inputs or self.has_changed or self._alias):
-            return i
-        result = i.result or Result(serializer="", unavailable=NOT_TO_BE_STORED)
-        result = msgspec.structs.replace(result, inputs=self.inputs, changed=self.has_changed, alias=self._alias)
-        return Propose(i.type, i.name, i.message, i.gate, result, i.error, i.delay_s)
-
-    def _ended(self, i: Propose) -> None:
-        """Tell the ledger, and whoever called: what came of this call decides about later ones, and about a retry of the flow."""
+    def ends(self, i: Propose) -> Result | None:
+        """What is kept, and what the ledger and whoever called are told: it decides about later calls, and about a retry of the flow."""
+        result = i.result
+        if (self.inputs or self.has_changed or self._alias) and i.type is COMPLETED and i.name != "Cached":
+            result = self._with_identity(result)
         ledger = self.flow.ledger
         if ledger.memory is not None:
             if not self._was_asked:
                 self._was_asked = True
                 ledger.was_not_asked(self.name, i.message or f"it was {i.name.lower()} before it began")
             self._tell_callers()
-        if self.call_id is not None and i.type is COMPLETED and i.result is not None and i.name != "Cached" and i.result.hash:
-            self._remember(i.result)
+        if result is not None and self.call_id is not None and i.type is COMPLETED and i.name != "Cached" and result.hash:
+            self._remember(result)
+        return result
+
+    def _with_identity(self, result: Result | None) -> Result:
+        """What is to be known of the call beside its value: what its futures came to, whether it changed its arguments or holds them."""
+        result = result or Result(serializer="", unavailable=NOT_TO_BE_STORED)
+        return msgspec.structs.replace(result, inputs=self.inputs, changed=self.has_changed, alias=self._alias)
 
     def _tell_callers(self) -> None:
         """A new or changed call has ended: its lane comes after it, or whoever asks for its end will."""
@@ -604,7 +599,9 @@ class TaskShell(Shell):
             value = Shell.call(self)
             crashing.reached("task.after_code")
         else:  # what `Shell.call` comes to without a timeout, one frame less
-            region = self._stoppable()
+            region = self.region = Region(self.outer)
+            if self.stop_reason is not None:
+                raise Stop(self.stop_reason)
             token = CURRENT.set(self)
             try:
                 value = region.call(self.fn, self.args, self.kwargs)
@@ -729,30 +726,32 @@ class FlowShell(Shell):
         if self.suspending:
             raise Suspend from None
 
-    def transition(self, i: Propose) -> Transition:
-        if i.name == "Retrying":
-            self.ledger.restart()
-            self.lanes, self.changed_inside = None, ""
-        if i.type in FINAL and self.parent is not None and self.call_id is not None:
-            i = self._tell_parent(self.parent.ledger, self.call_id, i)
-        return super().transition(i)
+    def begins_again(self) -> None:
+        self.ledger.restart()
+        self.lanes, self.changed_inside = None, ""
+
+    def ends(self, i: Propose) -> Result | None:
+        if self.parent is None or self.call_id is None:
+            return i.result
+        return self._tell_parent(self.parent.ledger, self.call_id, i)
 
     @property
     def taint_inside(self) -> str:
         again = self.again
         return self.below or (self.name if again is not None and again.taints_inside else "")
 
-    def _tell_parent(self, ledger: Ledger, call: CallId, i: Propose) -> Propose:
+    def _tell_parent(self, ledger: Ledger, call: CallId, i: Propose) -> Result | None:
         """What came of this call, for the ledger of the flow that made it, and for the lane it was called from."""
         changed = self.name if self.again is not None and (self.again.changed or self.below) else self.changed_inside
         if changed and ledger.memory is not None and self.lane is not None and self.caller is not None:
             has_ended(self.caller, self.lane, changed)
-        if i.type is COMPLETED and i.result is not None:
+        result = i.result
+        if i.type is COMPLETED and result is not None:
             if self.seal is not None and self.seal.is_broken((), self.parameters):
-                i = msgspec.structs.replace(i, result=msgspec.structs.replace(i.result, changed=True))
-            if ledger.keeps_values and i.result is not None:
-                ledger.made(Past(self.name, f"flow {self.flow_name}", call, COMPLETED, self.run_id, i.result, self.code))
-        return i
+                result = msgspec.structs.replace(result, changed=True)
+            if ledger.keeps_values:
+                ledger.made(Past(self.name, f"flow {self.flow_name}", call, COMPLETED, self.run_id, result, self.code))
+        return result
 
     @property
     def flow_name(self) -> str:

@@ -37,7 +37,8 @@ class Region:
 
     __slots__ = ("_sent", "_thread", "_token", "inner", "is_out", "reason")
 
-    def __init__(self) -> None:
+    def __init__(self, outer: Region | None = None) -> None:
+        """`outer`: the region whose code has called into the engine; a stop of that one ends this. Raises `Stop` when it was stopped already."""
         self._token: list[None] = []
         self._thread = 0
         self._sent = False
@@ -45,6 +46,10 @@ class Region:
         """Whether its code is in a call into the engine."""
         self.reason: str | None = None
         self.inner: Region | None = None
+        if outer is not None:
+            outer.inner = self
+            if outer.reason is not None:
+                raise Stop(outer.reason)
 
     def call(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Run `fn` as this region. Raises `Stop` with its reason when it was stopped."""
@@ -52,7 +57,7 @@ class Region:
         if self.reason is not None:
             self._check()
         self._token.append(None)
-        if self.reason is not None:  # see `step_in`
+        if self.reason is not None:  # see `enter`
             self.step_out()
             self._check()
         try:
@@ -76,24 +81,10 @@ class Region:
         finally:
             self._thread = 0  # hooks, which run later in the same run's context, are not in it
 
-    def step_in(self) -> None:
-        """User code begins, or goes on after a call into the engine."""
-        self._check()
-        self.is_out = False
-        self._token.append(None)
-        if self.reason is not None:  # a wish that came between the lines above: take the token back, or the Stop that is on its way
-            self.step_out()
-            self._check()
-
     def _check(self) -> None:
         if self.reason is not None:
             self._sent = False
             raise Stop(self.reason)
-
-    @property
-    def is_here(self) -> bool:
-        """Whether the calling thread is the one that runs this region."""
-        return self._thread == get_ident()
 
     def step_out(self) -> None:
         """User code ends, or calls into the engine: from here on nothing is raised from outside."""
@@ -120,19 +111,38 @@ class Region:
         try:
             self._token.pop()
         except IndexError:
-            return  # inside the engine, or over: `step_in` sees the reason
+            return  # inside the engine, or over: `enter` sees the reason
         self._sent = True
         _raise_in(self._thread, self)
 
 
-def inner_region(outer: Region | None) -> Region:
-    """A region for what the engine runs inside a call from `outer`, which a stop of that one ends. Raises `Stop` when it was stopped already."""
-    region = Region()
-    if outer is not None:
-        outer.inner = region
-        if outer.reason is not None:
-            raise Stop(outer.reason)
+def leave(region: Any) -> Region | None:
+    """User code has called into the engine: nothing is raised from outside until `enter`. Returns the region to go back to, if there is one.
+
+    There is none when the caller is no user code: what the engine calls back on this thread may call it again.
+    """
+    if type(region) is not Region or region.is_out or region._thread != get_ident():  # noqa: SLF001 this is its module
+        return None
+    region.is_out = True  # `step_out`, without a call more for each call of a task
+    try:
+        region._token.pop()  # noqa: SLF001 this is its module
+    except IndexError:
+        region._take_stop()  # noqa: SLF001 this is its module
     return region
+
+
+def enter(region: Region | None) -> None:
+    """Go back to the user's code; raises `Stop` if somebody asked for that meanwhile."""
+    if region is None:
+        return
+    region.inner = None
+    if region.reason is None:
+        region.is_out = False
+        region._token.append(None)  # noqa: SLF001 this is its module
+        if region.reason is None:
+            return
+        region.step_out()  # type: ignore[unreachable]  # another thread may have set it  # a wish that came between the lines above: take the token back, or the Stop that is on its way
+    region._check()  # noqa: SLF001 this is its module
 
 
 class _MainThread:

@@ -20,7 +20,7 @@ _MOST_DRAWN = 1000
 class Arguments:
     """A call's arguments, with the futures in them found."""
 
-    __slots__ = ("_before", "_held", "args", "futures", "kwargs", "plain", "upstream")
+    __slots__ = ("_before", "_held", "args", "futures", "kwargs", "needs_settling", "plain", "upstream")
 
     def __init__(self, makers: Makers, args: Sequence[Any], kwargs: dict[str, Any], wait_for: Any = None) -> None:
         self.args = args
@@ -44,6 +44,8 @@ class Arguments:
             self._search(makers)
         if wait_for is not None:
             self._wait_for(wait_for)
+        self.needs_settling = bool(self.futures) or self._held.has_wrappers
+        """Whether something has to be waited for or put in place before the call."""
 
     def _search(self, makers: Makers) -> None:
         named = [(f"argument {n + 1}", value) for n, value in enumerate(self.args)]
@@ -68,11 +70,6 @@ class Arguments:
     def _depend(self, run_id: str) -> None:
         if run_id not in self.upstream:
             self.upstream.append(run_id)
-
-    @property
-    def needs_settling(self) -> bool:
-        """Whether something has to be waited for or put in place before the call."""
-        return bool(self.futures) or self._held.has_wrappers
 
     def settled(self, trigger: Trigger = all_succeeded) -> tuple[Sequence[Any], dict[str, Any]]:
         """The arguments with values in place of futures. Waits; raises `UpstreamFailed` naming the culprit, or `Skip`.

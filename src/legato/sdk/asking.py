@@ -8,7 +8,8 @@ from typing import Any, TypeVar, overload
 from legato.core.errors import UsageError
 from legato.engine.drive import drive
 from legato.engine.script import run_pause
-from legato.engine.shell import CURRENT, FlowShell, enter_user_code, leave_user_code
+from legato.engine.shell import CURRENT, FlowShell
+from legato.engine.stops import enter, leave
 from legato.sdk.pauses import pause_for, said, unwinding
 
 T = TypeVar("T")
@@ -32,12 +33,12 @@ class _Asking:
             raise UsageError(
                 f"{self.__name__}() in an async flow would hold up its event loop", hint=f"write: await {self.__name__}.aio(...)"
             )
-        region = leave_user_code(flow)
+        region = leave(flow.region)
         try:
             pause = pause_for(flow, wait_for_input, prompt, key or self.__name__)
             return unwinding(flow, lambda: drive(run_pause(self._suspends, timeout, said(pause)), pause))
         finally:
-            enter_user_code(region)
+            enter(region)
 
     @overload
     async def aio(self, wait_for_input: type[T], *, prompt: str = "", timeout: float = 3600, key: str = "") -> T: ...

@@ -22,7 +22,8 @@ from legato.engine.hooks import hooks_of
 from legato.engine.identity.calls import place_in
 from legato.engine.recording import end_unbegun
 from legato.engine.script import PENDING_STATE, Policy, run_stream, run_task
-from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell, enter_user_code, leave_user_code
+from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell
+from legato.engine.stops import enter, leave
 from legato.engine.tracebacks import relink
 from legato.sdk.arguments import Arguments, upstream_failed
 from legato.sdk.definitions import TAGS, Definition, Kind, with_scope_tags
@@ -190,10 +191,12 @@ def task_shell(
     `submitted`: its caller does not wait for it there and then.
     """
     flow = parent.flow
-    flow.makers.forget_idle()
+    if flow.makers.containers:
+        flow.makers.forget_idle()
     arguments = Arguments(flow.makers, args, kwargs, kwargs.pop("wait_for", None) if kwargs else None)
     compiled: Compiled = task.compiled or compiled_task(task)
     policy = compiled.policy_in(flow) if flow.policy.persist else compiled.policy
+    scope = TAGS.get()
     shell = TaskShell(
         flow,
         new_id(),
@@ -203,11 +206,11 @@ def task_shell(
         arguments.args,
         arguments.kwargs,
         key=compiled.key,
-        tags=with_scope_tags(compiled.tags),
+        tags=compiled.tags if scope is None else with_scope_tags(compiled.tags),
         upstream=tuple(arguments.upstream) if arguments.upstream else (),
     )
     shell.definition = task
-    if (scope := TAGS.get()) is not None:
+    if scope is not None:
         shell.scope_tags = scope
     if compiled.hooks is not None:
         shell.hooks = compiled.hooks
@@ -243,7 +246,7 @@ def _name(shell: TaskShell, compiled: Compiled) -> None:
 
 def call_task(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Run a sync task here and now."""
-    region = leave_user_code(parent)
+    region = leave(parent.region)
     try:
         if parent.flow.interrupted:
             hold(parent)
@@ -257,7 +260,7 @@ def call_task(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kw
             return with_room(lambda: drive(script, shell))
         return drive(script, shell)
     finally:
-        enter_user_code(region)
+        enter(region)
 
 
 def hold(parent: Shell) -> None:
@@ -287,7 +290,7 @@ def submit_task(
 
     `start`: how, for tasks that are not queued at the flow's runner.
     """
-    region = leave_user_code(parent)
+    region = leave(parent.region)
     try:
         if parent.flow.interrupted:
             hold(parent)
@@ -298,7 +301,7 @@ def submit_task(
         shell.perform(PENDING_STATE)
         future = _started(shell, task, start or queued)
     finally:
-        enter_user_code(region)
+        enter(region)
     if not return_state:
         return future
     future.wait()

@@ -25,8 +25,8 @@ from legato.engine.identity.lanes import lane_of
 from legato.engine.identity.ledger import Ledger
 from legato.engine.process import Engine
 from legato.engine.script import Policy, Recalled, Stop, Suspend, run_flow, run_stream
-from legato.engine.shell import CURRENT, FlowShell, Shell, enter_user_code, leave_user_code
-from legato.engine.stops import TERMINATED, main_thread_stops
+from legato.engine.shell import CURRENT, FlowShell, Shell
+from legato.engine.stops import TERMINATED, enter, leave, main_thread_stops
 from legato.engine.tracebacks import relink
 from legato.logs import console
 from legato.sdk.arguments import Arguments
@@ -142,7 +142,7 @@ def compiled_flow(flow: Definition[Any, Any]) -> CompiledFlow:
 def call_flow(flow: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Run a sync flow here and now."""
     parent = CURRENT.get()
-    region = leave_user_code(parent)
+    region = leave(parent.region) if parent is not None else None
     try:
         return_state = kwargs.pop("return_state", False) if kwargs else False
         shell = new_flow_shell(flow, parent, args, kwargs)
@@ -151,7 +151,7 @@ def call_flow(flow: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str,
             return state_of(shell, lambda: run_shell(shell))
         return run_shell(shell)
     finally:
-        enter_user_code(region)
+        enter(region)
 
 
 def stream_flow(flow: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:

@@ -13,7 +13,8 @@ from typing import Any
 
 from legato.core.errors import UsageError
 from legato.core.records import LogLine
-from legato.engine.shell import CURRENT, FlowShell, Shell, enter_user_code, leave_user_code
+from legato.engine.shell import CURRENT, FlowShell, Shell
+from legato.engine.stops import enter, leave
 from legato.logs import console
 from legato.sdk.process import current_settings
 from legato.system import now
@@ -102,11 +103,11 @@ def write_line(shell: Shell | None, level: int, logger: str, message: str, *, at
     if shell is not None:
         task_run_id = None if isinstance(shell, FlowShell) else shell.run_id
         line = LogLine(shell.flow.run_id, at or now(), level, logger, message, task_run_id)
-        region = leave_user_code(shell)  # a report may write to the store, or to a flow's process: no place for a Stop to land in
+        region = leave(shell.region)  # a report may write to the store, or to a flow's process: no place for a Stop to land in
         try:
             shell.engine.outbox.report(line)
         finally:
-            enter_user_code(region)
+            enter(region)
 
 
 def who(shell: Shell | None) -> str:

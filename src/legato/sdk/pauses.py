@@ -18,7 +18,7 @@ from legato.core.states import PAUSED
 from legato.engine.drive import drive
 from legato.engine.script import Answer, AskPerson, Await, Drain, Instruction, Propose, Suspend, run_pause
 from legato.engine.shell import FlowShell, Shell
-from legato.engine.stops import Region, inner_region
+from legato.engine.stops import Region
 from legato.logs import console
 from legato.system import new_id, now
 
@@ -43,7 +43,7 @@ class Pause:
         if isinstance(i, AskPerson):
             return self.ask()
         if isinstance(i, Await):
-            region = inner_region(self._outer)
+            region = Region(self._outer)
             return region.call(self._wait, (i.seconds,), {})
         assert isinstance(i, Drain), i
         return self.flow.open_tasks.drain()

@@ -18,7 +18,8 @@ from typing import Any
 from legato.core.errors import UsageError
 from legato.engine.futures import Future
 from legato.engine.script import TIMEOUT, Stop
-from legato.engine.shell import CURRENT, enter_user_code, leave_user_code
+from legato.engine.shell import CURRENT
+from legato.engine.stops import enter, leave
 from legato.engine.waiting import Promised, occupy, place_here
 
 _DEPTH = 40
@@ -144,13 +145,14 @@ class _Worker:
     def help(self, future: Promised) -> bool:
         if future.runner is not self._runner or self._depth >= _DEPTH or not future.claim():
             return False
-        region = leave_user_code(CURRENT.get())
+        current = CURRENT.get()
+        region = leave(current.region) if current is not None else None
         self._depth += 1
         try:
             future.run()
         finally:
             self._depth -= 1
-            enter_user_code(region)
+            enter(region)
         return True
 
 
