@@ -314,7 +314,6 @@ def test_threads_are_blocked_for_futures_in_one_place_only() -> None:
 
     assert blocking == {
         "engine/waiting.py: wait",
-        "engine/process.py: wait",  # the thread of heartbeats
         "engine/stops.py: wait",  # the thread of timeouts
         "engine/guarded.py: join",  # an async callable of the user's
         "engine/aio.py: join",  # the end of a loop that has nothing to do

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from legato.core.records import OnLost
+from legato.core.clock import JumpWatch, ManualClock
+from legato.core.records import Beat, OnLost
 from legato.core.states import CRASHED, RUNNING, SCHEDULED
 from legato.services import reaper
 from legato.services.reaper import Report
 from legato.store.open import open_sql_store
 from legato.store.port import Store
 
-from tests.store.make import apply, at, begin, claimed, move
+from tests.store.make import NOON, apply, at, begin, claimed, move
+
+HOUR, YEAR = 3600.0, 365 * 86_400.0
 
 
 @pytest.fixture
@@ -97,3 +100,41 @@ def test_an_agents_process_is_the_agents_business(store: Store) -> None:
     assert tick(store, 1) == Report()
 
     assert store.get_flow_run(run.id).state.type is RUNNING
+
+
+def test_a_clock_that_was_set_costs_no_living_run(store: Store) -> None:
+    """An hour and a year, forwards and back: every lease is granted once more, and runs out if nobody renews it then."""
+    jumps = [HOUR, -HOUR, YEAR, -YEAR]
+    now = 0.0
+    for jump in jumps:
+        run = claimed(store, now)
+        now += jump
+
+        reaper.tick(store, at(now), host="here", is_alive=lambda _, __: False, jumped=True)
+        assert store.get_flow_run(run.id).state.type is RUNNING, jump
+        reply = store.heartbeat([Beat(run.id, run.epoch)], lease_s=30, now=at(now + 10))[0]
+        reaper.tick(store, at(now + 35), host="here", is_alive=lambda _, __: False)
+        assert reply.alive
+        assert store.get_flow_run(run.id).state.type is RUNNING, jump
+        reaper.tick(store, at(now + 45), host="here", is_alive=lambda _, __: False)
+        assert store.get_flow_run(run.id).state.type is CRASHED, jump
+        now += 50
+
+
+def test_a_jump_is_seen_where_the_time_told_and_the_time_passed_part() -> None:
+    class Clock(ManualClock):
+        passed_s = 0.0
+
+        def monotonic_s(self) -> float:
+            return self.passed_s
+
+    clock = Clock(NOON)
+    watch = JumpWatch(clock)
+    clock.advance(5)
+    clock.passed_s += 5
+    assert not watch.has_jumped()
+    for jump in (HOUR, -HOUR, YEAR, -YEAR):
+        clock.advance(jump + 5)
+        clock.passed_s += 5
+        assert watch.has_jumped()
+        assert not watch.has_jumped()

@@ -156,7 +156,7 @@ def test_nul_in_words_and_data_does_no_harm(store: Store) -> None:
     save(store, one)
 
     found = store.get_artifact(one.id)
-    assert (found.data, found.title, found.description) == ("a\0b", "t", "d")
+    assert (found.data, found.title, found.description) == ("a\0b", "t\\0", "d\\0")
 
 
 # ---------------------------------------------------------------------- variables

@@ -199,7 +199,7 @@ def test_closing_while_the_store_is_away_leaves_the_spool_behind(tmp_path: Path)
 
     assert not outbox.close(wait_s=0)
 
-    assert len(list(tmp_path.glob("*.jsonl"))) == 1
+    assert len(list(tmp_path.glob("*.spool"))) == 1
 
 
 def test_a_batch_that_can_never_be_taken_does_not_stop_the_rest(tmp_path: Path) -> None:
@@ -215,7 +215,8 @@ def test_a_batch_that_can_never_be_taken_does_not_stop_the_rest(tmp_path: Path) 
 
     assert store.ids == ["a", "b"]
     (aside,) = tmp_path.iterdir()
-    assert json.loads(aside.read_text())["transitions"][0]["run_id"] == "bad"
+    kept = json.loads(aside.read_text())
+    assert (kept["transitions"][0]["run_id"], kept["why"]) == ("bad", "Conflict: no")
 
 
 KILLED = """
@@ -407,9 +408,9 @@ def test_artifacts_made_while_a_server_is_away_arrive_once_however_often_they_ar
         outbox.flush()
     assert not outbox.close(wait_s=0)
 
-    (spool,) = (tmp_path / "spool").iterdir()
+    (spool,) = (tmp_path / "spool").rglob("*.spool")
     for pid in (999_999_998, 999_999_999):  # two processes that are gone left the same behind
-        (tmp_path / "spool" / f"{pid}-x.jsonl").write_bytes(spool.read_bytes())
+        (tmp_path / "spool" / f"{pid}-x.spool").write_bytes(spool.read_bytes())
     spool.unlink()
     assert drain_spools(tmp_path / "spool", stored) == 2
 

@@ -77,7 +77,7 @@ def test_what_could_not_be_sent_is_sent_by_the_next_process_and_believed(house: 
     house.kill_server()
     go_on(house)
     assert script.wait(90) == 0
-    assert list((house.client_home / "spool").glob("*.jsonl"))
+    assert list((house.client_home / "spool").rglob("*.spool"))
     house.start_server()
     until(lambda: house.runs()[0].state.name == "Crashed", what="the run being given up: its process is gone")
 
@@ -86,7 +86,7 @@ def test_what_could_not_be_sent_is_sent_by_the_next_process_and_believed(house: 
     first, other = house.runs()
     assert (first.state.name, other.state.name) == ("Completed", "Completed")
     assert {task_run.state.name for task_run in house.store.list_task_runs(first.id).items} == {"Completed"}
-    assert not list((house.client_home / "spool").glob("*.jsonl"))
+    assert not list((house.client_home / "spool").rglob("*.spool"))
 
 
 @pytest.mark.parametrize("remote", [True, False], ids=["reporting to the server", "writing into its database"])

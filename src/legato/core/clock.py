@@ -39,6 +39,22 @@ class ManualClock:
         return self._now
 
 
+class JumpWatch:
+    """Sees when a clock has been set: the time it tells and the time that has passed part by more than `tolerance`."""
+
+    def __init__(self, clock: Clock, *, tolerance: timedelta = timedelta(seconds=5)) -> None:
+        self._clock = clock
+        self._tolerance = tolerance
+        self._last = (clock.now(), clock.monotonic_s())
+
+    def has_jumped(self) -> bool:
+        """Whether the clock was set, forwards or back, since this was last asked."""
+        last_now, last_s = self._last
+        now, passed_s = self._clock.now(), self._clock.monotonic_s()
+        self._last = (now, passed_s)
+        return abs((now - last_now) - timedelta(seconds=passed_s - last_s)) > self._tolerance
+
+
 _US = timedelta(microseconds=1)
 EARLIEST_US = (datetime.min.replace(tzinfo=UTC) - EPOCH) // _US
 LATEST_US = (datetime.max.replace(tzinfo=UTC) - EPOCH) // _US
@@ -59,3 +75,8 @@ def to_us(at: datetime) -> int:
 def from_us(us: int) -> datetime:
     """The instant `us` microseconds after 1970; the inverse of `to_us`."""
     return EPOCH + timedelta(0, 0, us)
+
+
+def clamped(us: int) -> int:
+    """The nearest instant of the calendar."""
+    return max(EARLIEST_US, min(us, LATEST_US))

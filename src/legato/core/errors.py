@@ -7,6 +7,7 @@
     ├── NotFound            ask for something that exists     (also LookupError)
     ├── Conflict            look again, then ask again
     ├── Unavailable         try again later                   (also ConnectionError)
+    ├── Rejected            this one request is at fault: sent again, it is refused again
     ├── RunFailure          the run itself ended badly; nothing is wrong with Legato
     │   ├── UpstreamFailed      a task this one depends on did not complete
     │   ├── TaskTimeout         (also TimeoutError)
@@ -79,6 +80,12 @@ class Unavailable(LegatoError, ConnectionError):
     """A server, database or storage cannot be reached now. Trying again later may work."""
 
     code = "unavailable"
+
+
+class Rejected(LegatoError):
+    """A server refused one request for what is in it: too large, or not what it takes. Sent again, it is refused again."""
+
+    code = "rejected"
 
 
 class RunFailure(LegatoError):

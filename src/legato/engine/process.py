@@ -5,23 +5,26 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import msgspec
 
 from legato import crashing
-from legato.core.errors import Unavailable
+from legato.core.errors import LegatoError, Unavailable
 from legato.core.queues import LEASE_S
 from legato.core.records import Beat, RunKind, Transition, Verdict, VerdictKind
 from legato.core.states import FINAL, RUNNING
 from legato.engine.results import BlobStore
 from legato.engine.script import CANCEL
+from legato.forking import at_fork
 from legato.logs import console
 from legato.store.outbox import Outbox, drain_spools
 from legato.store.port import RunStore
+from legato.supervised import Supervised
 from legato.system import host_name, now, randomness
 
 if TYPE_CHECKING:
@@ -58,11 +61,11 @@ class Engine:
         self.host = host_name()
         self.pid = os.getpid()
         self._spool = spool
+        _engines.add(self)
         self.outbox = Outbox(store, spool=spool, on_verdict=self._on_verdict)
         self._held: dict[str, Held] = {}
         self._lock = threading.Lock()
-        self._beats: threading.Thread | None = None
-        self._closed = threading.Event()
+        self._beats: Supervised | None = None
         self._warned = False
         self._away_since: float | None = None
         """When a gate first found the store away; None once one has reached it. All gates of one absence share its patience."""
@@ -114,9 +117,18 @@ class Engine:
                     self.outbox.spool(msgspec.structs.replace(transition, happened=True))
                     return Verdict(VerdictKind.ACCEPTED, seq=transition.seq, attempt=transition.attempt)
                 time.sleep(0.25)
+            except Exception as error:
+                if transition.flow_run is not None and transition.flow_run.parent_run_id is None:
+                    raise  # nothing was begun: whoever begins it learns why it cannot be
+                return self._not_taken(transition, error)
             else:
                 self._away_since = None
                 return verdict
+
+    def _not_taken(self, transition: Transition, error: Exception) -> Verdict:
+        """A transition that can be recorded neither now nor later is no reason for user code to fail: it is set aside, and work goes on."""
+        console.line("ERROR", "legato", f"a state ({transition.state.name} of {transition.run_id}) cannot be recorded: {error}")
+        return Verdict(VerdictKind.ACCEPTED, seq=transition.seq, attempt=transition.attempt)
 
     def _warn(self, error: Unavailable) -> None:
         if not self._warned:
@@ -136,8 +148,8 @@ class Engine:
         """Say that this run lives, until `release`."""
         with self._lock:
             self._held[held.run_id] = held
-            if self._beats is None or not self._beats.is_alive():
-                self._beats = threading.Thread(target=self._run_beats, name="legato-heartbeat", daemon=True)
+            if self._beats is None or not self._beats.is_alive:
+                self._beats = Supervised("legato-heartbeat", self._beat_for_all, every_s=BEAT_EVERY_S, longest_s=BEAT_EVERY_S)
                 self._beats.start()
 
     def release(self, run_id: str) -> None:
@@ -148,12 +160,11 @@ class Engine:
         """When a lease taken now runs out."""
         return now() + timedelta(seconds=LEASE_S)
 
-    def _run_beats(self) -> None:
-        while not self._closed.wait(BEAT_EVERY_S):
-            with self._lock:
-                held = dict(self._held)
-            if held:
-                self._beat(held)
+    def _beat_for_all(self) -> None:
+        with self._lock:
+            held = dict(self._held)
+        if held:
+            self._beat(held)
 
     def _beat(self, held: dict[str, Held]) -> None:
         try:
@@ -172,18 +183,62 @@ class Engine:
     # -- the end
 
     def drain_old_spools(self, report: Callable[[int], None]) -> None:
-        """Send what earlier processes could not; tells `report` how many files."""
+        """Send what earlier processes could not; tells `report` how many files. That they cannot be sent is no reason not to work."""
         if self._spool is not None and self._spool.is_dir():
-            sent = drain_spools(self._spool, self.store)
+            try:
+                sent = drain_spools(self._spool, self.store)
+            except (LegatoError, OSError) as error:
+                console.line("WARNING", "legato", f"what earlier processes could not tell the store is kept: {error}")
+                return
             if sent:
                 report(sent)
 
+    def leave_to_the_parent(self) -> None:
+        """In a forked child: the runs that this engine was driving are the parent's, and nothing is said of them here."""
+        self._lock = threading.Lock()
+        self._held, self._beats = {}, None
+        self.outbox = cast("Outbox", Nowhere())
+
     def close(self) -> bool:
         """Send what waits. False: something is left in the spool, for the next process to send."""
-        self._closed.set()
+        if self._beats is not None:
+            self._beats.stop(wait_s=1.0)
         sent = self.outbox.close()
         self.store.close()
         return sent
+
+
+class Nowhere:
+    """An outbox for a forked child's copy of its parent's runs: what the child says of them is not so."""
+
+    is_spooling = False
+
+    def report(self, *_: object) -> None:
+        """Forget it."""
+
+    add = show = spool = after_fork = report
+
+    def flush(self) -> None:
+        """There is nothing to send."""
+
+    def gate(self, transition: Transition) -> Verdict:
+        """Anything goes: it changes nothing."""
+        return Verdict(VerdictKind.ACCEPTED, seq=transition.seq, attempt=transition.attempt)
+
+    def close(self, *, wait_s: float = 0.0) -> bool:  # noqa: ARG002 an outbox's signature
+        """Nothing is left behind."""
+        return True
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _leave_to_the_parent() -> None:
+    for engine in list(_engines):
+        engine.leave_to_the_parent()
+
+
+at_fork(in_child=_leave_to_the_parent)
 
 
 def _reached_gate(transition: Transition, *, answered: bool) -> None:

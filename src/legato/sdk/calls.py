@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import functools
 from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import count, cycle, islice, repeat, zip_longest
 from typing import TYPE_CHECKING, Any
@@ -25,8 +24,9 @@ from legato.engine.script import PENDING_STATE, Policy, run_stream, run_task
 from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell
 from legato.engine.stops import enter, leave
 from legato.engine.tracebacks import relink
+from legato.forking import LOADING
 from legato.sdk.arguments import Arguments, upstream_failed
-from legato.sdk.definitions import TAGS, Definition, Kind, with_scope_tags
+from legato.sdk.definitions import TAGS, Definition, Kind, lazily, with_scope_tags
 from legato.sdk.dependencies import futures_in
 from legato.sdk.identifying import called_on, identify, note_what_came, reach_of
 from legato.sdk.process import current_settings
@@ -45,7 +45,8 @@ __all__ = ["CURRENT", "call_task", "map_task", "relink", "stream_task", "submit_
 
 def signature_of(owner: str, fn: Callable[..., Any]) -> Signature:
     """What is known of a function's parameters."""
-    from legato.sdk.parameters import Signature  # noqa: PLC0415 start-up time: it needs `inspect`, which a flow without parameters does not
+    with LOADING:  # a fork waits for it
+        from legato.sdk.parameters import Signature  # noqa: PLC0415 start-up time: it needs `inspect`, which a flow without parameters does not
 
     return Signature(owner, fn)
 
@@ -81,16 +82,16 @@ class Compiled:
             return self._persisting
         return self.policy
 
-    @functools.cached_property
+    @lazily
     def signature(self) -> Signature:
         return signature_of(f"task '{self.task.name}'", self.task.fn)
 
-    @functools.cached_property
+    @lazily
     def place(self) -> str:
         """Where calls from a flow's own code stand."""
         return place_in("", self.key)
 
-    @functools.cached_property
+    @lazily
     def on(self) -> Any:
         """What the task is called on."""
         return called_on(self.task.fn)

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeAlias, TypeVar, overload
+
+from legato.forking import LOADING
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -173,12 +175,46 @@ class Definition(Generic[P, R_co]):
         return f"<{self.kind} '{self.name}'>"
 
 
+_T = TypeVar("_T")
+
+
+class lazily(Generic[_T]):  # noqa: N801 used as a decorator, like property
+    """A property that is worked out once. Unlike the standard library's until Python 3.12 it holds no lock, which a forked child would find
+    held by a thread that it does not have; two threads may work it out at once, and both have the same.
+    """
+
+    def __init__(self, work_out: Callable[[Any], _T]) -> None:
+        self._work_out = work_out
+        self.__doc__ = work_out.__doc__
+
+    def __set_name__(self, _: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, owner: None, _: type) -> Self: ...
+    @overload
+    def __get__(self, owner: object, _: type) -> _T: ...
+    def __get__(self, owner: object | None, _: type) -> _T | Self:
+        if owner is None:
+            return self
+        value = owner.__dict__[self._name] = self._work_out(owner)
+        return value
+
+
 def load_engine() -> None:
     """To be called before the modules that call flows and tasks are loaded: `legato.core` loads msgspec without what it does not need here,
     which is most of what it costs. Whoever imports msgspec first decides.
     """
-    import legato.core  # noqa: F401, PLC0415 start-up time: decorating must cost nothing
+    global _is_loaded  # noqa: PLW0603 looked at with each call
+    if _is_loaded:
+        return
+    with LOADING:
+        __import__("legato.core")
+        __import__("legato.sdk.flow_calls")  # what a first call needs, by name: those modules know this one
+        _is_loaded = True
 
+
+_is_loaded = False
 
 _decorated: dict[tuple[int, str], int] = {}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,7 +30,7 @@ from legato.engine.tracebacks import relink
 from legato.logs import console
 from legato.sdk.arguments import Arguments
 from legato.sdk.calls import hold, policy_of, signature_of
-from legato.sdk.definitions import Definition, wanted, with_scope_tags
+from legato.sdk.definitions import Definition, lazily, wanted, with_scope_tags
 from legato.sdk.identifying import identify_flow, reach_of
 from legato.sdk.process import current_engine, current_settings
 from legato.sdk.run_states import state_of
@@ -61,11 +60,11 @@ class CompiledFlow:
         self.hooks = hooks_of(flow.options)
         self.key = f"flow {flow.name}"
 
-    @functools.cached_property
+    @lazily
     def signature(self) -> Signature:
         return signature_of(f"flow '{self.flow.name}'", self.flow.fn)
 
-    @functools.cached_property
+    @lazily
     def entrypoint(self) -> str:
         """How to run the flow again: its file and function; "" for one that stands in no file, or inside a function."""
         code = getattr(self.flow.fn, "__code__", None)

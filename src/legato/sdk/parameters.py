@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import msgspec
 
 from legato.core.errors import ParameterError
+from legato.store.columns import text_of
 
 _EXACT = (int, str, bool, float, list, dict, tuple, set, bytes)
 _LONGEST = 2000
@@ -113,7 +114,7 @@ class Signature:
         recorded = {}
         for name, value in parameters.items():
             plain = plain_value(value)
-            size = len(msgspec.json.encode(plain))
+            size = len(text_of(plain))
             recorded[name] = plain if size <= LARGEST_BYTES else f"<{type(value).__name__}, {size} bytes as JSON>"
         return recorded
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import atexit
 import os
-import threading
 from typing import cast
 
 from legato import settings as settings_module
 from legato.engine.process import Engine
 from legato.engine.shell import CURRENT
+from legato.forking import LOADING, at_fork
 from legato.logs import console
 from legato.settings import Settings
 from legato.storage.local import LocalStorage
@@ -21,7 +21,7 @@ class _Process:
     """What this process has made so far."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock = LOADING
         self.engine: Engine | None = None
         self.settings: Settings | None = None
 
@@ -46,8 +46,7 @@ def current_engine() -> Engine:
         if engine is None or engine.pid != os.getpid():
             chosen = current_settings()
             store = open_store(chosen.store_url, api_key=chosen.api_key)
-            spool = chosen.home / "spool" if chosen.api_url else None
-            engine = _process.engine = Engine(store, LocalStorage(chosen.home / "storage"), spool=spool)
+            engine = _process.engine = Engine(store, LocalStorage(chosen.home / "storage"), spool=chosen.home / "spool")
             engine.log_level = console.LEVELS[chosen.log_level]
             engine.drain_old_spools(lambda n: console.line("INFO", "legato", f"sent what {n} earlier process(es) could not"))
         return engine
@@ -67,6 +66,15 @@ def use_engine(engine: Engine | None, chosen: Settings | None = None) -> None:
     """Replace this process's engine and settings (None: to be made anew): for tests, and for programs that run flows against several stores."""
     with _process.lock:
         _process.engine, _process.settings = engine, chosen
+
+
+def _begin_anew_in_child() -> None:
+    """A forked child is inside none of its parent's runs, and has no engine yet: what it calls are runs of its own."""
+    _process.engine = None
+    CURRENT.set(None)
+
+
+at_fork(in_child=_begin_anew_in_child)
 
 
 @atexit.register

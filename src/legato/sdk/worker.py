@@ -246,6 +246,9 @@ class Link:
     """
 
     answers_later = False
+    knows_batches = False
+    can_wait = False
+    address = ""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -466,6 +469,9 @@ class _Collector:
     """Keeps what a function's runs report and store, until the answer takes it along."""
 
     answers_later = True
+    knows_batches = False
+    can_wait = False
+    address = ""
 
     def __init__(self) -> None:
         self.transitions: list[Transition] = []

@@ -11,6 +11,7 @@ from typing import TypeVar
 from legato.core.clock import Clock
 from legato.engine.results import BlobStore
 from legato.server.feed import Feed
+from legato.server.gate import REQUEST_KEY
 from legato.server.hub import Hub
 from legato.server.writer import Writer, Written
 from legato.services.loop import ServiceLoop
@@ -53,7 +54,7 @@ class Desk:
 
     async def write(self, verb: Callable[[], _T], *, changed: str = "") -> _T:
         """What a verb that writes returns, once it is committed; `changed` is told to those who watch."""
-        result = await self.writer.call(verb)
+        result = await self.writer.call(verb, key=REQUEST_KEY.get())
         if changed:
             self.feed.changed(changed)
         return result

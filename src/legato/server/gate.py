@@ -11,6 +11,7 @@ import secrets
 import time
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 import msgspec
@@ -103,6 +104,7 @@ class Gate:
         try:
             headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
             self._admit(scope, headers, is_api=is_api)
+            REQUEST_KEY.set(_key_of(headers))
             receive = _measured(scope, headers, receive)
             if b"content-encoding" in headers:
                 receive = await _unpacked(scope, headers, receive)
@@ -171,6 +173,17 @@ class Gate:
             code="wrong_key",
             hint="set LEGATO_API_KEY, or the api_key of your profile, to the server's key: legato config view says where yours comes from",
         )
+
+
+REQUEST_KEY: ContextVar[str] = ContextVar("request_key", default="")
+"""The `Idempotency-Key` of the request that is being answered: asked again under it, the same answer is given, and nothing done twice."""
+
+
+def _key_of(headers: dict[bytes, str]) -> str:
+    key = headers.get(b"idempotency-key", "")
+    if len(key) > 255 or not key.isascii() or not key.isprintable():
+        raise BadRequest("an Idempotency-Key is up to 255 printable ASCII characters", code="bad_key", hint="a UUID is a good one")
+    return key
 
 
 def _require(headers: dict[bytes, str], kind: str) -> None:

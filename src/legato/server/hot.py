@@ -18,7 +18,7 @@ from litestar.types import Receive, Scope, Send
 
 from legato.core.records import Claim, ClaimRequest
 from legato.server.desk import Desk
-from legato.server.gate import read_body, send_json, send_problem
+from legato.server.gate import REQUEST_KEY, read_body, send_json, send_problem
 from legato.server.hub import Need
 from legato.server.problems import BadRequest
 from legato.store.wire import HeartbeatBatch, TransitionBatch
@@ -161,19 +161,22 @@ async def _claim(desk: Desk, request: ClaimRequest, wait_s: float) -> list[Claim
 async def _ask(desk: Desk, request: ClaimRequest) -> list[Claim]:
     """One claim. When the client goes while it is under way, the runs are taken back at once and handed to somebody else."""
     # A claim that stirred would wake the next one in line, which would stir: agents that wait would keep a processor busy.
-    asking = asyncio.ensure_future(desk.writer.call(lambda: desk.store.claim_runs(request, now=desk.now()), stirs=False))
+    key = REQUEST_KEY.get()
+    asking = asyncio.ensure_future(desk.writer.call(lambda: desk.store.claim_runs(request, now=desk.now()), stirs=False, key=key))
     try:
         return await asyncio.shield(asking)
     except asyncio.CancelledError:
-        asking.add_done_callback(lambda done: _take_back(desk, done))
+        asking.add_done_callback(lambda done: _take_back(desk, done, key))
         raise
 
 
-def _take_back(desk: Desk, done: asyncio.Future[list[Claim]]) -> None:
-    if done.cancelled() or done.exception() is not None:
+def _take_back(desk: Desk, done: asyncio.Future[list[Claim]], key: str) -> None:
+    if done.cancelled() or done.exception() is not None or isinstance(done.result(), msgspec.Raw):
         return
 
     def report() -> None:
+        if key:
+            desk.store.forget_answer(key)
         for claim in done.result():
             run = claim.flow_run
             desk.store.hand_back(run.id, run.epoch, "its agent hung up before it was handed over", now=desk.now())

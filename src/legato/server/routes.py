@@ -46,7 +46,7 @@ from legato.engine.images import image_bytes, image_type
 from legato.sdk.explaining import explain_in
 from legato.server.desk import Desk
 from legato.server.problems import BadRequest
-from legato.store.wire import Answered, Ids, Instant, LossReport, NewVariable, Number, PlannedRuns, Reason, Taking
+from legato.store.wire import Answered, Grace, Ids, Instant, LossReport, NewVariable, Number, PlannedRuns, Reason, Taking
 from legato.system import new_id
 
 AtDesk: TypeAlias = NamedDependency[Desk]
@@ -159,6 +159,14 @@ async def next_due(desk: AtDesk) -> Instant:
 async def expired_leases(desk: AtDesk, limit: Limit = 100) -> list[FlowRun]:
     """Runs whose lease has run out."""
     return await desk.read(lambda: desk.store.expired_leases(limit=limit, now=desk.now()))
+
+
+@post("/api/flow-runs/grace", status_code=OK)
+async def grant_grace(desk: AtDesk, data: JSONBody[Grace]) -> Number:
+    """Let every lease run out so many seconds from now; the answer is how many there are."""
+    if not 0 < data.lease_s <= 86_400:
+        raise BadRequest("lease_s must be above 0 and at most 86400")
+    return Number(await desk.write(lambda: desk.store.grant_grace(lease_s=data.lease_s, now=desk.now())))
 
 
 @get("/api/flow-runs/held-here")
@@ -479,7 +487,7 @@ async def plan_runs(desk: AtDesk, data: JSONBody[list[SchedulePlan]]) -> list[in
 @post("/api/schedules/look", status_code=OK)
 async def look_at_all_schedules(desk: AtDesk) -> None:
     """Have the scheduler look at every schedule again."""
-    await desk.write(desk.store.look_at_all_schedules)
+    await desk.write(lambda: desk.store.look_at_all_schedules(now=desk.now()))
 
 
 @post("/api/schedules/{schedule_id:str}/runs", status_code=OK)
@@ -563,7 +571,18 @@ def _same_id(path: str, body: str) -> None:
 ROUTES: list[HTTPRouteHandler | Router] = [
     _one_deployment("/api/deployments/{name:str}", by_id),
     _one_deployment("/api/deployments/{flow:str}/{name:str}", by_full_name),
-    *(create_flow_run, list_flow_runs, count_flow_runs, find_flow_runs, next_due, expired_leases, held_here, get_flow_run, delete_flow_run),
+    *(
+        create_flow_run,
+        list_flow_runs,
+        count_flow_runs,
+        find_flow_runs,
+        next_due,
+        expired_leases,
+        grant_grace,
+        held_here,
+        get_flow_run,
+        delete_flow_run,
+    ),
     *(pause_flow_run, schedule_again, take_flow_run, list_inputs, ask_input, answer_input, why_flow_run, why_task_run),
     *(
         cancel_flow_run,

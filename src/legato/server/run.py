@@ -11,7 +11,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from urllib.parse import urlsplit
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 import uvicorn
 
-from legato.core.clock import Clock
+from legato.core.clock import Clock, JumpWatch
 from legato.core.errors import Conflict, UsageError
 from legato.core.queues import LEASE_S
 from legato.logs.events import log_events
@@ -32,7 +32,7 @@ from legato.services.loop import Service, ServiceLoop
 from legato.storage.local import LocalStorage
 from legato.store.open import open_sql_store
 from legato.store.sql import SqlStore
-from legato.system import SystemClock, host_name, process_is_alive
+from legato.system import host_name, process_is_alive
 
 GRACE_S = 5
 """Seconds that requests under way are given at a stop; waits and streams are ended at once."""
@@ -77,8 +77,8 @@ def serve(
     with ExitStack() as stack:
         stack.enter_context(_only_server_of(database_url))
         listener = stack.enter_context(_listener(host, port))
-        clock = clock or SystemClock()
         store = open_sql_store(database_url, durable=True)
+        clock = clock or store.clock
         stack.callback(store.close)
         url_host = _in_url(host, socket.gethostname())
         listening = Listening(f"http://{url_host}:{listener.getsockname()[1]}", os.getpid(), store.info()["location"], VERSION)
@@ -152,15 +152,20 @@ class _Uvicorn(uvicorn.Server):
 def _services(store: SqlStore, clock: Clock) -> ServiceLoop:
     host = host_name()
     patient_until = clock.now() + timedelta(seconds=LEASE_S)
+    for_leases, for_schedules = JumpWatch(clock), JumpWatch(clock)
+
+    def reap(now: datetime) -> object:
+        jumped = for_leases.has_jumped()
+        return reaper.tick(store, now, host=host, is_alive=process_is_alive, patient_until=patient_until, jumped=jumped)
+
+    def schedule(now: datetime) -> object:
+        return scheduler.tick(store, now, jumped=for_schedules.has_jumped())
+
     return ServiceLoop(
         [
-            Service("scheduler", scheduler.EVERY_S, lambda now: scheduler.tick(store, now)),
+            Service("scheduler", scheduler.EVERY_S, schedule),
             Service("overlap", overlap.EVERY_S, lambda now: overlap.tick(store, now)),
-            Service(
-                "reaper",
-                reaper.EVERY_S,
-                lambda now: reaper.tick(store, now, host=host, is_alive=process_is_alive, patient_until=patient_until),
-            ),
+            Service("reaper", reaper.EVERY_S, reap),
         ],
         clock,
     )

@@ -1,17 +1,18 @@
-"""The loop around services, written once: calls each at its interval on one thread, survives what they raise, and tells how long ago
-each last succeeded.
+"""The loops around services, written once: each is called at its interval on a thread of its own, survives what it raises, and tells how
+long ago it last succeeded.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 import msgspec
 
 from legato.core.clock import Clock
+from legato.supervised import Supervised
 
 MISSED_TICKS = 3
 """A service that has not succeeded for so many intervals is late, and the server not ready."""
@@ -28,9 +29,9 @@ class Service(msgspec.Struct, frozen=True):
 
 
 class ServiceLoop:
-    """Runs services. `run_due` does one round and can be called by itself, with a clock that stands still; `start` puts it on a thread.
+    """Runs services. `run_due` does one round and can be called by itself, with a clock that stands still; `start` puts each on a thread.
 
-    `on_tick` is called, on that thread, after each tick that reports to have done something.
+    `on_tick` is called, on its thread, after each tick that reports to have done something.
     """
 
     def __init__(self, services: Sequence[Service], clock: Clock, *, on_tick: Callable[[], None] = lambda: None) -> None:
@@ -41,16 +42,12 @@ class ServiceLoop:
         self._next = {service.name: begun for service in self._services}
         self._succeeded = dict(self._next)
         self._reports: dict[str, object] = {}
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._loops: list[Supervised] = []
 
     def run_due(self) -> float:
         """Tick every service whose time has come; returns seconds until the next one's."""
         for service in self._services:
-            now = self._clock.monotonic_s()
-            if now >= self._next[service.name]:
-                self._next[service.name] = now + service.every_s
-                self._tick(service)
+            self._run_if_due(service)
         return max(0.0, min(self._next.values(), default=self._clock.monotonic_s() + 60.0) - self._clock.monotonic_s())
 
     def _tick(self, service: Service) -> None:
@@ -75,21 +72,32 @@ class ServiceLoop:
         return [service.name for service in self._services if ages[service.name] > MISSED_TICKS * service.every_s]
 
     def start(self) -> None:
-        """Run on a thread until `stop`."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="legato-services", daemon=True)
-            self._thread.start()
+        """Run each service on a thread of its own until `stop`: one that is slow makes no other late."""
+        for service in self._services if not self._loops else ():
+            loop = Supervised(
+                f"legato-{service.name}",
+                partial(self._run_if_due, service),
+                every_s=service.every_s,
+                longest_s=service.every_s,
+                first_s=0.0,
+            )
+            self._loops.append(loop)
+        for loop in self._loops:
+            loop.start()
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            self._stop.wait(self.run_due())
+    def _run_if_due(self, service: Service) -> float:
+        """Tick, when the time has come; returns seconds until the next one's."""
+        now = self._clock.monotonic_s()
+        if now >= self._next[service.name]:
+            self._next[service.name] = now + service.every_s
+            self._tick(service)
+        return max(0.0, self._next[service.name] - self._clock.monotonic_s())
 
     def stop(self) -> None:
-        """End after the present tick. Safe to call twice, and before `start`."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        """End after the present ticks. Safe to call twice, and before `start`."""
+        for loop in self._loops:
+            loop.stop(wait_s=None)
+        self._loops = []
 
 
 def _did_something(report: object) -> bool:

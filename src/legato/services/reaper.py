@@ -27,13 +27,21 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def tick(
-    store: Store, now: datetime, *, host: str, is_alive: Callable[[int, datetime], bool], patient_until: datetime | None = None
+    store: Store,
+    now: datetime,
+    *,
+    host: str,
+    is_alive: Callable[[int, datetime], bool],
+    patient_until: datetime | None = None,
+    jumped: bool = False,
 ) -> Report:
     """Report runs lost whose lease has run out or whose process on this host is gone.
 
     `is_alive(pid, started_before)` knows the processes of this host. Before `patient_until` no lease is held against its owner: while the
-    server was away nobody could renew one.
+    server was away nobody could renew one. `jumped`: the clock was set since the last tick, so every lease is granted once more, from now.
     """
+    if jumped:
+        store.grant_grace(lease_s=LEASE_S, now=now)
     lost = renewed = 0
     for run in store.expired_leases(limit=BATCH, now=now):
         if patient_until is not None and now < patient_until and not _is_our_own(run, host):

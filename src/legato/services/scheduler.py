@@ -109,8 +109,13 @@ def _latest(schedule: DeploymentSchedule, cursor: datetime, now: datetime) -> da
         back *= 8
 
 
-def tick(store: Store, now: datetime, *, make_id: Callable[[], str] = new_id) -> Report:
-    """Plan the next runs of every schedule that is due to be looked at. One's trouble does not keep the others from being planned."""
+def tick(store: Store, now: datetime, *, make_id: Callable[[], str] = new_id, jumped: bool = False) -> Report:
+    """Plan the next runs of every schedule that is due to be looked at. One's trouble does not keep the others from being planned.
+
+    `jumped`: the clock was set since the last tick, so what was put off by it is looked at now. No tick is made twice by that.
+    """
+    if jumped:
+        store.look_at_all_schedules(now=now)
     created = skipped = conflicts = failures = 0
     while due := store.due_schedules(limit=AT_ONCE, now=now):
         plans = [_planned(one, now, make_id) for one in due]

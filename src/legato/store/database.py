@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from legato.core.clock import Clock
+
 Row: TypeAlias = Sequence[Any]
 T = TypeVar("T")
 
@@ -58,6 +60,8 @@ class Database(Protocol):
 
     kind: str
     location: str
+    clock: Clock | None
+    """The database's own clock, where it has one that all who share it see."""
 
     def transact(self, work: Callable[[Session], T], workspace: int = 1) -> T:
         """What `work` answers, with what it has changed committed; undone when it raises. One at a time in this process.

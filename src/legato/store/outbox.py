@@ -1,39 +1,61 @@
 """The outbox: reports wait here a moment and go to the store in batches; gates go at once, with everything that waits before them.
 
-Whoever adds an item flushes when 500 wait or the oldest has waited 50 ms; a timer thread flushes only what nobody else would (a flusher
-thread of its own gains nothing under the GIL). When the store cannot be reached, batches are written to a spool file in order and sent
-when it is back, by this process or the next (`drain_spools`). A repeat is answered "already", so sending twice is safe. Of an artifact only the latest
-content waits: progress may be told a million times, and is written once a flush.
+Beside its store (embedded), whoever adds an item flushes when 500 wait or the oldest has waited 50 ms, and a timer flushes only what nobody
+else would: a flusher of its own gains nothing under the GIL. Far from it (a server), one sender thread makes the requests, and reporters only
+append: a round trip costs the sender, not the tasks. Gates are items of the same queue, so order holds by itself.
+
+Three kinds of failure, by who can act. The store cannot be reached: batches are kept in order, in the spool or else in memory, and sent when
+it is back. The store refuses: the batch is halved until what is at fault stands alone, and that is set aside by name. Anything else is our
+fault: the same halving, told with its traceback. None of them reaches user code, or ends a thread. A repeat is answered "already", and log
+lines carry their batch's id, so sending twice is safe. Of an artifact only the latest content waits: progress may be told a million times,
+and is written once a flush.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
 
 from legato import crashing
 from legato.core.errors import LegatoError, Unavailable
 from legato.core.records import Artifact, LogLine, Transition, Verdict, VerdictKind
-from legato.store.port import RunStore
-from legato.system import new_id, process_is_alive
+from legato.forking import at_fork
+from legato.store.port import RunStore, Spooled, batch_of, send_batch
+from legato.supervised import Supervised
+from legato.system import new_id
+
+if TYPE_CHECKING:
+    from logging import Logger
+
+    from legato.store.spool import Spool
+
+__all__ = ["Moving", "Outbox", "drain_spools"]
 
 MAX_ITEMS = 500
 MAX_AGE_S = 0.05
 MAX_BYTES = 2_000_000
-"""Bytes of artifacts that may wait: with one more of the largest kind they still fit into one request."""
+"""Bytes of one request, roughly: a server takes several times as many, and what is still too large is halved."""
+MAX_WAITING = 50_000
+"""Items that may wait for a far store; above it a reporter waits for one request of the sender's, never for the store."""
 RETRY_EVERY_S = 1.0
 """How often an unreachable store is tried again."""
+POISONED_AT = 4
+"""Times that a server may answer one batch with an error of its own before the batch counts as refused, so that it holds up no others."""
 
 
-Item: TypeAlias = Transition | LogLine | Artifact
+def drain_spools(folder: Path, store: RunStore) -> int:
+    """Send what earlier processes left behind for this store; returns how many files."""
+    from legato.store import spool  # noqa: PLC0415 start-up time: few processes find anything
+
+    return spool.drain_spools(folder, store)
 
 
 class Moving(Protocol):
@@ -47,13 +69,24 @@ class Moving(Protocol):
         ...
 
 
-class Spooled(msgspec.Struct, frozen=True):
-    """One batch as a line of the spool file."""
+class _Asked:
+    """A gate among what waits for a far store: a transition whose verdict somebody waits for; or None, who waits for all that went before."""
 
-    transitions: list[Transition]
-    logs: list[LogLine]
-    artifacts: list[Artifact] = []
+    __slots__ = ("answered", "outcome", "transition")
 
+    def __init__(self, transition: Transition | None) -> None:
+        self.transition = transition
+        self.answered = threading.Event()
+        self.outcome: Verdict | BaseException | None = None
+
+    def answer(self, outcome: Verdict | BaseException | None) -> None:
+        if not self.answered.is_set():
+            self.outcome = outcome
+            self.answered.set()
+
+
+Item: TypeAlias = Transition | LogLine | Artifact
+Outcome: TypeAlias = Verdict | Exception | None
 
 _encode = msgspec.json.Encoder().encode
 _outboxes: weakref.WeakSet[Outbox] = weakref.WeakSet()
@@ -63,30 +96,43 @@ class Outbox:
     """One process's way of writing to a store. Safe to use from any thread.
 
     `on_verdict` is told of every report that was not simply recorded (refused, or replaced by another state).
-    `spool` is the folder for batches that cannot be sent; None: `Unavailable` is raised to the one who flushes, and nothing is dropped.
+    `spool` is the folder for batches that cannot be sent; None: they wait in memory, and `flush` and `gate` raise `Unavailable`.
     """
 
     def __init__(
         self, store: RunStore, *, spool: Path | None = None, on_verdict: Callable[[Transition, Verdict], None] | None = None
     ) -> None:
         self._store = store
-        self._spool_dir = spool
-        self._spool: Path | None = None
+        self._folder = spool
+        self._kept: Spool | None = None
+        """The spool, once something was kept in it."""
+        self._is_far = bool(getattr(store, "can_wait", False) is True)
         self._retry_at = 0.0
         self._on_verdict = on_verdict
-        self._items: deque[Transition | LogLine] = deque()
+        self._items: deque[Transition | LogLine | _Asked] = deque()
+        self._unsent: deque[Spooled] = deque()
+        """Batches that could be neither sent nor spooled, in order, as they were made up."""
         self._artifacts: dict[str, Artifact | Moving] = {}
         self._artifact_bytes = 0
+        self._refusals: tuple[str, int] = ("", 0)
+        self._closed = False
+        self._begin()
+        _outboxes.add(self)
+
+    def _begin(self) -> None:
+        """Locks and threads, made here and anew in a forked child."""
         self._artifacts_lock = threading.Lock()
         self._oldest = 0.0
         self._lock = threading.RLock()
         self._armed = threading.Event()
-        self._timer: threading.Thread | None = None
-        self._closed = False
-        _outboxes.add(self)
+        self._turn = threading.Condition()
+        self._loop: Supervised | None = None
+        self._waiters = 0
+
+    # ------------------------------------------------------------------ adding
 
     def report(self, item: Transition | LogLine) -> None:
-        """Add a transition or log line that need not be waited for."""
+        """Add a transition or log line that need not be waited for. Never raises."""
         items = self._items
         now = time.monotonic()
         items.append(item)
@@ -95,7 +141,7 @@ class Outbox:
         if not self._armed.is_set():
             self._arm()
         if len(items) >= MAX_ITEMS or now - self._oldest > MAX_AGE_S:
-            self.flush()
+            self._hurry()
 
     def add(self, item: Transition | LogLine) -> None:
         """The same, leaving the flush to the timer: for code on an event loop, which a flush would hold up for a millisecond."""
@@ -107,7 +153,7 @@ class Outbox:
 
     def show(self, artifact: Artifact | Moving) -> None:
         """Add an artifact, in place of earlier content of the same that still waits. One that moves is asked for its content when sent."""
-        size = len(_encode(artifact)) if isinstance(artifact, Artifact) else 0
+        size = _size(artifact) if isinstance(artifact, Artifact) else 0
         now = time.monotonic()
         with self._artifacts_lock:
             if not self._items and not self._artifacts:
@@ -117,45 +163,103 @@ class Outbox:
         if not self._armed.is_set():
             self._arm()
         if self._artifact_bytes >= MAX_BYTES or now - self._oldest > MAX_AGE_S:
-            self.flush()
+            self._hurry()
+
+    def _hurry(self) -> None:
+        """Enough waits: send it here, beside the store; have it sent, far from it."""
+        if not self._is_far:
+            with contextlib.suppress(Unavailable):  # no spool: it waits here, and is sent with what comes next
+                self.flush()
+            return
+        loop = self._loop
+        if loop is not None:
+            loop.wake()
+        if len(self._items) > MAX_WAITING:
+            with self._turn:
+                self._turn.wait(5.0)
+
+    # ------------------------------------------------------------------ asking, and having it sent
 
     def gate(self, transition: Transition) -> Verdict:
-        """Send a transition now, after everything that waits, and return its verdict. Raises `Unavailable` when the store cannot be reached."""
-        with self._lock:
-            while len(self._items) > MAX_ITEMS:
-                self._send_some()
-            waiting = self._take()
-            try:
-                return self._send([*waiting, transition])[-1]
-            except Unavailable:  # the caller decides about the gate; what went before it is kept
-                if self._spool_dir is None:
-                    self._put_back(waiting)
-                else:
-                    self._append_to_spool(waiting)
-                raise
+        """Send a transition now, after everything that waits, and return its verdict. Raises `Unavailable` when the store cannot be reached,
+        and what the store (or we) had against it when it was refused as a request.
+        """
+        if self._is_far:
+            outcome: object = self._ask(_Asked(transition))
+        else:
+            with self._lock:
+                outcome = self._gate_here(transition)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        assert isinstance(outcome, Verdict), "a transition that was sent has a verdict"
+        return outcome
+
+    def _gate_here(self, transition: Transition) -> Outcome:
+        while len(self._items) > MAX_ITEMS and self._send_some():
+            pass
+        self._send_unsent()
+        waiting = self._take(MAX_ITEMS * 4)
+        return self._sent_or_kept([*waiting, transition], asked=1)[-1]
 
     def flush(self) -> None:
-        """Send everything that waits."""
+        """Have everything sent that waits, and wait for it. Raises `Unavailable` when it can neither be sent nor spooled."""
+        if self._is_far and self._loop is not None and self._loop.is_alive:
+            outcome = self._ask(_Asked(None))
+            if isinstance(outcome, BaseException) and self._folder is None:
+                raise outcome
+            return
         with self._lock:
-            while self._items or self._artifacts:
-                self._send_some()
+            while self._items or self._artifacts or self._unsent:
+                if not self._send_some():
+                    if self._folder is not None:
+                        return  # the disk is full: it waits in memory, and that was said
+                    raise Unavailable("the store cannot be reached; what was reported waits in memory")
+
+    def _ask(self, asked: _Asked) -> Verdict | BaseException | None:
+        """Put a gate in line, and wait for its answer, which comes with the answer to everything before it."""
+        with self._turn:
+            self._waiters += 1
+        self._items.append(asked)
+        if not self._armed.is_set():
+            self._arm()
+        while not asked.answered.is_set():
+            loop = self._loop
+            if loop is None or not loop.is_alive:  # closed meanwhile: nobody else sends
+                with self._lock:
+                    while self._items and self._send_some():
+                        pass
+                asked.answer(Unavailable("the outbox is closed"))
+                break
+            loop.wake()
+            asked.answered.wait(1.0)
+        with self._turn:
+            self._waiters -= 1
+        return asked.outcome
 
     def spool(self, transition: Transition) -> None:
         """Keep a transition for later: what a gate becomes when the store stays away and the work is done."""
         with self._lock:
-            self._append_to_spool([*self._take(), transition])
+            waiting = [item for item in self._take(MAX_ITEMS * 1000) if not isinstance(item, _Asked)]
+            self._keep(_batch(_contents([*waiting, transition])))
+
+    @property
+    def _spool(self) -> Path | None:
+        return None if self._kept is None else self._kept.path
 
     @property
     def is_spooling(self) -> bool:
-        """Whether batches wait on disk for the store to come back."""
-        return self._spool is not None
+        """Whether batches wait, on disk or in memory, for the store to come back."""
+        return bool(self._unsent) or self._spool is not None
 
     def close(self, *, wait_s: float = 5.0) -> bool:
-        """Send what waits, trying for up to `wait_s` seconds; returns False when something stays behind in the spool."""
+        """Send what waits, trying for up to `wait_s` seconds; returns False when something stays behind."""
+        deadline = time.monotonic() + wait_s
+        with contextlib.suppress(Unavailable):  # tried again below
+            self.flush()
         self._closed = True
         self._armed.set()
-        deadline = time.monotonic() + wait_s
-        self.flush()
+        if self._loop is not None:
+            self._loop.stop(wait_s=max(wait_s, 1.0))
         while not self._is_drained():
             if time.monotonic() > deadline:
                 return False
@@ -166,133 +270,321 @@ class Outbox:
         with self._lock:
             try:
                 self._drain_own()
+                self._send_unsent()
+                while self._items or self._artifacts:
+                    if not self._send_some():
+                        return False
             except Unavailable:
                 return False
         return True
 
-    def _take(self) -> list[Item]:
-        taken: list[Item] = []
+    # ------------------------------------------------------------------ taking
+
+    def _take(self, most: int) -> list[Any]:
+        """Up to so many items, and as many as one request may hold, then the artifacts. Only who has the lock takes any out."""
+        taken: list[Any] = []
         items = self._items
-        while items:
-            taken.append(items.popleft())
-        return [*taken, *self._take_artifacts()]
+        if not self._is_far:
+            taken = [items.popleft() for _ in range(min(len(items), most))]
+        else:
+            size = 0
+            while items and len(taken) < most and size < MAX_BYTES:
+                item = items.popleft()
+                size += _size(item)
+                taken.append(item)
+        return taken + self._take_artifacts() if self._artifacts else taken
 
     def _take_artifacts(self) -> list[Artifact]:
-        if not self._artifacts:
-            return []
         with self._artifacts_lock:
             taken, self._artifacts, self._artifact_bytes = self._artifacts, {}, 0
         return [one if isinstance(one, Artifact) else one.content() for one in taken.values()]
 
-    def _put_back(self, taken: Sequence[Item]) -> None:
-        """Have them wait again, before what came meanwhile."""
-        self._items.extendleft(item for item in reversed(taken) if not isinstance(item, Artifact))
-        with self._artifacts_lock:
-            self._artifacts = {**{item.id: item for item in taken if isinstance(item, Artifact)}, **self._artifacts}
+    # ------------------------------------------------------------------ sending
 
-    def _send_some(self) -> None:
-        items = self._items
-        taken: list[Item] = [items.popleft() for _ in range(min(len(items), 2 * MAX_ITEMS))]  # only who has the lock takes any out
-        taken += self._take_artifacts()
-        self._oldest = time.monotonic()
-        if self._spool is not None and time.monotonic() < self._retry_at:
-            self._append_to_spool(taken)
-            return
+    def _send_some(self) -> bool:
+        """One batch; False when it could be neither sent nor spooled, and waits."""
+        if self._spool is not None and time.monotonic() < self._retry_at and not self._waiters:
+            taken = self._take(2 * MAX_ITEMS)
+            self._oldest = time.monotonic()
+            return self._keep(_batch(_contents(taken)))
         try:
-            self._send(taken)
+            self._send_unsent()
         except Unavailable:
-            if self._spool_dir is None:
-                self._put_back(taken)
-                raise
-            self._append_to_spool(taken)
+            return False
+        taken = self._take(2 * MAX_ITEMS)
+        self._oldest = time.monotonic()
+        asked = [item for item in taken if type(item) is _Asked] if self._is_far else []
+        if not asked:
+            if taken:
+                self._send_reports(taken)
+            return not self._unsent
+        self._answer(taken, asked)
+        return not self._unsent
 
-    def _send(self, items: Sequence[Item]) -> list[Verdict]:
-        self._drain_own()
-        batch = _batch_of(items)
-        crashing.reached("outbox.sending")
-        verdicts = self._store.apply(batch.transitions, batch.logs, batch.artifacts)
-        crashing.reached("outbox.sent")
-        self._tell(batch.transitions, verdicts)
-        return verdicts
+    def _answer(self, taken: list[Any], asked: Sequence[_Asked]) -> None:
+        """Send a batch with gates among it, and tell those who wait; whatever happens, they are answered."""
+        try:
+            outcomes = self._sent_or_kept(taken, asked=len(asked))
+            for item, outcome in zip(taken, outcomes, strict=True):
+                if isinstance(item, _Asked):
+                    item.answer(outcome)
+        except BaseException as error:
+            for one in asked:
+                one.answer(error)
+            raise
+        finally:
+            for one in asked:
+                one.answer(None)
 
-    def _tell(self, transitions: Sequence[Transition], verdicts: Sequence[Verdict]) -> None:
-        if self._on_verdict is not None:
-            accepted = VerdictKind.ACCEPTED
-            others = [(t, verdict) for t, verdict in zip(transitions, verdicts, strict=True) if verdict.kind is not accepted]
-            for transition, verdict in others:
-                self._on_verdict(transition, verdict)
-
-    def _append_to_spool(self, items: Sequence[Item]) -> None:
-        if not items:
+    def _send_reports(self, items: list[Item]) -> None:
+        """The same for a batch that nobody waits for, which most are."""
+        batch_id = new_id() if any(type(item) is LogLine for item in items) else ""
+        try:
+            self._drain_own()
+            outcomes = self._deliver(items, batch_id)
+        except Unavailable:
+            self._keep(batch_of(items, batch_id))
             return
-        if self._spool is None:
-            if self._spool_dir is None:
-                raise Unavailable("the store cannot be reached, and there is no spool to keep reports in")
-            self._spool_dir.mkdir(parents=True, exist_ok=True)
-            self._spool = self._spool_dir / f"{os.getpid()}-{new_id()}.jsonl"
-        with self._spool.open("ab") as file:
-            file.write(_encode(_batch_of(items)) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        crashing.reached("spool.written")
+        accepted = VerdictKind.ACCEPTED
+        self._tell(
+            [(item, o) for item, o in zip(items, outcomes, strict=True) if o is not None and getattr(o, "kind", None) is not accepted]
+        )
+
+    def _sent_or_kept(self, items: Sequence[Any], *, asked: int) -> list[Outcome]:
+        """What became of each item: a verdict, what was wrong with it, or None for what has none. When the store is away, reports are kept,
+        and gates are told `Unavailable` (their senders decide): the last item is one when `asked` says so, or those that are `_Asked`.
+        """
+        gates = {i for i, item in enumerate(items) if isinstance(item, _Asked)} or ({len(items) - 1} if asked else set())
+        contents = [item.transition if isinstance(item, _Asked) else item for item in items]
+        real = [(i, item) for i, item in enumerate(contents) if item is not None]
+        outcomes: list[Outcome] = [None] * len(items)
+        batch_id = new_id() if any(type(item) is LogLine for _, item in real) else ""
+        try:
+            self._drain_own()
+            for (i, _), outcome in zip(real, self._deliver([item for _, item in real], batch_id), strict=True):
+                outcomes[i] = outcome
+        except Unavailable as error:
+            self._keep(_batch([item for i, item in real if i not in gates], batch_id))
+            for i in gates:
+                outcomes[i] = error
+            return outcomes
+        self._tell([(item, outcomes[i]) for i, item in real if i not in gates])
+        return outcomes
+
+    def _deliver(self, items: Sequence[Item], batch_id: str) -> list[Outcome]:
+        """What the store answered to each. One that it, or we, cannot take is found by halving, and its outcome is the error."""
+        if not items:
+            return []
+        try:
+            return self._send(items, batch_id)
+        except Unavailable as error:
+            if not self._is_poison(items, error):
+                raise
+            failed: Exception = error
+        except Exception as error:  # noqa: BLE001 whatever it is, it is one item's, and must not be everybody's
+            failed = error
+        if len(items) == 1:
+            return [failed]
+        half = len(items) // 2
+        first = self._deliver(items[:half], batch_id and batch_id + "0")
+        return first + self._deliver(items[half:], batch_id and batch_id + "1")
+
+    def _is_poison(self, items: Sequence[Item], error: Unavailable) -> bool:
+        """Whether a server has failed (by its own account) over this very batch so often that the batch must be what is wrong."""
+        if error.code != "internal":
+            return False
+        first = items[0]
+        key = f"{getattr(first, 'run_id', '')}/{getattr(first, 'seq', '')}/{len(items)}"
+        before = self._refusals[1] if self._refusals[0] == key else 0
+        self._refusals = (key, before + 1)
+        return before + 1 >= POISONED_AT or (len(items) == 1 and before > 0)
+
+    def _send(self, items: Sequence[Item], batch_id: str) -> list[Outcome]:
+        batch = batch_of(list(items), batch_id)
+        crashing.reached("outbox.sending")
+        verdicts = send_batch(self._store, batch)
+        crashing.reached("outbox.sent")
+        if len(batch.transitions) == len(items):
+            return list(verdicts)
+        answers = iter(verdicts)
+        return [next(answers) if type(item) is Transition else None for item in items]
+
+    def _tell(self, outcomes: Sequence[tuple[Item, Outcome]]) -> None:
+        accepted, told = VerdictKind.ACCEPTED, self._on_verdict
+        for item, outcome in outcomes:
+            if isinstance(outcome, Exception):
+                self._set_aside(item, outcome)
+            elif told is not None and outcome is not None and outcome.kind is not accepted and isinstance(item, Transition):
+                try:
+                    told(item, outcome)
+                except Exception:  # noqa: BLE001 what comes of a verdict is not what becomes of the reports
+                    _logger().exception("verdict_not_told", extra={"run_id": item.run_id})
+
+    def _set_aside(self, item: Item, why: Exception) -> None:
+        """One report that can never be taken: by name in the log, and beside the spool."""
+        if not isinstance(why, LegatoError):
+            _logger().error("report_failed", exc_info=why, extra={"item": type(item).__name__})
+        if self._folder is not None:
+            self._spool_of_this_process().reject(batch_of([item]), why)
+            return
+        name = getattr(item, "run_id", None) or getattr(item, "id", None) or getattr(item, "flow_run_id", "")
+        _logger().error("report_set_aside: a %s of %s: %s", type(item).__name__.lower(), name, why, extra={"why": str(why)})
+
+    # ------------------------------------------------------------------ keeping
+
+    def _keep(self, batch: Spooled) -> bool:
+        """A batch that cannot be sent now: on disk, or in memory when there is no spool or the disk takes no more."""
+        if not (batch.transitions or batch.logs or batch.artifacts):
+            return True
         self._retry_at = time.monotonic() + RETRY_EVERY_S
+        if self._folder is not None and not self._unsent:
+            try:
+                self._spool_of_this_process().append(batch)
+            except OSError as error:
+                _logger().error("spool_cannot_be_written: %s; reports wait in memory until there is room", error, extra={"why": str(error)})
+            else:
+                return True
+        self._unsent.append(batch)
+        return False
+
+    def _spool_of_this_process(self) -> Spool:
+        from legato.store.spool import Spool, folder_for  # noqa: PLC0415 start-up time: wanted when the store is away
+
+        if self._kept is None:
+            assert self._folder is not None, "asked only where there is one"
+            self._kept = Spool(folder_for(self._folder, self._store))
+        return self._kept
+
+    def _send_unsent(self) -> None:
+        """What waits in memory goes first. Raises `Unavailable` when the store is still away; then it moves to the spool, if there is room."""
+        while self._unsent:
+            batch = self._unsent[0]
+            items = _items(batch)
+            try:
+                self._drain_own()
+                outcomes = self._deliver(items, batch.id)
+            except Unavailable:
+                if self._folder is None or not self._moved_to_the_spool():
+                    raise
+                return
+            self._unsent.popleft()
+            self._tell([*zip(items, outcomes, strict=True)])
+
+    def _moved_to_the_spool(self) -> bool:
+        try:
+            while self._unsent:
+                self._spool_of_this_process().append(self._unsent[0])
+                self._unsent.popleft()
+        except OSError:
+            return False
+        return True
 
     def _drain_own(self) -> None:
-        if self._spool is not None:
-            try:
-                _drain(self._spool, self._store, self._tell)
-            except Unavailable:
-                self._retry_at = time.monotonic() + RETRY_EVERY_S
-                raise
-            self._spool = None
+        if self._kept is None or self._kept.path is None:
+            return
+        try:
+            self._kept.drain(self._send_spooled)
+        except Unavailable:
+            self._retry_at = time.monotonic() + RETRY_EVERY_S
+            raise
+        except OSError as error:
+            raise Unavailable(f"the spool cannot be read: {error}") from error
+
+    def _send_spooled(self, batch: Spooled) -> None:
+        items = _items(batch)
+        self._tell([*zip(items, self._deliver(items, batch.id), strict=True)])
+
+    # ------------------------------------------------------------------ what nobody else sends
 
     def _arm(self) -> None:
-        """Have the timer flush what waits, should nobody else."""
+        """Have the timer (near) or the sender (far) send what waits, should nobody else."""
         with self._lock:
-            if self._timer is None:
-                self._timer = threading.Thread(target=self._run_timer, name="legato-outbox", daemon=True)
-                self._timer.start()
-        self._armed.set()
+            if self._loop is None and not self._closed:
+                self._loop = Supervised(
+                    "legato-outbox",
+                    self._step,
+                    every_s=MAX_AGE_S,
+                    longest_s=RETRY_EVERY_S,
+                    is_expected=lambda error: isinstance(error, Unavailable),
+                )
+                self._loop.start()
+            self._armed.set()
+        if self._loop is not None:
+            self._loop.wake()
 
-    def _run_timer(self) -> None:
-        while not self._closed:
-            self._armed.wait()
-            while (
-                self._armed.is_set() and not self._closed
-            ):  # stays armed while it sleeps: waking it for each item would cost more than the item
-                time.sleep(MAX_AGE_S if self._spool is None else RETRY_EVERY_S)
-                try:
-                    self._flush_aged()
-                except Unavailable:
-                    time.sleep(RETRY_EVERY_S)  # no spool: the items are still here; whoever needs them sent is told by `flush`
-                if not (self._items or self._artifacts) and self._spool is None:
-                    self._armed.clear()
-                    if self._items or self._artifacts:  # one that came between these lines, and saw it armed
-                        self._armed.set()
-
-    def _flush_aged(self) -> None:
-        if self._spool is not None:
-            with self._lock:
+    def _step(self) -> float:
+        """One round. Stays armed while something waits: waking it for each item would cost more than the item."""
+        if self._is_far and not self._waiters and len(self._items) < MAX_ITEMS and self._artifact_bytes < MAX_BYTES:
+            wait_s = self._oldest + MAX_AGE_S - time.monotonic()
+            if (self._items or self._artifacts) and wait_s > 0.001:
+                return wait_s
+        with self._lock:
+            if self._is_far:
+                while (self._items or self._artifacts or self._unsent) and self._send_some():
+                    self._let_on()
+                self._let_on()
+            elif (self._items or self._artifacts or self._unsent) and time.monotonic() - self._oldest >= MAX_AGE_S * 0.9:
+                while (self._items or self._artifacts or self._unsent) and self._send_some():
+                    pass
+            if self._spool is not None and time.monotonic() >= self._retry_at:
                 self._drain_own()
-        if (self._items or self._artifacts) and time.monotonic() - self._oldest >= MAX_AGE_S * 0.9:
-            self.flush()
+        if self._items or self._artifacts or self._unsent or self._spool is not None:
+            return RETRY_EVERY_S if self.is_spooling else MAX_AGE_S
+        self._armed.clear()
+        if self._items or self._artifacts:  # one that came between these lines, and saw it armed
+            self._armed.set()
+            return MAX_AGE_S
+        return _LONG_S
+
+    def _let_on(self) -> None:
+        with self._turn:
+            self._turn.notify_all()
 
     def after_fork(self) -> None:
-        """In a forked child: what waits here is the parent's to send, and its timer thread does not exist."""
+        """In a forked child: what waits here is the parent's to send, and its threads do not exist."""
         self._items.clear()
-        self._artifacts, self._artifact_bytes, self._artifacts_lock = {}, 0, threading.Lock()
-        self._lock, self._armed, self._timer, self._spool = threading.RLock(), threading.Event(), None, None
+        self._unsent.clear()
+        self._artifacts, self._artifact_bytes = {}, 0
+        self._begin()
+        self._kept = None
 
 
-def _batch_of(items: Sequence[Item]) -> Spooled:
-    transitions = [item for item in items if type(item) is Transition]
-    if len(transitions) == len(items):
-        return Spooled(transitions, [])
-    return Spooled(
-        transitions,
-        [item for item in items if type(item) is LogLine],
-        [item for item in items if type(item) is Artifact],
-    )
+_LONG_S = 3600.0
+"""A wait that is ended by a wake-up."""
+
+
+def _contents(taken: Sequence[Any]) -> list[Item]:
+    """What there is to send of what was taken; those who only wait are told that it was taken."""
+    contents: list[Item] = []
+    for item in taken:
+        if not isinstance(item, _Asked):
+            contents.append(item)
+        elif item.transition is not None:
+            contents.append(item.transition)
+    return contents
+
+
+def _batch(items: list[Item], batch_id: str = "") -> Spooled:
+    return batch_of(items, batch_id or (new_id() if any(type(item) is LogLine for item in items) else ""))
+
+
+def _items(batch: Spooled) -> list[Item]:
+    return [*batch.transitions, *batch.logs, *batch.artifacts]
+
+
+def _size(item: Any) -> int:
+    """Roughly how many bytes of a request this is."""
+    if type(item) is LogLine:
+        return 200 + len(item.message) * (1 if item.message.isascii() else 4)
+    if type(item) is _Asked:
+        return 300 if item.transition is None else _size(item.transition)
+    bare = type(item) is Transition and item.result is None and item.error is None and item.flow_run is None and item.task_run is None
+    if bare and item.cache is None:
+        return 300
+    try:
+        return len(_encode(item))
+    except (UnicodeEncodeError, TypeError, ValueError):
+        return MAX_BYTES // 4  # what cannot be written as it is is dealt with when it is sent
 
 
 def _forget_in_child() -> None:
@@ -300,51 +592,10 @@ def _forget_in_child() -> None:
         outbox.after_fork()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)
+at_fork(in_child=_forget_in_child)
 
 
-def _drain(spool: Path, store: RunStore, tell: Callable[[Sequence[Transition], Sequence[Verdict]], None]) -> None:
-    """Send a spool file's batches in order, then remove it. A half-written last line (the process was killed) was never acknowledged.
+def _logger() -> Logger:
+    import logging  # noqa: PLC0415 start-up time: wanted when something went wrong
 
-    A batch that the store can never take is put aside under `.rejected`, or it would keep all that follows from ever being sent.
-    """
-    if not spool.exists():
-        return  # somebody tidied up the folder; what was in it is gone
-    for batch in _batches(spool):
-        try:
-            tell(batch.transitions, store.apply(batch.transitions, batch.logs, batch.artifacts))
-        except Unavailable:
-            raise
-        except LegatoError:
-            aside = spool.with_suffix(".rejected")
-            import logging  # noqa: PLC0415 start-up time: wanted when something went badly wrong
-
-            logging.getLogger(__name__).exception(
-                "spooled_batch_rejected", extra={"kept_in": str(aside), "transitions": len(batch.transitions)}
-            )
-            with aside.open("ab") as file:
-                file.write(_encode(batch) + b"\n")
-    crashing.reached("spool.sent")
-    spool.unlink(missing_ok=True)
-    crashing.reached("spool.drained")
-
-
-def _batches(spool: Path) -> Iterator[Spooled]:
-    decode = msgspec.json.Decoder(Spooled).decode  # made here: it takes the types of all records apart, and few processes read a spool
-    with spool.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                yield decode(line)
-
-
-def drain_spools(folder: Path, store: RunStore) -> int:
-    """Send what earlier processes left behind in `folder`; returns how many files. Files of living processes are theirs."""
-    sent = 0
-    for spool in sorted(folder.glob("*.jsonl")) if folder.is_dir() else ():
-        pid = int(spool.name.partition("-")[0])
-        if pid != os.getpid() and process_is_alive(pid):
-            continue
-        _drain(spool, store, lambda _, __: None)
-        sent += 1
-    return sent
+    return logging.getLogger(__name__)

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+import msgspec
+
 from legato.core.records import (
     Agent,
     Artifact,
@@ -101,6 +103,11 @@ class RunStore(Protocol):
 
 class Store(RunStore, Protocol):
     """All verbs."""
+
+    @property
+    def address(self) -> str:
+        """What tells this store from others."""
+        ...
 
     can_wait: bool
     """Whether `claim_runs` takes `wait_s`, and waits at the server until work is due."""
@@ -228,6 +235,10 @@ class Store(RunStore, Protocol):
         """Runs whose lease has run out, oldest first."""
         ...
 
+    def grant_grace(self, *, lease_s: float, now: datetime | None = None) -> int:
+        """Let every lease run out `lease_s` from now: the clock that they were granted by was set. Returns how many."""
+        ...
+
     def held_here(self, host: str, *, limit: int = 10_000) -> list[FlowRun]:
         """The outermost runs that processes of a host hold by themselves, no agent between."""
         ...
@@ -276,8 +287,8 @@ class Store(RunStore, Protocol):
         """
         ...
 
-    def look_at_all_schedules(self) -> None:
-        """Have the scheduler look at every schedule again: what it put off was put off by a clock that has jumped since."""
+    def look_at_all_schedules(self, *, now: datetime | None = None) -> None:
+        """Have the scheduler look at every schedule again, from now: what it put off was put off by a clock that was set since."""
         ...
 
     def schedule_runs(
@@ -318,3 +329,35 @@ class Store(RunStore, Protocol):
     def info(self) -> Mapping[str, str]:
         """What this store is: "kind", "location" (without passwords), "schema_version"."""
         ...
+
+
+# ---------------------------------------------------------------------- batches of reports
+
+
+class Spooled(msgspec.Struct, frozen=True):
+    """One batch of reports, as it is sent, and as it lies in a spool. `id`: the store knows by it whether its log lines are here already."""
+
+    transitions: list[Transition]
+    logs: list[LogLine]
+    artifacts: list[Artifact] = []
+    id: str = ""
+
+
+def batch_of(items: Sequence[Transition | LogLine | Artifact], id_: str = "") -> Spooled:
+    """A batch of these, sorted by kind."""
+    transitions = [item for item in items if type(item) is Transition]
+    if len(transitions) == len(items):
+        return Spooled(transitions, [], [], id_)
+    return Spooled(
+        transitions,
+        [item for item in items if type(item) is LogLine],
+        [item for item in items if type(item) is Artifact],
+        id_,
+    )
+
+
+def send_batch(store: RunStore, batch: Spooled) -> list[Verdict]:
+    """The batch to the store, with its id where that matters and the store knows it."""
+    if batch.logs and batch.id and getattr(store, "knows_batches", False):
+        return store.apply(batch.transitions, batch.logs, batch.artifacts, batch_id=batch.id)
+    return store.apply(batch.transitions, batch.logs, batch.artifacts)

@@ -10,8 +10,10 @@ import re
 import select
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -21,7 +23,10 @@ import psycopg
 from psycopg import errors
 
 from legato import crashing
+from legato.core.clock import Clock
 from legato.core.errors import Conflict, Unavailable, UsageError
+from legato.forking import at_fork
+from legato.store.columns import storable
 from legato.store.database import Row, T
 from legato.store.migrate import LATEST, migrations
 from legato.system import randomness
@@ -55,10 +60,9 @@ class PostgresSession:
         self.workspace = workspace
 
     def _execute(self, sql: str, parameters: Mapping[str, Any]) -> psycopg.Cursor[Any]:
-        parameters = {**parameters, "workspace": self.workspace}
-        return self._connection.execute(
-            _translated(sql), {k: list(v) if isinstance(v, (tuple, set, frozenset)) else v for k, v in parameters.items()}
-        )
+        given = {name: _given(value) for name, value in parameters.items()}
+        given["workspace"] = self.workspace
+        return self._connection.execute(_translated(sql), given)
 
     def rows(self, sql: str, **parameters: Any) -> list[Row]:
         return self._execute(sql, parameters).fetchall()
@@ -92,6 +96,15 @@ class PostgresSession:
         self._connection.execute("select pg_advisory_xact_lock(%s)", [_JOURNAL_LOCK])
         same, parameters = _by_column(rows)
         self._connection.execute(_journal_sql(table, tuple(columns.items()), same), parameters)
+
+
+def _given(value: Any) -> Any:
+    """A parameter as the driver takes it: lists as lists, text without what PostgreSQL's text cannot hold."""
+    if type(value) is str:
+        return value if value.isascii() and "\0" not in value else storable(value)
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_given(each) if type(each) is str else each for each in value]
+    return value
 
 
 def _by_column(rows: Sequence[Row]) -> tuple[tuple[bool, ...], list[str | None]]:
@@ -151,17 +164,21 @@ class PostgresDatabase:
     """A PostgreSQL database, by its URL."""
 
     kind = "postgres"
+    clock: Clock | None
 
     def __init__(self, url: str, *, readers: int = 4) -> None:
         self._url = url
         self.location = _without_password(url)
         self._lock = threading.RLock()
         self._writer: psycopg.Connection[Any] | None = None
-        self._idle: list[psycopg.Connection[Any]] = []
+        self._idle: list[tuple[psycopg.Connection[Any], float]] = []
+        self._readers = readers
         self._free = threading.Semaphore(readers)
-        self._seen_position = (-1, -1)
-        self._inside: psycopg.Connection[Any] | None = None
+        self._seen_position: tuple[Any, ...] = (-1,)
+        self._inside: tuple[psycopg.Connection[Any], psycopg.Pipeline] | None = None
         self._closed = False
+        _databases.add(self)
+        self.clock = _DatabaseClock(self)
         with self._lock, self._explained():
             try:
                 _migrate(self._connection())
@@ -180,8 +197,9 @@ class PostgresDatabase:
     def transact(self, work: Callable[[PostgresSession], T], workspace: int = 1) -> T:
         with self._lock, self._explained():
             if self._inside is not None:  # a part of this thread's own transaction
-                with self._inside.transaction():
-                    return work(PostgresSession(self._inside, workspace))
+                connection, pipeline = self._inside
+                with connection.transaction():
+                    return work(PostgresSession(connection, workspace, pipeline))
             for again in range(_TRIES):
                 settled, answer = self._try(work, workspace, last=again == _TRIES - 1)
                 if settled:
@@ -207,7 +225,7 @@ class PostgresDatabase:
         try:
             connection = self._connection()
             with connection.pipeline() as pipeline, connection.transaction():
-                self._inside = connection
+                self._inside = (connection, pipeline)
                 mark = connection.execute("select pg_current_xact_id()::text")
                 answer = work(PostgresSession(connection, workspace, pipeline))
                 row = mark.fetchone()
@@ -264,30 +282,34 @@ class PostgresDatabase:
                 if connection.closed or self._closed:
                     connection.close()
                 else:
-                    self._idle.append(connection)
+                    self._idle.append((connection, time.monotonic()))
 
     def _reader(self) -> psycopg.Connection[Any]:
         """A connection that answers. One that was cut while it lay idle is replaced before anybody asks it in earnest."""
         while True:
             try:
-                connection = self._idle.pop()
+                connection, used_s = self._idle.pop()
             except IndexError:
                 return self._connect(options="-c default_transaction_isolation=repeatable\\ read -c default_transaction_read_only=on")
-            if not connection.closed and _answers(connection):
+            rested = time.monotonic() - used_s > _RESTED_S
+            if not connection.closed and (not rested or _answers(connection)):
                 return connection
             connection.close()
 
     def foreign_changes(self) -> bool:
         with self.read() as session:
-            row = session.row("select (select coalesce(max(pos), 0) from journal), (select coalesce(max(pos), 0) from change)")
-        position = (int(row[0]), int(row[1])) if row else (0, 0)
+            row = session.row(
+                "select (select coalesce(max(pos), 0) from journal), (select coalesce(max(pos), 0) from change),"
+                " (select coalesce(max(n), 0) from log), (select coalesce(max(updated_at), 0) from artifact)"
+            )
+        position = tuple(row) if row else ()
         changed, self._seen_position = position != self._seen_position, position
         return changed
 
     def close(self) -> None:
         self._closed = True
         with self._lock:
-            for connection in [*self._idle, *([self._writer] if self._writer else [])]:
+            for connection in self._open():
                 connection.close()
             self._idle, self._writer = [], None
 
@@ -304,10 +326,73 @@ class PostgresDatabase:
                 hint="check that PostgreSQL runs there and takes connections",
             ) from error
 
+    def _open(self) -> list[psycopg.Connection[Any]]:
+        return [*(connection for connection, _ in self._idle), *([self._writer] if self._writer else [])]
+
+    def after_fork_in_child(self) -> None:
+        """What is open is the parent's: it is left alone, and not closed by being forgotten."""
+        _left_open.extend(self._open())
+        self._idle, self._writer, self._inside = [], None, None
+        self._lock, self._free = threading.RLock(), threading.Semaphore(self._readers)
+
+
+_databases: weakref.WeakSet[PostgresDatabase] = weakref.WeakSet()
+_left_open: list[psycopg.Connection[Any]] = []
+
+
+def _after_fork_in_child() -> None:
+    for database in list(_databases):
+        database.after_fork_in_child()
+
+
+at_fork(in_child=_after_fork_in_child)
+
+
+class _DatabaseClock:
+    """The database's clock, asked now and then, and carried on by this machine's monotonic one between."""
+
+    def __init__(self, database: PostgresDatabase) -> None:
+        self._database = database
+        self._told: tuple[datetime, float] | None = None
+
+    def monotonic_s(self) -> float:
+        return time.monotonic()
+
+    def now(self) -> datetime:
+        told, here_s = self._told, time.monotonic()
+        if told is None or here_s - told[1] > _ASK_THE_TIME_S:
+            told = self._ask(told)
+        return told[0] + timedelta(seconds=time.monotonic() - told[1])
+
+    def _ask(self, before: tuple[datetime, float] | None) -> tuple[datetime, float]:
+        try:
+            with self._database.read() as session:
+                asked_s = time.monotonic()
+                row = session.row("select clock_timestamp()")
+                answered_s = time.monotonic()
+        except Unavailable:
+            if before is None:
+                raise
+            return before  # it goes on by what was last known
+        assert row is not None, "a select without a table has a row"
+        self._told = told = (row[0].astimezone(UTC), (asked_s + answered_s) / 2)
+        return told
+
+
+_ASK_THE_TIME_S = 30.0
+_RESTED_S = 0.01
+"""After so long unused a connection is asked whether it still answers: it may have been cut meanwhile."""
+
 
 def _answers(connection: psycopg.Connection[Any]) -> bool:
-    """Whether the other end is still there: a closed socket can be read, a silent one cannot."""
-    return not select.select([connection.fileno()], [], [], 0)[0]
+    """Whether the other end is still there. A cut socket can be read; one whose end is on its way is found by asking."""
+    try:
+        if select.select([connection.fileno()], [], [], 0)[0]:
+            return False
+        connection.execute("")
+    except (psycopg.Error, OSError, ValueError):
+        return False
+    return True
 
 
 _TRIES = 8

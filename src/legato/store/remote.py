@@ -1,7 +1,7 @@
 """The store's port over HTTP: a server's verbs, called with urllib3.
 
 One pool of kept-alive connections a process; a forked child opens its own. A call that found no server, or lost its connection before the
-answer, is sent once more: every verb may be repeated (a repeated transition is answered "already"; repeated log lines may appear twice).
+answer, is sent once more under the same key, and done once: the server gives the first answer again (a repeated transition is "already").
 The server's clock judges, so `now` is not sent. Errors come back as the classes they were raised as.
 """
 
@@ -20,7 +20,7 @@ import msgspec
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from legato.core.errors import Corrupt, Unavailable
+from legato.core.errors import Unavailable
 from legato.core.records import (
     Agent,
     Artifact,
@@ -51,9 +51,10 @@ from legato.core.records import (
     WorkQueue,
 )
 from legato.core.states import StateType
-from legato.store.rows import storable
+from legato.store.columns import cleaned
 from legato.store.wire import (
     Answered,
+    Grace,
     HeartbeatBatch,
     Ids,
     Instant,
@@ -69,9 +70,13 @@ from legato.store.wire import (
     error_of,
     filter_query,
 )
+from legato.system import new_id
 
 COMPRESS_ABOVE = 16_384
 """Bytes of a body from which on it is compressed: deflate at level 1 costs 0.1 microseconds a transition."""
+
+_REPEATABLE = frozenset({"transitions", "heartbeats", "task-runs/counts", "logs/counts"})
+"""POSTs that change nothing when they are repeated: the first by their numbers and their batch's id."""
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 60.0
@@ -86,13 +91,14 @@ class RemoteStore:
     """The `Store` port of the server at `url` ("http://host:4200" or "http://host:4200/api")."""
 
     can_wait = True
+    knows_batches = True
 
     def __init__(self, url: str, *, api_key: str = "") -> None:
         parts = urlsplit(url)
         self._root = parts._replace(path="", query="", fragment="").geturl()
         path = parts.path.rstrip("/")
         self._base = path if path.endswith("/api") else f"{path}/api"
-        self.url = self._root + self._base
+        self.url = self.address = self._root + self._base
         self._headers = {"accept": "application/json", "content-type": "application/json"}
         if api_key:
             self._headers["authorization"] = f"Bearer {api_key}"
@@ -120,18 +126,19 @@ class RemoteStore:
     ) -> _T:
         given = [(name, value) for name, value in (query or {}).items() if value not in (None, "", ())]
         target = f"{self._base}/{path}" + (f"?{urlencode(given, doseq=True)}" if given else "")
-        response = self._send(method, target, b"" if body is None else _json(body), timeout_s)
+        key = "" if method == "GET" or path in _REPEATABLE else new_id()
+        response = self._send(method, target, b"" if body is None else _json(body), timeout_s, key)
         if response.status >= 400:
             raise error_of(_problem(response.data), response.status)
         try:
             return msgspec.json.decode(response.data or b"null", type=answer)
         except msgspec.DecodeError as error:
-            raise Corrupt(
+            raise Unavailable(  # a proxy's page, or half an answer: whoever asked may ask again
                 f"{method} {self._root}{target} gave an answer that cannot be read: {error}", hint="is this a Legato server?"
             ) from error
 
-    def _send(self, method: str, target: str, body: bytes, timeout_s: float) -> urllib3.BaseHTTPResponse:
-        headers = self._headers
+    def _send(self, method: str, target: str, body: bytes, timeout_s: float, key: str = "") -> urllib3.BaseHTTPResponse:
+        headers = {**self._headers, "idempotency-key": key} if key else self._headers
         if len(body) > COMPRESS_ABOVE:
             headers, body = {**headers, "content-encoding": "deflate"}, zlib.compress(body, 1)
         timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=timeout_s)
@@ -157,6 +164,7 @@ class RemoteStore:
         batch_id: str = "",
         now: datetime | None = None,
     ) -> list[Verdict]:
+        batch_id = batch_id or (new_id() if logs else "")
         body = TransitionBatch(list(transitions), list(logs), list(artifacts), batch_id)
         return self._call("POST", "transitions", list[Verdict], body=body)
 
@@ -289,6 +297,9 @@ class RemoteStore:
     def expired_leases(self, *, limit: int = 100, now: datetime | None = None) -> list[FlowRun]:
         return self._call("GET", "flow-runs/expired", list[FlowRun], query={"limit": limit})
 
+    def grant_grace(self, *, lease_s: float, now: datetime | None = None) -> int:
+        return self._call("POST", "flow-runs/grace", Number, body=Grace(lease_s)).value
+
     def held_here(self, host: str, *, limit: int = 10_000) -> list[FlowRun]:
         return self._call("GET", "flow-runs/held-here", list[FlowRun], query={"host": host, "limit": limit})
 
@@ -324,7 +335,7 @@ class RemoteStore:
     def plan_runs(self, plans: Sequence[SchedulePlan], *, now: datetime | None = None) -> list[int | None]:
         return self._call("POST", "schedules/plans", list[int | None], body=list(plans))
 
-    def look_at_all_schedules(self) -> None:
+    def look_at_all_schedules(self, *, now: datetime | None = None) -> None:
         self._call("POST", "schedules/look", type(None))
 
     def schedule_runs(
@@ -372,15 +383,7 @@ def _json(body: object) -> bytes:
     try:
         return _encode(body)
     except UnicodeEncodeError:
-        return _encode(_storable(msgspec.to_builtins(body)))
-
-
-def _storable(value: object) -> object:
-    if isinstance(value, str):
-        return storable(value)
-    if isinstance(value, dict):
-        return {_storable(key): _storable(each) for key, each in value.items()}
-    return [_storable(each) for each in value] if isinstance(value, (list, tuple)) else value
+        return _encode(cleaned(msgspec.to_builtins(body)))
 
 
 def _part(text: str) -> str:

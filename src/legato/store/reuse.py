@@ -13,10 +13,11 @@ from typing import NamedTuple
 import msgspec
 
 from legato.core.caching import CacheEntry, CacheHolder, why_missed
-from legato.core.clock import LATEST_US, from_us, to_us
+from legato.core.clock import clamped, from_us, to_us
 from legato.core.ownership import is_held
 from legato.core.records import CacheAsk, Result, RunKind, Transition
 from legato.core.states import FINAL, RUNNING, StateType
+from legato.store import columns
 from legato.store.database import Row, Session
 from legato.store.rows import instant, text_of
 from legato.system import host_name, process_is_alive
@@ -146,7 +147,7 @@ class Reuse:
     def ended(self, run_id: str, name: str, key: str, *, expires_s: float | None, result: str | None, at: int) -> None:
         """A run with a key has ended: its claim goes. A `result` (the record's JSON text) is stored under the key."""
         stored = None if result is None or _result(result).unavailable else result
-        expires_at = None if expires_s is None else min(at + round(min(expires_s, FOREVER_S) * 1e6), LATEST_US)
+        expires_at = None if expires_s is None else clamped(at + round(max(min(expires_s, FOREVER_S), -FOREVER_S) * 1e6))
         own = self._claims.get(key)
         ask = None
         if own is not None and own.task_run_id == run_id:
@@ -196,7 +197,10 @@ def ask_of(t: Transition, key: str | None, expires_s: float | None) -> CacheAsk 
     """What a transition asks of the cache: a task's start does, by itself or by the key that its run was created with."""
     if t.kind is not RunKind.TASK or t.state.type is not RUNNING:
         return None
-    return t.cache or (CacheAsk(key=key, expires_s=expires_s) if key else None)
+    ask = t.cache or (CacheAsk(key=key, expires_s=expires_s) if key else None)
+    if ask is not None and not (ask.key.isascii() and len(ask.key) < columns.LONGEST_INDEXED and "\0" not in ask.key):
+        ask = msgspec.structs.replace(ask, key=columns.name(ask.key))  # as it is stored
+    return ask
 
 
 def _entry_of(row: Row) -> CacheEntry:

@@ -1,112 +1,144 @@
-"""Records to database rows and back: one place that knows the columns and their order.
+"""The tables' columns, each declared once, and what follows from that: rows of records, records of rows, what a transition may change.
 
-Instants become microseconds, tuples, dicts and structs become JSON text. Only columns that never change after a run's creation, and those
-that a transition may change, are told apart: see CHANGING.
+The order of a declaration is the order of its table's select lists and inserts; nothing is said twice, and nothing by position.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
 import msgspec
 
 from legato.core.clock import from_us, to_us
-from legato.core.errors import UsageError
 from legato.core.records import (
     Artifact,
     ArtifactKind,
     Change,
     ChangeKind,
-    ErrorDetail,
     FlowRun,
     JournalEntry,
     LogLine,
     OnLost,
-    Result,
     RunInput,
     RunKind,
     TaskRun,
     Variable,
 )
 from legato.core.states import SCHEDULED, State, StateType
+from legato.store import columns
+from legato.store.columns import (
+    AT,
+    ERROR,
+    ID,
+    INT,
+    NAME,
+    OBJECT,
+    REAL,
+    RESULT,
+    TEXT,
+    TEXTS,
+    WORDS,
+    Column,
+    cleaned,
+    enum_of,
+    int64,
+    maybe,
+    storable,
+    text_of,
+)
+
+__all__ = ["cleaned", "int64", "storable", "text_of"]
 
 Row: TypeAlias = Sequence[Any]
 
-FLOW_RUN: Mapping[str, str] = {
-    "id": "text",
-    "flow_name": "text",
-    "name": "text",
-    "state_type": "text",
-    "state_name": "text",
-    "state_at": "bigint",
-    "state_message": "text",
-    "seq": "bigint",
-    "attempt": "bigint",
-    "created_at": "bigint",
-    "expected_start_at": "bigint",
-    "due_at": "bigint",
-    "started_at": "bigint",
-    "ended_at": "bigint",
-    "parameters": "text",
-    "tags": "text",
-    "deployment_id": "text",
-    "deployment_name": "text",
-    "schedule_id": "text",
-    "trigger_text": "text",
-    "parent_run_id": "text",
-    "upstream": "text",
-    "flow_runner": "text",
-    "work_queue": "text",
-    "agent_id": "text",
-    "lease_expires_at": "bigint",
-    "cancel_requested_at": "bigint",
-    "host": "text",
-    "pid": "bigint",
-    "retries": "bigint",
-    "on_lost": "text",
-    "lost": "bigint",
-    "entrypoint": "text",
-    "call": "text",
-    "code": "text",
-    "forked_from": "text",
-    "fork_task": "text",
-    "pause_requested_at": "bigint",
-    "result": "text",
-    "error": "text",
-    "epoch": "bigint",
-    "unstarted": "bigint",
-    "overrides": "text",
-}
-"""Column -> PostgreSQL type, in the order of `flow_run_row` (SQLite ignores the types)."""
+_STATE = (
+    Column("state_type", enum_of(StateType), "state.type", changes=True),
+    Column("state_name", NAME, "state.name", changes=True),
+    Column("state_at", AT, "state.at", changes=True),
+    Column("state_message", TEXT, "state.message", changes=True),
+    Column("seq", INT, changes=True),
+    Column("attempt", INT, changes=True),
+)
 
-TASK_RUN: Mapping[str, str] = {
-    "id": "text",
-    "flow_run_id": "text",
-    "key": "text",
-    "name": "text",
-    "state_type": "text",
-    "state_name": "text",
-    "state_at": "bigint",
-    "state_message": "text",
-    "seq": "bigint",
-    "attempt": "bigint",
-    "flow_attempt": "bigint",
-    "created_at": "bigint",
-    "started_at": "bigint",
-    "ended_at": "bigint",
-    "tags": "text",
-    "upstream": "text",
-    "cache_key": "text",
-    "cache_expires_s": "double precision",
-    "retries": "bigint",
-    "call": "text",
-    "code": "text",
-    "parent_task_id": "text",
-    "result": "text",
-    "error": "text",
-}
+FLOW_RUN_COLUMNS = (
+    Column("id", ID),
+    Column("flow_name", NAME),
+    Column("name", NAME),
+    *_STATE,
+    Column("created_at", AT),
+    Column("expected_start_at", AT),
+    Column("due_at", maybe(AT), changes=True),
+    Column("started_at", maybe(AT), changes=True),
+    Column("ended_at", maybe(AT), changes=True),
+    Column("parameters", OBJECT),
+    Column("tags", TEXTS),
+    Column("deployment_id", maybe(ID)),
+    Column("deployment_name", maybe(NAME)),
+    Column("schedule_id", maybe(ID)),
+    Column("trigger_text", TEXT, "trigger"),
+    Column("parent_run_id", maybe(ID)),
+    Column("upstream", TEXTS),
+    Column("flow_runner", NAME),
+    Column("work_queue", maybe(NAME), changes=True),
+    Column("agent_id", maybe(ID), changes=True),
+    Column("lease_expires_at", maybe(AT), changes=True),
+    Column("cancel_requested_at", maybe(AT)),
+    Column("host", NAME),
+    Column("pid", INT),
+    Column("retries", INT),
+    Column("on_lost", enum_of(OnLost)),
+    Column("lost", INT, changes=True),
+    Column("entrypoint", TEXT),
+    Column("call", TEXT),
+    Column("code", WORDS),
+    Column("forked_from", maybe(ID)),
+    Column("fork_task", maybe(TEXT)),
+    Column("pause_requested_at", maybe(AT)),
+    Column("result", RESULT, changes=True),
+    Column("error", ERROR, changes=True),
+    Column("epoch", INT, changes=True),
+    Column("unstarted", INT, changes=True),
+    Column("overrides", maybe(OBJECT)),
+)
+
+TASK_RUN_COLUMNS = (
+    Column("id", ID),
+    Column("flow_run_id", ID),
+    Column("key", TEXT),
+    Column("name", TEXT),
+    *_STATE,
+    Column("flow_attempt", INT),
+    Column("created_at", AT),
+    Column("started_at", maybe(AT), changes=True),
+    Column("ended_at", maybe(AT), changes=True),
+    Column("tags", TEXTS),
+    Column("upstream", TEXTS),
+    Column("cache_key", maybe(NAME), changes=True),
+    Column("cache_expires_s", maybe(REAL), changes=True),
+    Column("retries", INT),
+    Column("call", TEXT),
+    Column("code", WORDS),
+    Column("parent_task_id", maybe(ID)),
+    Column("result", RESULT, changes=True),
+    Column("error", ERROR, changes=True),
+)
+
+LOG_COLUMNS = (
+    Column("flow_run_id", ID),
+    Column("task_run_id", maybe(ID)),
+    Column("at", AT),
+    Column("level", INT),
+    Column("logger", TEXT),
+    Column("message", TEXT),
+    Column("epoch", INT),
+)
+
+FLOW_RUN: Mapping[str, str] = columns.types_of(FLOW_RUN_COLUMNS)
+TASK_RUN: Mapping[str, str] = columns.types_of(TASK_RUN_COLUMNS)
+LOG: Mapping[str, str] = columns.types_of(LOG_COLUMNS)
 
 RUN_INPUT: Mapping[str, str] = {
     "flow_run_id": "text",
@@ -140,16 +172,6 @@ CHANGE: Mapping[str, str] = {
     "body": "text",
 }
 
-LOG: Mapping[str, str] = {
-    "flow_run_id": "text",
-    "task_run_id": "text",
-    "at": "bigint",
-    "level": "bigint",
-    "logger": "text",
-    "message": "text",
-    "epoch": "bigint",
-}
-
 ARTIFACT = (
     "id",
     "kind",
@@ -166,43 +188,16 @@ ARTIFACT = (
 )
 
 CHANGING: Mapping[RunKind, tuple[str, ...]] = {
-    RunKind.FLOW: (
-        *("state_type", "state_name", "state_at", "state_message", "seq", "attempt", "due_at", "started_at", "ended_at"),
-        *("work_queue", "agent_id", "lease_expires_at", "lost", "result", "error", "epoch", "unstarted"),
-    ),
-    RunKind.TASK: (
-        *("state_type", "state_name", "state_at", "state_message", "seq", "attempt", "started_at", "ended_at"),
-        *("cache_key", "cache_expires_s", "result", "error"),
-    ),
+    RunKind.FLOW: tuple(column.name for column in FLOW_RUN_COLUMNS if column.changes),
+    RunKind.TASK: tuple(column.name for column in TASK_RUN_COLUMNS if column.changes),
 }
 """Columns that a transition may change."""
 
-_json = msgspec.json.Encoder().encode
-_tags = msgspec.json.Decoder(tuple[str, ...]).decode
-_code = msgspec.json.Decoder(dict[str, str]).decode
+_state_types: Mapping[str, StateType] = {one.value: one for one in StateType}
+_kinds: Mapping[str, RunKind] = {one.value: one for one in RunKind}
 _object = msgspec.json.Decoder(dict[str, Any]).decode
+_tags = msgspec.json.Decoder(tuple[str, ...]).decode
 _value = msgspec.json.Decoder().decode
-_result = msgspec.json.Decoder(Result).decode
-_error = msgspec.json.Decoder(ErrorDetail).decode
-
-
-def text_of(value: object) -> str:
-    """The JSON text of a record or plain value."""
-    return _json(value).decode()
-
-
-def storable(text: str) -> str:
-    """The text as both databases can hold it: without NUL (PostgreSQL has none), lone surrogates replaced (they are not UTF-8)."""
-    if text.isascii() and "\0" not in text:
-        return text
-    return text.replace("\0", "").encode("utf-8", "replace").decode()
-
-
-def int64(value: int, column: str) -> int:
-    """The number, when both databases can hold it. Raises `UsageError` naming the column."""
-    if -(2**63) <= value < 2**63:
-        return int(value)
-    raise UsageError(f"{column} cannot hold {value}", hint="give a whole number within 64 bits")
 
 
 def us(at: datetime | None) -> int | None:
@@ -215,96 +210,67 @@ def instant(value: int | None) -> datetime | None:
     return None if value is None else from_us(value)
 
 
-def flow_run_row(run: FlowRun) -> tuple[Any, ...]:
-    """The row of a run that is created, in the order of FLOW_RUN."""
-    state = run.state
-    return (
-        *(run.id, storable(run.flow_name), storable(run.name), state.type, state.name, to_us(state.at), storable(state.message)),
-        *(run.seq, run.attempt),
-        *(to_us(run.created_at), to_us(run.expected_start_at), us(run.due_at), us(run.started_at), us(run.ended_at)),
-        *(text_of(run.parameters), text_of(run.tags), run.deployment_id, run.deployment_name, run.schedule_id, run.trigger),
-        *(run.parent_run_id, text_of(run.upstream), run.flow_runner, run.work_queue, run.agent_id),
-        *(us(run.lease_expires_at), us(run.cancel_requested_at), run.host, run.pid, run.retries, run.on_lost, run.lost),
-        *(storable(run.entrypoint), run.call, text_of(run.code) if run.code else None, run.forked_from, run.fork_task),
-        us(run.pause_requested_at),
-        *(text_of(run.result) if run.result else None, text_of(run.error) if run.error else None, run.epoch, run.unstarted),
-        None if run.overrides is None else text_of(run.overrides),
-    )
+# ---------------------------------------------------------------------- compiled when they are first wanted: few processes need all
+
+
+@functools.cache
+def _flow_run_writer() -> Callable[..., tuple[Any, ...]]:
+    return columns.writer("flow_run", FLOW_RUN_COLUMNS, changing_from="w")
+
+
+@functools.cache
+def task_run_writer() -> Callable[..., tuple[Any, ...]]:
+    """A function of a task run, and of what holds its changing columns as they are stored, that gives its row in the order of TASK_RUN."""
+    return columns.writer("task_run", TASK_RUN_COLUMNS, changing_from="w")
+
+
+@functools.cache
+def _log_writer() -> Callable[..., tuple[Any, ...]]:
+    return columns.writer("log", LOG_COLUMNS)
+
+
+@functools.cache
+def _flow_run_reader() -> Callable[[Row], FlowRun]:
+    place = {column.name: i for i, column in enumerate(FLOW_RUN_COLUMNS)}
+    names = {"State": State, "state_types": _state_types, "SCHEDULED": SCHEDULED, "from_us": from_us}
+    due = f"from_us(row[{place['due_at']}]) if t is SCHEDULED and row[{place['due_at']}] is not None else None"
+    state = f"state=State((t := state_types[row[{place['state_type']}]]), row[{place['state_name']}], {_state_rest(place)}, {due})"
+    return columns.reader(FLOW_RUN_COLUMNS, FlowRun, names=names, extra=state)
+
+
+@functools.cache
+def _task_run_reader() -> Callable[[Row], TaskRun]:
+    place = {column.name: i for i, column in enumerate(TASK_RUN_COLUMNS)}
+    names = {"State": State, "state_types": _state_types, "from_us": from_us}
+    state = f"state=State(state_types[row[{place['state_type']}]], row[{place['state_name']}], {_state_rest(place)})"
+    return columns.reader(TASK_RUN_COLUMNS, TaskRun, names=names, extra=state)
+
+
+def _state_rest(place: Mapping[str, int]) -> str:
+    return f"from_us(row[{place['state_at']}]), row[{place['state_message']}]"
+
+
+def flow_run_row(run: FlowRun, changing: object) -> tuple[Any, ...]:
+    """The row of a run that is created, in the order of FLOW_RUN; `changing` holds what a transition may change, as it is stored."""
+    return _flow_run_writer()(run, changing)
 
 
 def flow_run_of(row: Row) -> FlowRun:
     """The record of a row selected in the order of FLOW_RUN."""
-    due_at = instant(row[11])
-    state_type = StateType(row[3])
-    return FlowRun(
-        id=row[0],
-        flow_name=row[1],
-        name=row[2],
-        state=State(state_type, row[4], from_us(row[5]), row[6], due_at if state_type is SCHEDULED else None),
-        seq=row[7],
-        attempt=row[8],
-        created_at=from_us(row[9]),
-        expected_start_at=from_us(row[10]),
-        due_at=due_at,
-        started_at=instant(row[12]),
-        ended_at=instant(row[13]),
-        parameters=_object(row[14]),
-        tags=_tags(row[15]),
-        deployment_id=row[16],
-        deployment_name=row[17],
-        schedule_id=row[18],
-        trigger=row[19],
-        parent_run_id=row[20],
-        upstream=_tags(row[21]),
-        flow_runner=row[22],
-        work_queue=row[23],
-        agent_id=row[24],
-        lease_expires_at=instant(row[25]),
-        cancel_requested_at=instant(row[26]),
-        host=row[27],
-        pid=row[28],
-        retries=row[29],
-        on_lost=OnLost(row[30]),
-        lost=row[31],
-        entrypoint=row[32],
-        call=row[33],
-        code=_code(row[34]) if row[34] else None,
-        forked_from=row[35],
-        fork_task=row[36],
-        pause_requested_at=instant(row[37]),
-        result=_result(row[38]) if row[38] else None,
-        error=_error(row[39]) if row[39] else None,
-        epoch=row[40],
-        unstarted=row[41],
-        overrides=None if row[42] is None else _object(row[42]),
-    )
+    return _flow_run_reader()(row)
 
 
 def task_run_of(row: Row) -> TaskRun:
     """The record of a row selected in the order of TASK_RUN."""
-    return TaskRun(
-        id=row[0],
-        flow_run_id=row[1],
-        key=row[2],
-        name=row[3],
-        state=State(StateType(row[4]), row[5], from_us(row[6]), row[7]),
-        seq=row[8],
-        attempt=row[9],
-        flow_attempt=row[10],
-        created_at=from_us(row[11]),
-        started_at=instant(row[12]),
-        ended_at=instant(row[13]),
-        tags=_tags(row[14]),
-        upstream=_tags(row[15]),
-        cache_key=row[16],
-        cache_expires_s=row[17],
-        retries=row[18],
-        call=row[19],
-        code=_code(row[20]) if row[20] else None,
-        parent_task_id=row[21],
-        result=_result(row[22]) if row[22] else None,
-        error=_error(row[23]) if row[23] else None,
-    )
+    return _task_run_reader()(row)
+
+
+def log_row(line: LogLine) -> tuple[Any, ...]:
+    """The row of a log line, in the order of LOG."""
+    return _log_writer()(line)
+
+
+# ---------------------------------------------------------------------- the others
 
 
 def run_input_of(row: Row) -> RunInput:
@@ -322,19 +288,18 @@ def run_input_of(row: Row) -> RunInput:
 
 def journal_entry_of(row: Row) -> JournalEntry:
     """The entry of a row selected as pos, then the order of JOURNAL, then the flow's name, the deployment and the tags."""
-    state = State(StateType(row[6]), row[7], from_us(row[8]), row[9], instant(row[10]))
-    flow_name, deployment_id, tags = row[11:]
+    pos, kind, run_id, flow_run_id, seq, attempt, type_, name, at, message, due_at, flow_name, deployment_id, tags = row
     return JournalEntry(
-        pos=row[0],
-        kind=RunKind(row[1]),
-        run_id=row[2],
-        flow_run_id=row[3],
-        seq=row[4],
-        attempt=row[5],
-        state=state,
+        pos=pos,
+        kind=_kinds[kind],
+        run_id=run_id,
+        flow_run_id=flow_run_id,
+        seq=seq,
+        attempt=attempt,
+        state=State(_state_types[type_], name, from_us(at), message, instant(due_at)),
         flow_name=flow_name or "",
         deployment_id=deployment_id,
-        tags=_tags(tags) if tags else (),
+        tags=_tags(tags) if tags and tags != "[]" else (),
     )
 
 
@@ -344,33 +309,28 @@ def change_of(row: Row) -> Change:
     return Change(pos, ChangeKind(kind), subject, event, from_us(at), actor, message, _object(body) if body else {})
 
 
-def log_row(line: LogLine) -> tuple[Any, ...]:
-    """The row of a log line, in the order of LOG."""
-    return (line.flow_run_id, line.task_run_id, to_us(line.at), line.level, storable(line.logger), storable(line.message), line.epoch)
-
-
 def log_line_of(row: Row) -> LogLine:
     """The line of a row selected as n, then the order of LOG."""
-    return LogLine(
-        n=row[0], flow_run_id=row[1], task_run_id=row[2], at=from_us(row[3]), level=row[4], logger=row[5], message=row[6], epoch=row[7]
-    )
+    n, flow_run_id, task_run_id, at, level, logger, message, epoch = row
+    return LogLine(flow_run_id, from_us(at), level, logger, message, task_run_id, n, epoch)
 
 
 def artifact_of(row: Row) -> Artifact:
     """The artifact of a row selected as n, then the order of ARTIFACT."""
+    _, id_, kind, key, version, title, description, data, flow_run_id, task_run_id, created_at, updated_at, epoch = row
     return Artifact(
-        id=row[1],
-        kind=ArtifactKind(row[2]),
-        key=row[3],
-        version=row[4],
-        title=row[5],
-        description=row[6],
-        data=_value(row[7]),
-        flow_run_id=row[8],
-        task_run_id=row[9],
-        created_at=from_us(row[10]),
-        updated_at=from_us(row[11]),
-        epoch=row[12],
+        id=id_,
+        kind=ArtifactKind(kind),
+        key=key,
+        version=version,
+        title=title,
+        description=description,
+        data=_value(data),
+        flow_run_id=flow_run_id,
+        task_run_id=task_run_id,
+        created_at=from_us(created_at),
+        updated_at=from_us(updated_at),
+        epoch=epoch,
     )
 
 

@@ -1,15 +1,15 @@
-"""SQLite as a `Database`: one writer connection behind a lock, a read connection a thread, WAL.
+"""SQLite as a `Database`: one writer connection behind a lock, a few read connections, WAL.
 
 Embedded processes commit with synchronous=NORMAL (a killed process loses nothing, a power cut may lose the last moments), servers with FULL.
-No connection crosses a fork: a child that touches the database opens its own.
+No connection crosses a fork: all are closed before it, and opened again, by parent and child, when they are wanted.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import sqlite3
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache, lru_cache
@@ -21,7 +21,10 @@ from typing import Any, TypeAlias
 import msgspec
 
 from legato import crashing
+from legato.core.clock import Clock
 from legato.core.errors import Conflict, Corrupt, Unavailable, UsageError
+from legato.forking import at_fork
+from legato.store.columns import storable
 from legato.store.database import Row, T
 from legato.store.migrate import LATEST, migrations
 
@@ -62,6 +65,9 @@ class SqliteSession:
 
     def _execute(self, sql: str, parameters: dict[str, Any]) -> sqlite3.Cursor:
         parameters["workspace"] = self.workspace
+        for name, value in parameters.items():
+            if type(value) is str and not (value.isascii() and "\0" not in value):
+                parameters[name] = storable(value)
         text, for_one, lists = _translated(sql)
         if lists:
             if len(lists) == 1 and len(given := parameters[lists[0]]) == 1:
@@ -207,17 +213,20 @@ class SqliteDatabase:
     """A database file, or ":memory:" for tests (one connection, shared by all threads)."""
 
     kind = "sqlite"
-    row_locks = False
+    clock: Clock | None = None
 
     def __init__(self, path: str | Path, *, durable: bool = False) -> None:
         self.location = str(path)
         self._memory = self.location == ":memory:"
         self._durable = durable
         self._lock = threading.RLock()
-        self._readers = threading.local()
-        self._opened: list[sqlite3.Connection] = []
+        self._readers = threading.Condition()
+        self._idle: list[sqlite3.Connection] = []
+        self._reading = 0
+        self._is_forking = False
+        self._has_lock = False
         self._writer: sqlite3.Connection | None = None
-        self._pid = os.getpid()
+        _databases.add(self)
         self._seen_version = 0
         if not self._memory:
             _make_folder(Path(path).parent)
@@ -229,16 +238,10 @@ class SqliteDatabase:
                 raise
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.location, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256
-        )
-        self._opened.append(connection)
-        return connection
+        return sqlite3.connect(self.location, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256)
 
     def _connect_writer(self) -> sqlite3.Connection:
-        if self._writer is None or self._pid != os.getpid():
-            if self._pid != os.getpid():  # forked: the parent's connections are not ours to use, nor to close
-                self._pid, self._opened, self._readers, self._lock = os.getpid(), [], threading.local(), threading.RLock()
+        if self._writer is None:
             self._writer = self._connect()
             self._writer.execute(f"pragma synchronous = {'full' if self._durable else 'normal'}")
             self._writer.execute("pragma foreign_keys = on")
@@ -246,17 +249,31 @@ class SqliteDatabase:
         return self._writer
 
     def _reader(self) -> sqlite3.Connection:
-        if self._memory:
-            return self._connect_writer()
-        if self._pid != os.getpid():
-            self._connect_writer()
-        connection: sqlite3.Connection | None = getattr(self._readers, "connection", None)
-        if connection is None:
+        """A connection to read with; waits while another thread forks."""
+        with self._readers:
+            while self._is_forking:
+                self._readers.wait()
+            self._reading += 1
+            if self._idle:
+                return self._idle.pop()
+        try:
             connection = self._connect()
             connection.execute("pragma query_only = on")
             connection.execute("pragma cache_size = -16384")
-            self._readers.connection = connection
+        except BaseException:
+            self._end_reading(None)
+            raise
         return connection
+
+    def _end_reading(self, connection: sqlite3.Connection | None) -> None:
+        with self._readers:
+            self._reading -= 1
+            if connection is not None and len(self._idle) < _READERS_KEPT:
+                self._idle.append(connection)
+                connection = None
+            self._readers.notify_all()
+        if connection is not None:
+            connection.close()
 
     def transact(self, work: Callable[[SqliteSession], T], workspace: int = 1) -> T:
         with _Transaction(self, workspace) as session:
@@ -276,12 +293,15 @@ class SqliteDatabase:
                 yield SqliteSession(self._connect_writer(), workspace)
             return
         connection = self._reader()
-        with _explained(self.location):
-            connection.execute("begin")
-            try:
-                yield SqliteSession(connection, workspace)
-            finally:
-                connection.execute("rollback")
+        try:
+            with _explained(self.location):
+                connection.execute("begin")
+                try:
+                    yield SqliteSession(connection, workspace)
+                finally:
+                    connection.execute("rollback")
+        finally:
+            self._end_reading(connection)
 
     def foreign_changes(self) -> bool:
         with self._lock, _explained(self.location):
@@ -290,11 +310,75 @@ class SqliteDatabase:
             return changed
 
     def close(self) -> None:
-        with self._lock:
-            if self._pid == os.getpid():
-                for connection in self._opened:
-                    connection.close()
-            self._opened, self._writer, self._readers = [], None, threading.local()
+        with self._lock, self._readers:
+            self._close_all()
+
+    def _close_all(self) -> None:
+        for connection in [*self._idle, *([self._writer] if self._writer is not None else [])]:
+            connection.close()
+        self._idle, self._writer = [], None
+
+    # ------------------------------------------------------------------ fork
+    # SQLite keeps its locks on a file by process and inode, and a child's copy of an open connection believes in locks it does not have:
+    # what the child then commits is lost when the parent closes the file. So nothing is open while a process forks; each opens its own.
+
+    def before_fork(self) -> None:
+        """Wait for whoever writes and reads, up to FORK_WAITS_S, then close everything. Let go by `after_fork`, in the parent and the child."""
+        self._has_lock = self._lock.acquire(timeout=FORK_WAITS_S)
+        with self._readers:
+            self._is_forking = True
+            quiet = self._readers.wait_for(lambda: self._reading == 0, timeout=FORK_WAITS_S)
+        inside = self._writer is not None and self._has_lock and self._writer.in_transaction
+        if self._has_lock and quiet and not inside and not self._memory:
+            self._close_all()
+
+    def after_fork_in_parent(self) -> None:
+        """Let the others go on."""
+        with self._readers:
+            self._is_forking = False
+            self._readers.notify_all()
+        if self._has_lock:
+            self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Nobody else is here, and what the parent may still have open is not ours to use, nor to close."""
+        if not self._memory:
+            _left_open.extend([*self._idle, *([self._writer] if self._writer is not None else [])])
+            self._idle, self._writer = [], None
+        self._lock, self._readers = threading.RLock(), threading.Condition()
+        self._reading, self._is_forking = 0, False
+
+
+FORK_WAITS_S = 5.0
+"""How long a fork waits for a transaction of another thread. Ours last about a millisecond."""
+_READERS_KEPT = 4
+"""Read connections that are kept open; more are opened when more read at once."""
+
+_databases: weakref.WeakSet[SqliteDatabase] = weakref.WeakSet()
+_forking: list[SqliteDatabase] = []
+_left_open: list[sqlite3.Connection] = []
+"""In a child: connections of the parent that could not be closed. Kept, because closing them would take the parent's locks away."""
+
+
+def _before_fork() -> None:
+    _forking.extend(_databases)
+    for database in _forking:
+        database.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for database in _forking:
+        database.after_fork_in_parent()
+    _forking.clear()
+
+
+def _after_fork_in_child() -> None:
+    for database in _forking:
+        database.after_fork_in_child()
+    _forking.clear()
+
+
+at_fork(before=_before_fork, in_parent=_after_fork_in_parent, in_child=_after_fork_in_child)
 
 
 def _migrate(connection: sqlite3.Connection, path: Path | None) -> None:

@@ -6,8 +6,9 @@ journal rows. The writes need no reading back: SQL sees each run once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -17,9 +18,9 @@ from legato.core.ownership import begun, ended
 from legato.core.records import CacheAsk, FlowRun, OnLost, Result, RunKind, TaskRun, Transition, Verdict, VerdictKind
 from legato.core.rules import Facts, RunFacts, decide, is_plain
 from legato.core.states import CANCELLED, CRASHED, FINAL, RUNNING, SCHEDULED, State, StateType
-from legato.store import rows
+from legato.store import columns, rows
 from legato.store.database import Row, Session
-from legato.store.reuse import Reuse, ask_of
+from legato.store.reuse import FOREVER_S, Reuse, ask_of
 from legato.store.rows import text_of
 from legato.system import new_id
 
@@ -157,11 +158,12 @@ class Batch:
         at = to_us(state.at)
         type_ = state.type
         message = rows.storable(state.message)
-        run.state_type, run.state_name, run.state_at, run.state_message = type_, state.name, at, message
+        name = state.name if state.name.isascii() and "\0" not in state.name else columns.name(state.name)
+        run.state_type, run.state_name, run.state_at, run.state_message = type_, name, at, message
         run.seq, run.attempt, run.changed = t.seq, t.attempt, True
         due_at = to_us(state.due_at or state.at) if type_ is SCHEDULED else None
         if t.cache is not None:
-            run.cache_key, run.cache_expires_s = t.cache.key, t.cache.expires_s
+            run.cache_key, run.cache_expires_s = columns.name(t.cache.key), _finite(t.cache.expires_s)
         if type_ is RUNNING:
             run.started_at = run.started_at or at
             run.unstarted = 0
@@ -177,7 +179,7 @@ class Batch:
             run.due_at, run.ended_at, run.result, run.error = due_at, None, None, None
         if t.kind is _FLOW:
             self._after_flow_run(t, run, state, came_from)
-        self._journal.append((str(t.kind), run.id, run.flow_run_id, t.seq, t.attempt, str(type_), state.name, at, message, due_at))
+        self._journal.append((t.kind.value, run.id, run.flow_run_id, t.seq, t.attempt, type_.value, name, at, message, due_at))
 
     def _after_flow_run(self, t: Transition, run: Working, state: State, came_from: StateType) -> None:
         """What a flow run's transition brings with it: leases and slots let go, what ran inside swept up."""
@@ -214,7 +216,7 @@ class Batch:
                 if run.record is not None:
                     new[run.kind].append(_new_row(run))
                 else:
-                    old[run.kind].append(_changed_row(run))
+                    old[run.kind].append(_row_of_changes(run.kind)(run))
         session = self._session
         if new[_FLOW]:
             session.insert("flow_run", *in_workspace(session, rows.FLOW_RUN, new[_FLOW]))
@@ -278,12 +280,19 @@ def tag_runs(session: Session, sql: Mapping[str, str], pairs: Iterable[tuple[str
     """Put tags on flow runs that have none yet, given as (tag, run id). Tags are taken in one order, whoever writes."""
     runs_of: dict[str, list[str]] = {}
     for tag, run_id in pairs:
-        runs_of.setdefault(rows.storable(tag), []).append(run_id)
+        runs_of.setdefault(columns.name(tag), []).append(run_id)
     for tag, run_ids in sorted(runs_of.items()):
         session.run(sql["add_tag"], name=tag)
         session.run(sql["count_tag_uses"], name=tag, count=len(run_ids))
         for run_id in run_ids:
             session.run(sql["tag_run"], name=tag, run_id=run_id)
+
+
+def _finite(seconds: float | None) -> float | None:
+    """A duration as it is stored; what never ends is none, and what lasts longer than anything else does lasts as long as that."""
+    if seconds is None or seconds != seconds:  # noqa: PLR0124 NaN is the one number that is not itself
+        return None
+    return max(min(float(seconds), FOREVER_S), -FOREVER_S)
 
 
 def _began_inside(run: Working, flow_run_id: str) -> bool:
@@ -348,7 +357,8 @@ def _created(t: Transition) -> Working:
         task = t.task_run
         return Working(
             t.state.type, t.state.name, t.seq, t.attempt, task.name, task.flow_run_id,
-            id=task.id, record=task, cache_key=task.cache_key, cache_expires_s=task.cache_expires_s,
+            id=task.id, record=task, cache_key=columns.name(task.cache_key) if task.cache_key else task.cache_key,
+            cache_expires_s=None if task.cache_expires_s is None else _finite(task.cache_expires_s),
         )  # fmt: skip
     run = t.flow_run
     assert run is not None, "require_the_record answers a first transition without a record"
@@ -363,8 +373,8 @@ def _created(t: Transition) -> Working:
         kind=_FLOW,
         record=run,
         due_at=rows.us(run.due_at),
-        work_queue=run.work_queue,
-        agent_id=run.agent_id,
+        work_queue=run.work_queue and columns.name(run.work_queue),
+        agent_id=run.agent_id and columns.ident(run.agent_id),
         lease_expires_at=rows.us(run.lease_expires_at),
         lost=run.lost,
         epoch=0 if t.state.type is SCHEDULED else begun(0),  # whoever makes a run that is under way holds it
@@ -375,26 +385,11 @@ def _created(t: Transition) -> Working:
 
 def _new_row(run: Working) -> tuple[Any, ...]:
     if isinstance(run.record, TaskRun):
-        task = run.record
-        return (
-            task.id, task.flow_run_id, task.key, task.name, str(run.state_type), run.state_name, run.state_at, run.state_message,
-            run.seq, run.attempt, task.flow_attempt, to_us(task.created_at), run.started_at, run.ended_at,
-            text_of(task.tags) if task.tags else "[]", text_of(task.upstream) if task.upstream else "[]",
-            run.cache_key, run.cache_expires_s, task.retries,
-            task.call, text_of(task.code) if task.code else None, task.parent_task_id, run.result, run.error,
-        )  # fmt: skip
+        return rows.task_run_writer()(run.record, run)
     assert run.record is not None
-    values = dict(zip(rows.FLOW_RUN, rows.flow_run_row(run.record), strict=True))
-    values.update(zip(_CHANGING[_FLOW], _changed_row(run), strict=True))
-    return tuple(values.values())
+    return rows.flow_run_row(run.record, run)
 
 
-def _changed_row(run: Working) -> tuple[Any, ...]:
-    common = (run.id, str(run.state_type), run.state_name, run.state_at, run.state_message, run.seq, run.attempt)
-    if run.kind is _TASK:
-        return (*common, run.started_at, run.ended_at, run.cache_key, run.cache_expires_s, run.result, run.error)
-    return (
-        *common,
-        *(run.due_at, run.started_at, run.ended_at, run.work_queue, run.agent_id, run.lease_expires_at, run.lost, run.result, run.error),
-        *(run.epoch, run.unstarted),
-    )
+@cache
+def _row_of_changes(kind: RunKind) -> Callable[[Working], tuple[Any, ...]]:
+    return columns.changed(rows.TASK_RUN_COLUMNS if kind is _TASK else rows.FLOW_RUN_COLUMNS)

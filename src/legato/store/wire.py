@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from legato.core.errors import LegatoError, NotFound, Unavailable
+from legato.core.errors import LegatoError, NotFound, Rejected, Unavailable
 from legato.core.records import Artifact, ArtifactFilter, Beat, DeploymentSchedule, FlowRun, FlowRunFilter, LogLine, Transition, Variable
 
 
@@ -24,6 +24,12 @@ class HeartbeatBatch(msgspec.Struct, frozen=True):
     """The body of `POST /api/heartbeats`."""
 
     beats: list[Beat]
+    lease_s: float
+
+
+class Grace(msgspec.Struct, frozen=True):
+    """The body of `POST /api/flow-runs/grace`."""
+
     lease_s: float
 
 
@@ -110,13 +116,18 @@ def _tree(error: type[LegatoError]) -> dict[str, type[LegatoError]]:
     return found
 
 
+_A_PERSON_MENDS = frozenset({401, 403, 421})
+_TRY_AGAIN = frozenset({408, 425, 429}) | _A_PERSON_MENDS
+"""Besides every 5xx: answers after which the same request may be taken, once the server, or a person, has done something about it."""
+
+
 def error_of(problem: Problem, status: int) -> LegatoError:
-    """The error that the server turned into this problem."""
+    """The error that the server turned into this problem; by the status where its code says nothing: whoever can act decides which branch."""
     if problem.code == NotFound.code and problem.kind:
         return NotFound(problem.kind, problem.wanted, hint=problem.hint)
     kind = _tree(LegatoError).get(problem.code)
-    if kind is None or kind is NotFound:
-        kind = Unavailable if status in (429, 502, 503, 504) else LegatoError
+    if kind is None or kind is NotFound or status in _A_PERSON_MENDS:
+        kind = Unavailable if status >= 500 or status in _TRY_AGAIN else Rejected
     error = kind(problem.detail or f"the server answered {status} {problem.title}".strip(), hint=problem.hint)
     if problem.code:
         error.code = problem.code

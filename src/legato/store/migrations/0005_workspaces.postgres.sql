@@ -16,10 +16,12 @@ drop index flow_run_flow;
 drop index flow_run_deployment;
 drop index flow_run_name;
 drop index flow_run_due;
+drop index flow_run_parent;
 create index flow_run_start on flow_run (workspace, expected_start_at desc, n desc);
 create index flow_run_state on flow_run (workspace, state_type, expected_start_at desc, n desc);
 create index flow_run_flow on flow_run (workspace, flow_name, expected_start_at desc, n desc);
 create index flow_run_deployment on flow_run (workspace, deployment_id, expected_start_at desc, n desc) where deployment_id is not null;
+create index flow_run_parent on flow_run (workspace, parent_run_id, expected_start_at desc, n desc) where parent_run_id is not null;
 create index flow_run_name on flow_run (workspace, name);
 create index flow_run_due on flow_run (workspace, due_at, n) where state_type = 'scheduled';
 create index flow_run_queue on flow_run (workspace, work_queue, expected_start_at desc, n desc) where work_queue is not null;
@@ -52,6 +54,7 @@ alter table artifact add column workspace bigint not null default 1;
 alter table artifact add column epoch bigint not null default 0;
 drop index artifact_version;
 create unique index artifact_version on artifact (workspace, key, version) where key is not null;
+create index artifact_updated on artifact (updated_at);
 alter table agent add column workspace bigint not null default 1;
 create index agent_seen on agent (workspace, last_seen_at);
 
@@ -113,3 +116,5 @@ create table answered (
     at bigint not null,
     answer text
 );
+create index answered_at on answered (at);
+create index batch_at on batch (at);

@@ -23,6 +23,12 @@ class SqlStore(SqlReports, SqlRuns, SqlHistory, SqlMade, SqlDeployments, SqlQueu
     """The `Store` port on SQLite or PostgreSQL, in one workspace."""
 
     can_wait = False
+    knows_batches = True
+
+    @property
+    def address(self) -> str:
+        """What tells this store from others: reports that could not be sent to it are given to no other."""
+        return f"{self._database.kind}:{self._database.location}"
 
     def of(self, workspace: int) -> SqlStore:
         """The same database, seen from another workspace."""

@@ -11,7 +11,6 @@ import msgspec
 from legato.core.clock import from_us, to_us
 from legato.core.errors import Conflict, NotFound, UsageError
 from legato.core.ids import is_id
-from legato.core.planning import as_the_deployment_is
 from legato.core.records import (
     ChangeKind,
     Deployment,
@@ -133,9 +132,8 @@ class SqlDeployments(SqlSubject):
         return _plan(session, plans, self._now(now))
 
     @changes
-    def look_at_all_schedules(self, session: Session) -> None:
-        """Have the scheduler look at every schedule at its next tick: what it put off was put off by a clock that has jumped since."""
-        session.run(self._sql["look_at_all"])
+    def look_at_all_schedules(self, session: Session, *, now: datetime | None = None) -> None:
+        session.run(self._sql["look_at_all"], now=to_us(self._now(now)))
 
 
 def _plan(session: Session, plans: Sequence[SchedulePlan], now: datetime) -> list[int | None]:
@@ -245,6 +243,8 @@ _LONG_AGO = to_us(datetime.fromisoformat("0001-01-01T00:00:00+00:00"))
 
 def _rewrite_what_is_planned(session: Session, deployment: Deployment) -> None:
     """Runs that a schedule has planned and nobody has taken show, and are found by, what the deployment is now."""
+    from legato.core.planning import as_the_deployment_is  # noqa: PLC0415 start-up time: whoever runs a flow deploys nothing
+
     sql = statements()
     planned = [rows.flow_run_of(row) for row in session.rows(sql["planned_of_deployment"], deployment_id=deployment.id)]
     changed = [(run, after) for run in planned if (after := as_the_deployment_is(run, deployment)) != run]

@@ -10,7 +10,6 @@ import msgspec
 
 from legato.core.clock import to_us
 from legato.core.errors import Conflict, NotFound, UsageError
-from legato.core.planning import as_the_deployment_is
 from legato.core.queues import AGENT_LIVE, LATE_AFTER
 from legato.core.records import (
     Agent,
@@ -193,6 +192,8 @@ _LONGEST_LEASE_S = 86_400.0
 
 def _take_from_deployments(session: Session, claimed: Sequence[str]) -> None:
     """A first attempt runs the deployment as it is now: what was planned was a promise, and no copy. From here on the row is history."""
+    from legato.core.planning import as_the_deployment_is  # noqa: PLC0415 start-up time: whoever runs a flow claims nothing
+
     first = [run for run in flow_runs(session, claimed) if run.attempt == 0 and run.overrides is not None] if claimed else []
     deployments = deployments_by_id(session, {run.deployment_id or "" for run in first})
     for run in sorted(first, key=lambda run: run.id):

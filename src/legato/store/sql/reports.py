@@ -91,6 +91,10 @@ class SqlReports(SqlSubject):
             return [rows.flow_run_of(row) for row in session.rows(self._sql["held_here"], host=host, limit=limit)]
 
     @changes
+    def grant_grace(self, session: Session, *, lease_s: float, now: datetime | None = None) -> int:
+        return session.run(self._sql["grant_grace"], until=to_us(self._now(now) + timedelta(seconds=lease_s)))
+
+    @changes
     def report_lost(self, session: Session, run_id: str, epoch: int, why: str, *, now: datetime | None = None) -> FlowRun:
         now = self._now(now)
         batch, run = hold(session, run_id, now)

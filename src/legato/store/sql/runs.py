@@ -9,7 +9,7 @@ from legato.core.errors import Conflict, NotFound
 from legato.core.ownership import is_held
 from legato.core.records import ChangeKind, FlowRun, FlowRunFilter, FlowRunPage, RunInput, RunKind, Transition, VerdictKind
 from legato.core.states import CANCELLED, FINAL, PAUSED, PENDING, RUNNING, SCHEDULED, State, StateType
-from legato.store import lists, rows
+from legato.store import columns, lists, rows
 from legato.store.answers import fitting
 from legato.store.database import Session
 from legato.store.sql.deployments import check_parameters, deployments_by_id
@@ -66,7 +66,7 @@ class SqlRuns(SqlSubject):
 
     def _rarest_first(self, session: Session, filter_: FlowRunFilter) -> tuple[str, ...]:
         """The filter's tags, the one that fewest runs have first: it drives the query."""
-        tags = tuple(rows.storable(tag) for tag in filter_.tags)
+        tags = tuple(columns.name(tag) for tag in filter_.tags)
         if len(tags) < 2:
             return tags
         uses = {name: int(n) for name, n in session.rows(self._sql["tag_uses"], names=list(tags))}

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+import msgspec
+
 from legato.core.clock import Clock, to_us
 from legato.core.errors import NotFound, UsageError
 from legato.core.records import ChangeKind, FlowRun, RunKind, Transition
@@ -17,6 +19,9 @@ from legato.store import rows
 from legato.store.database import Database, Session, load_statements
 from legato.store.transitions import Batch, Working, in_workspace
 from legato.system import SystemClock
+
+ANSWERS_KEPT_US = 3_600_000_000
+"""Microseconds for which an answer is kept for whoever asks again."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -44,9 +49,40 @@ class SqlSubject:
 
     def __init__(self, database: Database, *, clock: Clock | None = None, workspace: int = 1) -> None:
         self._database = database
-        self._clock = clock or SystemClock()
+        self._clock = database.clock or clock or SystemClock()
         self._sql = statements()
         self.workspace = workspace
+
+    def once(self, key: str, work: Callable[[], _T], *, now: datetime | None = None) -> _T | msgspec.Raw:
+        """What `work` answers, done once under this key, in one transaction with it: asked again, the same answer as JSON.
+
+        The key is taken first and the answer written last, so whoever comes second waits and reads it. An error leaves no key: asked again,
+        it is done again. An empty answer (no run to claim yet) is none.
+        """
+        at = to_us(self._now(now))
+
+        def body(session: Session) -> _T | msgspec.Raw:
+            session.run(self._sql["prune_answers"], before=at - ANSWERS_KEPT_US)
+            if not session.run(self._sql["take_key"], key=key, at=at):
+                row = session.row(self._sql["answer_of"], key=key)
+                return msgspec.Raw((row[0] if row and row[0] else "null").encode())
+            answer = work()
+            if answer == []:
+                session.run(self._sql["forget_key"], key=key)
+            else:
+                session.run(self._sql["put_answer"], key=key, answer=rows.text_of(answer))
+            return answer
+
+        return self._database.transact(body, self.workspace)
+
+    def forget_answer(self, key: str) -> None:
+        """What was done under this key has been taken back: asked again, it is done again."""
+        self._database.transact(lambda session: session.run(self._sql["forget_key"], key=key), self.workspace)
+
+    @property
+    def clock(self) -> Clock:
+        """What the store takes for the time where it is told none; it alone judges leases. On PostgreSQL it is the database's."""
+        return self._clock
 
     def _now(self, given: datetime | None) -> datetime:
         return given or self._clock.now()
@@ -107,7 +143,7 @@ def delete_runs(session: Session, ids: Sequence[str], now: datetime, why: str) -
         session.run(sql["mark_latest"], keys=keys)
     note(session, ChangeKind.RUNS, "", "deleted", now, message=why, body={"flow_runs": sorted(ids)[:1000], "count": len(ids)})
     for id_ in ids:
-        for statement in ("hollow_journal", "delete_task_runs", "delete_run"):
+        for statement in ("hollow_journal", "hollow_journal_of_tasks", "delete_task_runs", "delete_run"):
             session.run(sql[statement], id=id_)
 
 

@@ -1,4 +1,4 @@
--- artifacts_here: which of these are here already. index: artifact's id
+-- artifacts_here: which of these are here already. index: the primary key
 select id from artifact where id in :ids*;
 
 -- take_versions: the next ones of a key, up to the number returned; the row stays locked to the end of the transaction.

@@ -63,11 +63,11 @@ select id from flow_run where workspace = :workspace and deployment_id = :deploy
 delete from tick where schedule_id = :schedule_id and (version < :version or at < :before);
 
 -- due_schedules: those that a scheduler should look at now. index: schedule_look
-select s.record, s.cursor_at, d.record from schedule s join deployment d on d.id = s.deployment_id
-where s.active = 1 and s.next_look_at <= :now and d.paused = 0 and d.workspace = :workspace order by s.next_look_at, s.id limit :limit;
+select s.record, s.cursor_at, d.record from schedule s cross join deployment d
+where d.id = s.deployment_id and s.active = 1 and s.next_look_at <= :now and d.paused = 0 and d.workspace = :workspace order by s.next_look_at, s.id limit :limit;
 
--- look_at_all:
-update schedule set next_look_at = 0 where active = 1 and next_look_at <> 0;
+-- look_at_all: from now. A tick that is a run already is not made again.
+update schedule set next_look_at = 0, cursor_at = case when cursor_at > :now then :now else cursor_at end where active = 1;
 
 -- deployment_of_schedule:
 select deployment_id from schedule where id = :id;

@@ -34,7 +34,7 @@ delete from slot where limit_id = :id;
 -- delete_queue:
 delete from work_queue where id = :id;
 
--- running_by_queue: places held, by queue id. index: the primary key
+-- running_by_queue: places held, by queue id. There are as many as runs that agents hold.
 select limit_id, count(*) from slot group by limit_id;
 
 -- save_agent:

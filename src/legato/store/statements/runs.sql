@@ -41,7 +41,7 @@ delete from slot where holder in :ids*;
 select id from task_run where flow_run_id = :flow_run_id and state_type in ('scheduled', 'pending', 'running', 'paused');
 
 -- unfinished_children: flow runs that ran inside a process that is gone. index: flow_run_parent
-select id from flow_run where parent_run_id = :flow_run_id and deployment_id is null
+select id from flow_run where workspace = :workspace and parent_run_id = :flow_run_id and deployment_id is null
 and state_type in ('scheduled', 'pending', 'running', 'paused');
 
 -- flow_runs_by_id:
@@ -79,9 +79,12 @@ select pos, kind, subject, event, at, actor, message, body from change where pos
 -- change_position:
 select coalesce(max(pos), 0) from change;
 
--- hollow_journal: of a run that is deleted, and of its task runs, nothing is left but the positions, which stay dense. index: journal_run
+-- hollow_journal: of a run that is deleted nothing is left but the positions, which stay dense. index: journal_run
+update journal set kind = 'gone', run_id = '', flow_run_id = '', message = '', due_at = null where run_id = :id;
+
+-- hollow_journal_of_tasks: nor of its task runs. index: journal_run, task_run_flow_run
 update journal set kind = 'gone', run_id = '', flow_run_id = '', message = '', due_at = null
-where run_id = :id or run_id in (select id from task_run where flow_run_id = :id);
+where run_id in (select id from task_run where flow_run_id = :id);
 
 -- journal_position:
 select coalesce(max(pos), 0) from journal;
@@ -170,3 +173,21 @@ insert into batch (id, at) values (:id, :at) on conflict do nothing;
 
 -- prune_batches:
 delete from batch where at < :before;
+
+-- grant_grace: every lease once more, from now. index: flow_run_lease
+update flow_run set lease_expires_at = :until where lease_expires_at is not null;
+
+-- take_key: whoever comes second waits here for the first, and takes none.
+insert into answered (key, at) values (:key, :at) on conflict do nothing;
+
+-- put_answer:
+update answered set answer = :answer where key = :key;
+
+-- answer_of:
+select answer from answered where key = :key;
+
+-- forget_key:
+delete from answered where key = :key;
+
+-- prune_answers: index: answered_at
+delete from answered where at < :before;
