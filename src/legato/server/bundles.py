@@ -6,7 +6,7 @@ import asyncio
 
 from litestar import Response, get, put
 from litestar.enums import MediaType
-from litestar.params import FromPath
+from litestar.params import FromPath, RawBody
 
 from legato.core.digests import hex_digest
 from legato.core.errors import NotFound, ResultMissing, UsageError
@@ -24,7 +24,7 @@ def _checked(key: str) -> str:
 
 
 @put("/api/bundles/{key:str}")
-async def put_bundle(desk: AtDesk, key: FromPath[str], body: bytes) -> Reason:
+async def put_bundle(desk: AtDesk, key: FromPath[str], body: RawBody) -> Reason:
     """Store a bundle (its bytes) under its hash. Storing it again changes nothing."""
     _checked(key)
     if hex_digest(body, 32) != key:
