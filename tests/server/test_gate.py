@@ -133,4 +133,4 @@ def test_ready_tells_when_services_last_ticked(server: ServerProcess) -> None:
     ready = server.request("GET", "/api/ready").json()
 
     assert ready["status"] == "ready"
-    assert set(ready["services"]) == {"scheduler", "reaper"}
+    assert set(ready["services"]) == {"scheduler", "overlap", "reaper"}
