@@ -29,7 +29,7 @@ from legato.server.routes import OK, ROUTES, AtDesk, flow_run_filter
 from legato.server.ui import UI_ROUTES
 from legato.services.loop import ServiceLoop
 from legato.store.sql import SqlStore
-from legato.store.wire import HeartbeatBatch, TransitionBatch
+from legato.store.wire import HeartbeatBatch, Problem, TransitionBatch
 
 VERSION = version("legato")
 UI_FOLDER = Path(__file__).parent / "ui_dist"
@@ -108,11 +108,51 @@ class Server:
             ("/api/claims", "Take due runs; waits up to `wait` seconds for the first.", refs[4], refs[5]),
         ):
             schema["paths"][path] = {"post": _described(words, taken, given, waits=path.endswith("claims"))}
+        _describe_problems(schema)
         stream = {"200": {"description": "server-sent events", "content": {"text/event-stream": {}}}}
         schema["paths"]["/api/events/stream"] = {
             "get": {"summary": "What is recorded, live.", "operationId": "stream", "responses": stream}
         }
         return schema
+
+
+_PROBLEMS = {
+    "400": "The request cannot be read",
+    "401": "An API key is asked for, or another than the one shown",
+    "403": "A page of another site may not do this",
+    "404": "There is no such thing",
+    "405": "The address takes another method",
+    "409": "It has changed, or is in the way",
+    "413": "The body is too large",
+    "415": "The body is of another kind",
+    "421": "The server is not called so",
+    "422": "What is asked for cannot be",
+    "503": "Try again later",
+}
+
+
+def _describe_problems(schema: dict[str, Any]) -> None:
+    """Every operation may answer with a problem (RFC 9457), and says so; tuples are written as OpenAPI 3.1 wants them."""
+    (problem,), components = msgspec.json.schema_components([Problem], ref_template="#/components/schemas/{name}")
+    schema["components"]["schemas"] |= components
+    content = {"application/problem+json": {"schema": problem}}
+    for operations in schema["paths"].values():
+        for operation in operations.values():
+            if isinstance(operation, dict) and "responses" in operation:
+                answers = operation["responses"]
+                answers |= {status: {"description": words, "content": content} for status, words in _PROBLEMS.items()}
+    _mend_tuples(schema)
+
+
+def _mend_tuples(schema: Any) -> None:
+    if isinstance(schema, dict):
+        if isinstance(schema.get("items"), list):
+            schema["prefixItems"] = schema.pop("items")
+        for inner in schema.values():
+            _mend_tuples(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            _mend_tuples(inner)
 
 
 def _described(words: str, taken: dict[str, Any], given: dict[str, Any], *, waits: bool) -> dict[str, Any]:

@@ -7,6 +7,7 @@ part of what somebody sends ever becomes a path of the machine (`//etc/passwd` o
 
 from __future__ import annotations
 
+import gzip
 import mimetypes
 import re
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from legato.server.gate import Application, Receive, Scope, Send, send_problem
+from legato.server.gate import PACKED_ABOVE, Application, Receive, Scope, Send, accepts_gzip, send_problem
 from legato.server.problems import BadRequest
 
 _MISSING = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Legato</title>
@@ -33,12 +34,17 @@ _PROBES = frozenset(
 """What programs ask for elsewhere: a page as the answer would look like a healthy one for ever. Ours are under /api."""
 
 
+_TEXTS = ("text/", "application/javascript", "application/json", "image/svg")
+
+
 class Asset(msgspec.Struct, frozen=True):
     """One file of the built UI, as it is sent."""
 
     body: bytes
     content_type: str
     is_hashed: bool
+    packed: bytes = b""
+    """The same as gzip, where that is worth it: packed once, when the table is made."""
 
 
 def read_assets(folder: Path) -> Mapping[str, Asset]:
@@ -55,7 +61,9 @@ def _asset_of(file: Path, is_hashed: bool) -> Asset:
     content_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
     if content_type.startswith("text/"):
         content_type += "; charset=utf-8"
-    return Asset(file.read_bytes(), content_type, is_hashed)
+    body = file.read_bytes()
+    packed = gzip.compress(body, 9, mtime=0) if is_hashed and len(body) > PACKED_ABOVE and content_type.startswith(_TEXTS) else b""
+    return Asset(body, content_type, is_hashed, packed if len(packed) < len(body) else b"")
 
 
 def make_ui(folder: Path) -> Application:
@@ -75,12 +83,15 @@ def make_ui(folder: Path) -> Application:
             )
             await send_problem(error, request_id, send)
             return
-        body = based(found.body, path) if found is assets["/"] else found.body
+        packs = bool(found.packed) and accepts_gzip(scope)
+        body = based(found.body, path) if found is assets["/"] else found.packed if packs else found.body
         cached = b"public, max-age=31536000, immutable" if found.is_hashed else b"no-cache"
         headers = [
             (b"content-type", found.content_type.encode()),
             (b"cache-control", cached),
             (b"content-length", str(len(body)).encode()),
+            *([(b"vary", b"accept-encoding")] if found.packed else []),
+            *([(b"content-encoding", b"gzip")] if packs else []),
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

@@ -6,6 +6,7 @@ where one is asked for, and that its body is JSON of a bearable size, unpacked. 
 
 from __future__ import annotations
 
+import gzip
 import logging
 import secrets
 import time
@@ -111,7 +112,8 @@ class Gate:
         except BadRequest as error:
             await send_problem(error, request_id, send_with_headers)
             return
-        await (self._api if is_api else self._ui)(scope, receive, send_with_headers)
+        packing = packed_for(scope, send_with_headers) if is_api else send_with_headers
+        await (self._api if is_api else self._ui)(scope, receive, packing)
 
     def _leave_base_path(self, scope: Scope) -> None:
         """The path as it is without a proxy, so that everything behind this knows one way only."""
@@ -184,6 +186,44 @@ def _key_of(headers: dict[bytes, str]) -> str:
     if len(key) > 255 or not key.isascii() or not key.isprintable():
         raise BadRequest("an Idempotency-Key is up to 255 printable ASCII characters", code="bad_key", hint="a UUID is a good one")
     return key
+
+
+PACKED_ABOVE = 1024
+"""Bytes from which on an answer is packed, for those who say that they can unpack it."""
+
+
+def accepts_gzip(scope: Scope) -> bool:
+    """Whether the client can unpack gzip."""
+    wanted = next((value for name, value in scope["headers"] if name == b"accept-encoding"), b"").decode("latin-1").lower()
+    offers = [part.strip().partition(";") for part in wanted.split(",")]
+    return any(name.strip() in ("gzip", "*") and rest.replace(" ", "") not in ("q=0", "q=0.0") for name, _, rest in offers)
+
+
+def packed_for(scope: Scope, send: Send) -> Send:
+    """A `send` that packs a whole JSON answer above PACKED_ABOVE. What comes in pieces (a stream of events) is passed on as it is."""
+    if not accepts_gzip(scope):
+        return send
+    begun: list[Message] = []
+
+    async def send_packed(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            kind = next((value for name, value in message.get("headers", []) if name.lower() == b"content-type"), b"")
+            if b"json" in kind and not any(name.lower() == b"content-encoding" for name, _ in message.get("headers", [])):
+                begun.append(message)
+                return
+        elif begun:
+            start = begun.pop()
+            body = message.get("body", b"")
+            if not message.get("more_body", False) and len(body) > PACKED_ABOVE:
+                body = gzip.compress(body, 1, mtime=0)
+                kept = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
+                length = (b"content-length", str(len(body)).encode())
+                start = {**start, "headers": [*kept, length, (b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]}
+                message = {**message, "body": body}
+            await send(start)
+        await send(message)
+
+    return send_packed
 
 
 def _require(headers: dict[bytes, str], kind: str) -> None:
