@@ -123,3 +123,10 @@ def test_a_misused_constructor_says_what_to_write(written: str, says: str, legat
 def test_names_of_other_systems_say_what_does_the_same(name: str) -> None:
     with pytest.raises(ImportError, match=f"legato has no '{name}': "):
         exec(f"from legato import {name}")
+
+
+def test_runs_of_long_ago_can_be_named(deployed: Any) -> None:
+    assert deployed("deployment", "run", "main/d").code == 0
+    count = {text: len(json.loads(deployed("run", "ls", "--filter", text, "-o", "json").out)) for text in ("started:<1h", "started:>1h")}
+
+    assert (count["started:<1h"], count["started:>1h"]) == (1, 0)

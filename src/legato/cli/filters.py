@@ -40,7 +40,9 @@ def run_filter(
     if wanted["deployment"]:
         particulars["deployment_id"] = find_deployment(session, wanted["deployment"][-1]).id
     if wanted["started"]:
-        particulars["start_after"] = parse_since(wanted["started"][-1].lstrip("<>"), session.now())
+        said = wanted["started"][-1]
+        side = "start_before" if said.startswith(">") else "start_after"  # >90d: longer ago than that
+        particulars[side] = parse_since(said.lstrip("<>="), session.now())
     if wanted["flow"]:
         particulars["flow_name"] = wanted["flow"][-1]
     if wanted.get("queue"):
