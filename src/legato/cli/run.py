@@ -90,7 +90,7 @@ def ls(session: Session, /, states: tuple[str, ...], tags: tuple[str, ...], limi
     from legato.core.states import SCHEDULED
 
     wanted = run_filter(session, states=states, tags=tags, **where)
-    hides_plans = not upcoming and SCHEDULED not in wanted.states and not wanted.state_names
+    hides_plans = not upcoming and SCHEDULED not in wanted.states and not wanted.state_names and wanted.start_before is None
     shown = msgspec.structs.replace(wanted, start_before=session.now() + timedelta(seconds=1)) if hides_plans else wanted
     shown = msgspec.structs.replace(shown, states=(SCHEDULED,)) if upcoming else shown
     page = session.store.list_flow_runs(shown, limit=limit, oldest_first=upcoming)
