@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import logging
 import sys
+import threading
 import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -74,17 +75,24 @@ def known_by(value: Any) -> Any:
         if not is_own(value.__globals__):
             return None
     name = f"{module_name(value)}.{value.__qualname__}"
-    if value in _being_asked:
+    asked = _asking.asked
+    if value in asked:
         return name
-    _being_asked.append(value)
+    asked.append(value)
     try:
         return [name, reach_of(value).digest()]
     finally:
-        _being_asked.pop()
+        asked.pop()
 
 
-_being_asked: list[Any] = []
-"""A class may hold values of its own class: there it counts by its name."""
+class _Asking(threading.local):
+    """`asked`: what is being asked on this thread. A class may hold values of its own class: there it counts by its name."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+
+_asking = _Asking()
 
 
 def changed_code(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
@@ -127,27 +135,34 @@ class Reach:
         self._notes = walk.finished(self._values)
         self._looked_into = walk.code  # kept, so that their ids stay theirs
         self._now: dict[str, str] | None = None
-        self._digest = ""
+        self._digest: tuple[dict[str, str] | None, str] = (None, "")
+        self._lock = threading.RLock()  # a class may hold values of its own class
 
     def now(self) -> dict[str, str]:
-        """Names with their hashes. Not to be changed."""
+        """Names with their hashes: the very same dict as long as nothing has changed. Not to be changed."""
+        now = self._now
+        if now is not None and not self._values:
+            return now
+        with self._lock:
+            changed = [value for value in self._values if value.has_changed()]
+            now = self._now
+            if changed or now is None:
+                now = self._now = self._put_together()
+            return now
+
+    def _put_together(self) -> dict[str, str]:
+        notes = {name: list(texts) for name, texts in self._notes.items()}
         for value in self._values:
-            if value.has_changed():
-                self._now = None
-        if self._now is None:
-            notes = {name: list(texts) for name, texts in self._notes.items()}
-            for value in self._values:
-                _note(notes, value.name, value.token)
-            self._now = {name: texts[0] if len(texts) == 1 else _digest("".join(sorted(texts))) for name, texts in notes.items()}
-            self._digest = ""
-        return self._now
+            _note(notes, value.name, value.token)
+        return {name: texts[0] if len(texts) == 1 else _digest("".join(sorted(texts))) for name, texts in notes.items()}
 
     def digest(self) -> str:
         """One hash for all."""
-        now = self.now()
-        if not self._digest:
-            self._digest = source_digest(now)
-        return self._digest
+        now, (of, digest) = self.now(), self._digest
+        if of is not now:
+            digest = source_digest(now)
+            self._digest = now, digest
+        return digest
 
     def by_place(self) -> dict[Any, str]:
         """What is compared by value: for a global, by its module's scope (its id) and name; for a cell, by ("cell", its id)."""

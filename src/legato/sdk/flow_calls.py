@@ -59,6 +59,7 @@ class CompiledFlow:
         self.log_prints = bool(flow.options.get("log_prints"))
         self.hooks = hooks_of(flow.options)
         self.key = f"flow {flow.name}"
+        self._body: tuple[Mapping[str, str], Body] | None = None
 
     @lazily
     def signature(self) -> Signature:
@@ -80,9 +81,13 @@ class CompiledFlow:
 
     def body(self) -> Body:
         """The flow's own body, as it is now."""
-        from legato.sdk.bodies import body_of  # noqa: PLC0415 start-up time: wanted where something is stored
+        now = reach_of(self.flow.fn).now()
+        known = self._body
+        if known is None or known[0] is not now:  # what the body uses is all among what the flow reaches
+            from legato.sdk.bodies import body_of  # noqa: PLC0415 start-up time: wanted where something is stored
 
-        return body_of(self.flow.fn)
+            known = self._body = now, body_of(self.flow.fn)
+        return known[1]
 
     def policy(self) -> Policy:
         persist = self.flow.options.get("persist_result")

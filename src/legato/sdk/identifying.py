@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from legato.core.identity import Unknown, digest, plain_bytes
 from legato.core.resume import CallId
 from legato.engine.futures import DeferredList, Future
-from legato.engine.identity.calls import NOTHING, Seal, can_change, encoded, group_of, place_in, unknown_group
+from legato.engine.identity.calls import NOTHING, UNKEPT_BYTES, Seal, can_change, encoded, group_of, place_in, unknown_group
 from legato.engine.identity.lanes import Sighting, lane_of
 from legato.engine.shell import Shell, TaskShell
 from legato.sdk.wrappers import AllowFailure, Quote, Unmapped
@@ -100,7 +100,7 @@ def _group_by_content(shell: TaskShell, place: str, arguments: Arguments, *, is_
         shell.unknown = "its arguments were not compared: nothing was to be stored"
         return unknown_group(place, shell.run_id)
     try:
-        data = encoded(shell.on, arguments.args, arguments.kwargs, known_by, _not_there_yet)
+        data = encoded(shell.on, arguments.args, arguments.kwargs, known_by, _not_there_yet, limit=None if is_kept else UNKEPT_BYTES)
     except Unknown as error:
         shell.unknown = error.where
         return unknown_group(place, shell.run_id)
@@ -128,13 +128,14 @@ def note_what_came(shell: TaskShell, arguments: Arguments) -> None:
         shell.has_changed = True  # between the submitting and now
     if not shell.flow.knows_calls or shell.unknown:
         return
+    is_kept = shell.policy.persist or shell.flow.keeps_values
     try:
-        data = encoded(shell.on, shell.args, shell.kwargs, known_by)
+        data = encoded(shell.on, shell.args, shell.kwargs, known_by, limit=None if is_kept else UNKEPT_BYTES)
     except Unknown as error:
         shell.unknown = error.where
         return
     shell.inputs = digest(data)
-    if shell.policy.persist or shell.flow.keeps_values:
+    if is_kept:
         shell.seal = Seal(shell.on, known_by, data)
 
 

@@ -68,7 +68,7 @@ class _FlowElsewhere(FlowShell):
             {},
             make_runner=ThreadTaskRunner().start,
             log_prints=job.flow_log_prints,
-            ledger=_LedgerElsewhere(engine.store, job) if isinstance(engine.store, Link) else None,
+            ledger=_LedgerElsewhere(engine.store, job) if isinstance(engine.store, Link) else Ledger(first_number=_first_number(job)),
         )
         self.attempt, self.epoch = job.flow_attempt, job.flow_epoch
         self.state = State(RUNNING, "Running", now())
@@ -86,12 +86,16 @@ class _FlowElsewhere(FlowShell):
         return f"{self._number}.{super().number_of(task_name)}"
 
 
+def _first_number(job: Job) -> int:
+    """From where calls and lanes are counted here: from elsewhere than in the flow's process, and in other workers."""
+    return (int(job.run_id[-8:], 16) + 1) << 20
+
+
 class _LedgerElsewhere(Ledger):
     """The ledger of the flow's process, for the calls a job makes. Occurrences and lanes are counted here: no other process makes these calls."""
 
     def __init__(self, link: Link, job: Job) -> None:
-        first = (int(job.run_id[-8:], 16) + 1) << 20  # from elsewhere than the flow's process, and other workers, count from
-        super().__init__(Memory(()) if job.recalls else None, keeps_values=job.keeps_values, first_number=first)
+        super().__init__(Memory(()) if job.recalls else None, keeps_values=job.keeps_values, first_number=_first_number(job))
         self._link = link
 
     def recall(self, name: str, call: CallId, key: str, **what: Any) -> Recall | None:

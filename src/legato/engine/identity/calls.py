@@ -14,6 +14,9 @@ Code: TypeAlias = Callable[[Any], Any]
 NOTHING = object()
 """What a plain function is called on."""
 
+UNKEPT_BYTES = 16 << 20
+"""How much of the arguments of a call whose value is not kept is looked at: it is only to be known whether it is another call."""
+
 _SHORT = 12
 """Bytes of inputs that are not worth hashing."""
 
@@ -37,17 +40,25 @@ def _digest(data: bytes) -> str:
     return hex_digest(data, 12)
 
 
-def encoded(on: Any, args: Sequence[Any], kwargs: Mapping[str, Any], code: Code, futures: Callable[[Any], Any] | None = None) -> bytes:
+def encoded(
+    on: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    code: Code,
+    futures: Callable[[Any], Any] | None = None,
+    *,
+    limit: int | None = None,
+) -> bytes:
     """What a call is made with, as canonical bytes; keyword arguments in any order. `futures(x)` is the form of what is not there yet.
 
-    Raises `Unknown` naming the argument that has no form.
+    Raises `Unknown` naming the argument that has no form, or when more than `limit` bytes would have to be looked at.
     """
-    form = Form(code, futures)
+    form = Form(code, futures, limit)
     try:
         return form.bytes_of((b"call", on if on is not NOTHING else b"", tuple(args), [(name, kwargs[name]) for name in sorted(kwargs)]))
     except Unknown:
         for name, value in _named(on, args, kwargs):
-            _check(name, value, code, futures)
+            _check(name, value, code, futures, limit)
         raise
     except Exception as error:  # noqa: BLE001 a user's __legato_hash__ may raise anything
         raise Unknown(type(error), f" ({error})") from None
@@ -60,9 +71,9 @@ def _named(on: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[
     yield from ((f"argument {name}", value) for name, value in kwargs.items())
 
 
-def _check(name: str, value: Any, code: Code, futures: Callable[[Any], Any] | None) -> None:
+def _check(name: str, value: Any, code: Code, futures: Callable[[Any], Any] | None, limit: int | None) -> None:
     try:
-        Form(code, futures).bytes_of(value)
+        Form(code, futures, limit).bytes_of(value)
     except Unknown as error:
         inside = f", which holds a {error.kind.__qualname__}," if error.kind not in (type(value), object) else ""
         kind = f"{name} of type {type(value).__qualname__}{inside}"
