@@ -9,7 +9,6 @@ attributes. A future that stands where it cannot be replaced is an error with it
 from __future__ import annotations
 
 import contextlib
-import copy
 import functools
 import sys
 from collections import deque
@@ -227,6 +226,8 @@ def _indexed(value: Any, n: int) -> str:  # noqa: ARG001 every label is asked th
 
 
 def _copied(value: Any) -> Any:
+    import copy  # noqa: PLC0415 start-up time: few arguments are copied
+
     return copy.copy(value)
 
 

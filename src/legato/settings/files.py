@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -64,12 +63,16 @@ def trust(home: Path, folder: Path, *, withdraw: bool = False) -> dict[str, Any]
         agreed.pop(str(folder.resolve()), None)
     else:
         agreed[str(folder.resolve())] = _fingerprint(wanted)
+    import json  # noqa: PLC0415 start-up time: most homes have no such file
+
     _write_private(home / "trusted.json", json.dumps(agreed, indent=1))
     return wanted
 
 
 def _trusted(home: Path) -> dict[str, str]:
     try:
+        import json  # noqa: PLC0415 start-up time: most homes have no such file
+
         data = json.loads((home / "trusted.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
@@ -77,6 +80,8 @@ def _trusted(home: Path) -> dict[str, str]:
 
 
 def _fingerprint(table: Mapping[str, Any]) -> str:
+    import json  # noqa: PLC0415 start-up time: most homes have no such file
+
     text = json.dumps({name: str(value) for name, value in table.items()}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -169,4 +174,6 @@ def _checked(table: Mapping[str, Any], source: str) -> dict[str, Resolved]:
 
 def _quoted(text: str) -> str:
     """A TOML basic string. JSON's escapes are TOML's, but for DEL, which TOML wants escaped."""
+    import json  # noqa: PLC0415 start-up time: most homes have no such file
+
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

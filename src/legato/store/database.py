@@ -89,6 +89,9 @@ class Database(Protocol):
     def close(self) -> None: ...
 
 
+LATEST = 5
+"""The schema version this code works with: the number of the last file in `migrations/`."""
+
 _SECTION = re.compile(r"^-- (\w+):", re.MULTILINE)
 
 

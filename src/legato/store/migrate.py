@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-LATEST = 5
-"""The schema version this code works with: the number of the last file in `migrations/`."""
+from legato.store.database import LATEST
+
+__all__ = ["LATEST", "migrations"]
 
 _WORDS = {
     "sqlite": {"key": "integer primary key", "position": "integer primary key", "no_rowid": " without rowid"},

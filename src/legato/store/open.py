@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from legato.core.errors import UsageError
 
@@ -18,7 +17,7 @@ def open_store(url: str, *, api_key: str = "") -> Store:
 
     Raises `UsageError` for an unknown scheme, `Unavailable` when it cannot be reached.
     """
-    if urlsplit(url).scheme in ("http", "https"):
+    if url.partition("://")[0].lower() in ("http", "https"):
         from legato.store.remote import RemoteStore  # noqa: PLC0415 start-up time: embedded runs need no HTTP client
 
         return RemoteStore(url, api_key=api_key)

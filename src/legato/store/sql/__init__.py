@@ -6,11 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from legato.store.database import Database
-from legato.store.migrate import LATEST
+from legato.store.database import LATEST, Database
 from legato.store.sql.deployments import SqlDeployments
-from legato.store.sql.history import SqlHistory
-from legato.store.sql.made import SqlMade
+from legato.store.sql.history import SqlHistory, SqlMade
 from legato.store.sql.queues import SqlQueues
 from legato.store.sql.reports import Batched, SqlReports
 from legato.store.sql.runs import SqlRuns

@@ -25,7 +25,7 @@ from legato.core.records import (
     WorkQueue,
 )
 from legato.core.states import PENDING, State
-from legato.store import lists, rows
+from legato.store import rows
 from legato.store.database import Session
 from legato.store.port import COUNT_CAP
 from legato.store.sql.deployments import deployments_by_id, write_plan
@@ -110,6 +110,8 @@ class SqlQueues(SqlSubject):
 
     def preview_queue(self, name: str, *, until: datetime, limit: int = 100) -> list[FlowRun]:
         with self._reading() as session:
+            from legato.store import lists  # noqa: PLC0415 start-up time: whoever only runs a flow lists nothing
+
             sql, parameters = lists.select_due(_queue(session, name).filter, lock=False)
             ids = [row[0] for row in session.rows(sql, **parameters, until=to_us(until), limit=limit)]
             runs = {run.id: run for run in flow_runs(session, ids)} if ids else {}
@@ -148,6 +150,8 @@ def _pick(session: Session, queues: Sequence[WorkQueue], request: ClaimRequest, 
         filter_ = _narrowed(queue.filter, request.flow_runners)
         if room <= 0 or filter_ is None:
             continue
+        from legato.store import lists  # noqa: PLC0415 start-up time: whoever only runs a flow lists nothing
+
         sql, parameters = lists.select_due(filter_, lock=session.row_locks)
         due = [row[0] for row in session.rows(sql, **parameters, until=to_us(now), limit=room + len(taken))]
         fresh = [id_ for id_ in due if id_ not in taken][:room]
@@ -218,6 +222,8 @@ def _running(session: Session) -> dict[str, int]:
 
 
 def _status(session: Session, queue: WorkQueue, agents: Sequence[Agent], running: Mapping[str, int], now: datetime) -> QueueStatus:
+    from legato.store import lists  # noqa: PLC0415 start-up time: whoever only runs a flow lists nothing
+
     sql, parameters = lists.count_due(queue.filter, COUNT_CAP)
     row: Sequence[Any] = session.row(sql, **parameters, until=to_us(now), late=to_us(now - LATE_AFTER)) or (0, 0, None)
     return QueueStatus(

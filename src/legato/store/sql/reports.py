@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, TypeAlias
 
-from legato.core.artifacts import check_key
 from legato.core.clock import to_us
 from legato.core.errors import Conflict, NotFound, Unavailable, UsageError
 from legato.core.ids import is_id
@@ -234,6 +233,8 @@ def check_artifact(artifact: Artifact) -> None:
     if not is_id(artifact.id):
         raise UsageError(f"'{artifact.id}' is no artifact's id", hint="give a UUID in its canonical form")
     if artifact.key is not None:
+        from legato.core.artifacts import check_key  # noqa: PLC0415 start-up time: few runs make artifacts
+
         check_key(artifact.key)
 
 

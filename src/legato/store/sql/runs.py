@@ -9,8 +9,7 @@ from legato.core.errors import Conflict, NotFound
 from legato.core.ownership import is_held
 from legato.core.records import ChangeKind, FlowRun, FlowRunFilter, FlowRunPage, RunInput, RunKind, Transition, VerdictKind
 from legato.core.states import CANCELLED, FINAL, PAUSED, PENDING, RUNNING, SCHEDULED, State, StateType
-from legato.store import columns, lists, rows
-from legato.store.answers import fitting
+from legato.store import columns, rows
 from legato.store.database import Session
 from legato.store.sql.deployments import check_parameters, deployments_by_id
 from legato.store.sql.reports import record
@@ -47,6 +46,8 @@ class SqlRuns(SqlSubject):
     ) -> FlowRunPage:
         with self._reading() as session:
             tags = self._rarest_first(session, filter)
+            from legato.store import lists  # noqa: PLC0415 start-up time: whoever only runs a flow lists nothing
+
             sql, parameters = lists.select_flow_runs(filter, tags, cursor=cursor, limit=limit + 1, oldest_first=oldest_first)
             found = session.rows(sql, **parameters)
         more = len(found) > limit
@@ -58,6 +59,8 @@ class SqlRuns(SqlSubject):
         with self._reading() as session:
             tags = self._rarest_first(session, filter)
             for state in filter.states or tuple(StateType):
+                from legato.store import lists  # noqa: PLC0415 start-up time: whoever only runs a flow lists nothing
+
                 sql, parameters = lists.count_flow_runs(filter, tags, state)
                 row = session.row(sql, **parameters)
                 if row and row[0]:
@@ -152,6 +155,8 @@ class SqlRuns(SqlSubject):
         if found is None:
             raise NotFound("input", key, hint=f"legato run show {run_id} tells what the run asked for")
         if found.answered_at is None:
+            from legato.store.answers import fitting  # noqa: PLC0415 start-up time: few runs are answered
+
             answer = fitting(found.schema, answer, found.prompt or found.key)
         if not session.run(self._sql["answer_input"], id=run_id, key=found.key, now=to_us(now), answer=rows.text_of(answer)):
             raise Conflict(f"'{key}' was answered already", hint="the first answer counts")
