@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -24,10 +25,12 @@ class LocalStorage:
         return self.folder / key[:2] / key
 
     def put(self, data: bytes) -> str:
-        """Store `data`; returns its key, the BLAKE2b-256 hex digest. Storing the same bytes again is free."""
+        """Store `data`; returns its key, the BLAKE2b-256 hex digest. Storing the same bytes again writes nothing, unless what is there is
+        damaged.
+        """
         key = hex_digest(data, 32)
         path = self.path_of(key)
-        if path.exists():
+        if _holds(path, data):
             return key
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = path.with_name(f"{key}.{new_id()}")
@@ -38,6 +41,7 @@ class LocalStorage:
                 os.fsync(file.fileno())
             crashing.reached("blob.written")
             temporary.replace(path)
+            _sync_folder(path.parent)  # a name that is only in memory would be lost with the power
             crashing.reached("blob.in_place")
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -56,3 +60,20 @@ class LocalStorage:
         if hex_digest(data, 32) != key:
             raise ResultMissing(f"{path} is damaged: its hash differs", hint="delete it and run the task again")
         return data
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    """Whether the file is there, and is what it should be: a disk that was full or a torn copy may have left less."""
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # not every file system can; those that cannot keep names by themselves
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
