@@ -55,6 +55,8 @@ def _run(claim: Claim, engine: Engine) -> int:
     run = claim.flow_run
     try:
         flow, parameters = _prepare(claim)
+    except Unavailable:
+        raise
     except Exception as error:  # noqa: BLE001 whatever keeps a flow from being loaded is the run's failure, and is recorded as such
         return _could_not_start(claim, engine, error)
     shell = flow_shell(flow, engine, run, parameters, new=False)
@@ -92,12 +94,29 @@ def _prepare(claim: Claim) -> tuple[Flow[Any, Any], dict[str, Any]]:
         run = claim.flow_run
         folder = bundles.working_folder(chosen.home, run.id, run.epoch, run.attempt)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        bundles.unpack(storage_of(chosen).get(deployment.bundle), folder)
+        bundles.unpack(_fetched(storage_of(chosen), deployment.bundle), folder)
         os.chdir(folder)
         carry(str(folder), f"deployment {deployment.full_name}")
     flow = load_flow(deployment.entrypoint, folder)
     compiled = compiled_flow(flow)
     return flow, compiled.parameters((), {**deployment.parameters, **claim.flow_run.parameters})
+
+
+FETCH_PATIENCE_S = 60.0
+"""A server that is away when a run begins is waited for: it was there a moment ago, when the run was claimed."""
+
+
+def _fetched(storage: bundles.Blobs, key: str) -> bytes:
+    """A bundle's bytes. Raises `Unavailable` when the server stays away, which is no fault of the run: it is handed out again."""
+    clock, waited = SystemClock(), 0.0
+    while True:
+        try:
+            return storage.get(key)
+        except Unavailable:
+            if waited >= FETCH_PATIENCE_S:
+                raise
+            clock.sleep(1.0)
+            waited += 1.0
 
 
 def storage_of(chosen: Settings) -> bundles.Blobs:
