@@ -71,6 +71,7 @@ class Compiled:
         self.log_prints = options.get("log_prints")
         self.persist = options.get("persist_result")
         self.policy = policy_of(options, persist=bool(self.persist) or self.caching is not None, gated=self.caching is not None)
+        self._constant_digest = ""
         self.must_settle = self.policy.gated or self.trigger is not all_succeeded
         self._persisting: Policy | None = None
 
@@ -102,7 +103,12 @@ class Compiled:
 
     def code_digest(self) -> str:
         """One hash for them."""
-        return reach_of(self.task.fn).digest()
+        if not self._constant_digest:
+            reach = reach_of(self.task.fn)
+            if not reach.is_constant:
+                return reach.digest()
+            self._constant_digest = reach.digest()
+        return self._constant_digest
 
     def prepare_cache(self, shell: TaskShell) -> None:
         """Put on a shell, whose arguments are there, what its start asks of the cache."""

@@ -120,6 +120,7 @@ def reach_of(fn: Any) -> Reach:
         found = _reaches.get(start)
         if found is None:
             found = _reaches[start] = Reach(start)
+            found.is_constant = not found._values  # noqa: SLF001 of this module
     except TypeError:  # a callable object that cannot be referred to weakly
         return Reach(start)
     return found
@@ -127,6 +128,9 @@ def reach_of(fn: Any) -> Reach:
 
 class Reach:
     """What one function reaches, and the values it found there."""
+
+    is_constant = False
+    """Whether it is the same for as long as the process lives: it reaches no values that may be others next time."""
 
     def __init__(self, start: Any) -> None:
         walk = _Walk(start)

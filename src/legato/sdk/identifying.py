@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from legato.core.identity import Unknown, digest, plain_bytes
 from legato.core.resume import CallId
 from legato.engine.futures import DeferredList, Future
-from legato.engine.identity.calls import NOTHING, UNKEPT_BYTES, Seal, can_change, encoded, group_of, place_in, unknown_group
+from legato.engine.identity.calls import NOTHING, SHORT, UNKEPT_BYTES, Seal, can_change, encoded, group_of, place_in, unknown_group
 from legato.engine.identity.lanes import Sighting, lane_of
 from legato.engine.shell import Shell, TaskShell
 from legato.sdk.wrappers import AllowFailure, Quote, Unmapped
@@ -78,7 +78,7 @@ def identify(shell: TaskShell, parent: Shell, compiled: Called, arguments: Argum
     if compiled.explicit_key is not None:
         group = group_of(place, b"key" + str(compiled.explicit_key).encode())
     elif plain is not None:
-        group = group_of(place, plain) if args or kwargs else f"{place}-"
+        group = f"{place}-{plain.hex()}" if len(plain) <= SHORT else group_of(place, plain)
     else:
         group = _group_by_content(shell, place, arguments, is_kept=is_kept)
     lane = shell.lane = lane_of(parent)

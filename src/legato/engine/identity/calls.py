@@ -17,7 +17,7 @@ NOTHING = object()
 UNKEPT_BYTES = 16 << 20
 """How much of the arguments of a call whose value is not kept is looked at: it is only to be known whether it is another call."""
 
-_SHORT = 12
+SHORT = 12
 """Bytes of inputs that are not worth hashing."""
 
 
@@ -28,7 +28,7 @@ def place_in(path: str, key: str) -> str:
 
 def group_of(place: str, encoded: bytes) -> str:
     """The group of calls at a place with these inputs; short inputs stand for themselves."""
-    return f"{place}-{encoded.hex() if len(encoded) <= _SHORT else _digest(encoded)}"
+    return f"{place}-{encoded.hex() if len(encoded) <= SHORT else _digest(encoded)}"
 
 
 def unknown_group(place: str, run_id: str) -> str:
