@@ -13,6 +13,9 @@ _OURS = __name__.partition(".")[0] + "."
 _LIMIT = 20_000
 """Characters of traceback kept with a run. The end, where the error is, is what is kept."""
 
+_MOST_FRAMES = 60
+"""Frames of it that are written out."""
+
 
 def relink(exc: BaseException) -> None:
     """Take our frames out of an exception's traceback, in place. Costs some microseconds, and only when something failed.
@@ -47,7 +50,10 @@ def error_detail(exc: BaseException) -> ErrorDetail:
     for tb in frames:
         if not _is_library(tb):
             where = tb
-    text = "".join(traceback.format_exception(exc))[-_LIMIT:]
+    left_out = max(0, len(frames) - _MOST_FRAMES)  # an endless recursion's are all alike, and each costs a tenth of a millisecond
+    text = "".join(traceback.format_exception(exc, limit=-_MOST_FRAMES if left_out else None))[-_LIMIT:]
+    if left_out:
+        text = f"({left_out} frames above these are left out)\n{text}"
     if where is None:
         return ErrorDetail(type(exc).__name__, _message(exc), traceback=text)
     code = where.tb_frame.f_code
