@@ -1,4 +1,4 @@
-"""The budgets of the design, measured: `make bench`, or `python -m benchmarks [starts tasks shapes store server agent]`."""
+"""The budgets of the design, measured: `make bench`, or `python -m benchmarks [starts tasks shapes store lists scheduler server agent]`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 
 from benchmarks.measure import Row
 
-GROUPS = ("starts", "tasks", "shapes", "store", "server", "agent")
+GROUPS = ("starts", "tasks", "shapes", "store", "lists", "scheduler", "server", "agent")
 
 
 def line(row: Row) -> str:

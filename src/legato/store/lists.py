@@ -36,8 +36,10 @@ class Where:
         return " and ".join(self.conditions) or "1 = 1"
 
 
-def flow_runs_where(filter_: FlowRunFilter) -> Where:
-    """The conditions of a filter, over `flow_run r`. Tags are not among them: see `select_flow_runs`."""
+def flow_runs_where(filter_: FlowRunFilter, found: list[int] | None = None) -> Where:
+    """The conditions of a filter, over `flow_run r`. Tags are not among them: see `select_flow_runs`. `found`: the runs that its text is in,
+    where they were looked up (see `sql.searching`).
+    """
     where = Where()
     where.add("r.workspace = :workspace")
     if filter_.states:
@@ -54,7 +56,9 @@ def flow_runs_where(filter_: FlowRunFilter) -> Where:
         where.add("r.expected_start_at >= :start_after", start_after=to_us(filter_.start_after))
     if filter_.start_before is not None:
         where.add("r.expected_start_at < :start_before", start_before=to_us(filter_.start_before))
-    if filter_.text:
+    if found is not None:
+        where.add("r.n in :found*", found=found)
+    elif filter_.text:
         pattern = containing(filter_.text)
         where.add(
             "(lower(r.name) like :text escape '\\' or lower(r.flow_name) like :text escape '\\' or r.id like :id_text escape '\\')",
@@ -70,10 +74,16 @@ def containing(text: str) -> str:
 
 
 def select_flow_runs(
-    filter_: FlowRunFilter, tags: tuple[str, ...], *, cursor: str | None, limit: int, oldest_first: bool
+    filter_: FlowRunFilter,
+    tags: tuple[str, ...],
+    *,
+    cursor: str | None,
+    limit: int,
+    oldest_first: bool,
+    found: list[int] | None = None,
 ) -> tuple[str, dict[str, Any]]:
     """The query of one page: n, then the columns of FLOW_RUN. `tags` are the filter's, the one with the fewest runs first."""
-    where = flow_runs_where(filter_)
+    where = flow_runs_where(filter_, found)
     source, start, n = _driven_by_tags(tags, where)
     if cursor is not None:
         at, last = _read_cursor(cursor)
@@ -83,9 +93,11 @@ def select_flow_runs(
     return sql, {**where.parameters, "limit": limit}
 
 
-def count_flow_runs(filter_: FlowRunFilter, tags: tuple[str, ...], state: str) -> tuple[str, dict[str, Any]]:
+def count_flow_runs(
+    filter_: FlowRunFilter, tags: tuple[str, ...], state: str, found: list[int] | None = None
+) -> tuple[str, dict[str, Any]]:
     """The query that counts one state's runs, up to COUNT_CAP + 1."""
-    where = flow_runs_where(msgspec.structs.replace(filter_, states=()))
+    where = flow_runs_where(msgspec.structs.replace(filter_, states=()), found)
     source, _, _ = _driven_by_tags(tags, where)
     where.add("r.state_type = :state", state=state)
     sql = f"select count(*) from (select 1 from {source} where {where.text} limit {COUNT_CAP + 1}) c"  # noqa: S608 built from names of ours

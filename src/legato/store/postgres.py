@@ -290,7 +290,9 @@ class PostgresDatabase:
             try:
                 connection, used_s = self._idle.pop()
             except IndexError:
-                return self._connect(options="-c default_transaction_isolation=repeatable\\ read -c default_transaction_read_only=on")
+                return self._connect(
+                    options="-c default_transaction_isolation=repeatable\\ read -c default_transaction_read_only=on -c enable_seqscan=off -c jit=off"
+                )
             rested = time.monotonic() - used_s > _RESTED_S
             if not connection.closed and (not rested or _answers(connection)):
                 return connection

@@ -403,10 +403,30 @@ def _migrate(connection: sqlite3.Connection, path: Path | None) -> None:
                 if broken is not None:
                     raise Corrupt(f"table {broken[0]} refers to rows that are not there; the schema was left at version {number - 1}")
                 connection.execute("commit")
+            _make_searchable(connection)
         finally:
             if connection.in_transaction:
                 connection.execute("rollback")
             connection.execute("pragma foreign_keys = on")
+
+
+def _make_searchable(connection: sqlite3.Connection) -> None:
+    """Parts of runs' names are found by trigrams, where this SQLite has them (3.34, with FTS5); elsewhere a search reads the names."""
+    if connection.execute("select 1 from sqlite_master where name = 'flow_run_text'").fetchone() is not None:
+        return
+    try:
+        connection.executescript(
+            "begin immediate;"
+            " create virtual table flow_run_text using fts5(name, content='flow_run', content_rowid='n', tokenize='trigram', detail='none');"
+            " create trigger flow_run_text_add after insert on flow_run begin"
+            " insert into flow_run_text (rowid, name) values (new.n, new.name); end;"
+            " create trigger flow_run_text_remove after delete on flow_run begin"
+            " insert into flow_run_text (flow_run_text, rowid, name) values ('delete', old.n, old.name); end;"
+            " insert into flow_run_text (flow_run_text) values ('rebuild'); commit;"
+        )
+    except sqlite3.OperationalError:
+        if connection.in_transaction:
+            connection.execute("rollback")
 
 
 @contextmanager

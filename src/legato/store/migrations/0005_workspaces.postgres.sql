@@ -118,3 +118,10 @@ create table answered (
 );
 create index answered_at on answered (at);
 create index batch_at on batch (at);
+
+-- parts of runs' names are found by trigrams, where that extension may be had; elsewhere a search reads the names
+do $$ begin
+    create extension if not exists pg_trgm;
+    create index flow_run_name_text on flow_run using gin (lower(name) gin_trgm_ops);
+exception when others then null;
+end $$;

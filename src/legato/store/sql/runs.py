@@ -48,7 +48,9 @@ class SqlRuns(SqlSubject):
             tags = self._rarest_first(session, filter)
             from legato.store import lists  # noqa: PLC0415 start-up time: whoever only runs a flow lists nothing
 
-            sql, parameters = lists.select_flow_runs(filter, tags, cursor=cursor, limit=limit + 1, oldest_first=oldest_first)
+            sql, parameters = lists.select_flow_runs(
+                filter, tags, cursor=cursor, limit=limit + 1, oldest_first=oldest_first, found=runs_with(session, filter.text)
+            )
             found = session.rows(sql, **parameters)
         more = len(found) > limit
         items = [rows.flow_run_of(row[1:]) for row in found[:limit]]
@@ -57,11 +59,11 @@ class SqlRuns(SqlSubject):
     def count_flow_runs(self, filter: FlowRunFilter = _EVERYTHING) -> dict[StateType, int]:
         counts = {}
         with self._reading() as session:
-            tags = self._rarest_first(session, filter)
+            tags, with_text = self._rarest_first(session, filter), runs_with(session, filter.text)
             for state in filter.states or tuple(StateType):
                 from legato.store import lists  # noqa: PLC0415 start-up time: whoever only runs a flow lists nothing
 
-                sql, parameters = lists.count_flow_runs(filter, tags, state)
+                sql, parameters = lists.count_flow_runs(filter, tags, state, with_text)
                 row = session.row(sql, **parameters)
                 if row and row[0]:
                     counts[state] = int(row[0])
@@ -177,6 +179,28 @@ class SqlRuns(SqlSubject):
                 f"run '{run.name}' is {run.state_name}, so it cannot be deleted", hint=f"cancel it first: legato run cancel {run_id}"
             )
         delete_runs(session, [run_id], now, f"run '{run.name}' was deleted")
+
+
+FEW = 2_000
+"""Runs that a text is in, up to which they are looked up first; of a text that many names hold, a walk finds a page soon."""
+
+
+def runs_with(session: Session, text: str) -> list[int] | None:
+    """The runs whose name holds a text, or whose id begins with it, when they are few and an index tells; None: read the names."""
+    if len(text) < _TRIGRAM or not text.isascii() or any(mark in text for mark in "%_\\"):
+        return None
+    kind = "sqlite" if not session.row_locks else "postgres"
+    sql = statements()
+    if session.row(sql[f"is_searchable_{kind}"]) is None or session.row(sql["flow_with_text"], text=f"%{text.lower()}%") is not None:
+        return None
+    found = {int(row[0]) for row in session.rows(sql[f"runs_with_text_{kind}"], text=f"%{text.lower()}%", limit=FEW + 1)}
+    low = text.lower()
+    if set(low) <= set("0123456789abcdef-"):
+        found |= {int(row[0]) for row in session.rows(sql["runs_with_id"], low=low, high=low + "g", limit=FEW + 1)}
+    return sorted(found) if len(found) <= FEW else None
+
+
+_TRIGRAM = 3
 
 
 def _inputs(session: Session, run_id: str) -> list[RunInput]:

@@ -191,3 +191,21 @@ delete from answered where key = :key;
 
 -- prune_answers: index: answered_at
 delete from answered where at < :before;
+
+-- is_searchable_sqlite:
+select 1 from sqlite_master where name = 'flow_run_text';
+
+-- is_searchable_postgres:
+select 1 from pg_class where relname = 'flow_run_name_text';
+
+-- flow_with_text: a flow whose name holds a text: of its runs there are many.
+select 1 from flow where workspace = :workspace and lower(name) like :text limit 1;
+
+-- runs_with_text_sqlite: by trigrams.
+select rowid from flow_run_text where name like :text limit :limit;
+
+-- runs_with_text_postgres: by trigrams.
+select n from flow_run where lower(name) like :text limit :limit;
+
+-- runs_with_id: ids that begin with a text.
+select n from flow_run where id >= :low and id < :high limit :limit;
