@@ -91,7 +91,7 @@ def _check_flow_run(store: SqlStore, text: str, tags: list[str], parameters: dic
     assert (found.retries, found.expected_start_at) == (number, instant)
     assert found.name == columns.name(text)
     assert found.parameters == msgspec.json.decode(rows.text_of(parameters))
-    assert [one.id for one in store.list_flow_runs(FlowRunFilter(tags=tuple(tags))).items if one.id == run.id] == [run.id]
+    assert [one.id for one in store.list_flow_runs(FlowRunFilter(tags=tuple(tags), text=run.id)).items] == [run.id]
     assert store.find_flow_runs(text)[:1] != [] or not text
 
 
