@@ -139,3 +139,39 @@ def test_a_serializer_that_does_not_exist_is_refused_before_anything_runs(h: Har
     with pytest.raises(UsageError, match="no result serializer 'jason'"):
         main()
     assert h.task_runs() == []
+
+
+class Hostile:
+    """Whatever is asked of it raises."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise ValueError(name)
+
+    def __repr__(self) -> str:
+        raise ValueError("repr")
+
+    def __len__(self) -> int:
+        raise ValueError("len")
+
+    def __bool__(self) -> bool:
+        raise ValueError("bool")
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("eq")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("make", [Hostile, lambda: [Hostile()], lambda: {"a": Hostile()}, lambda: (Hostile(), 1)])
+def test_a_value_that_raises_whatever_is_asked_is_a_value_all_the_same(h: Harness, make: Any) -> None:
+    @task(persist_result=True)
+    def t(x: Any) -> Any:
+        return x
+
+    @flow(retries=1)
+    def f() -> Any:
+        return t(make())
+
+    f()
+
+    assert {run.state.name for run in [*h.flow_runs(), *h.task_runs()]} == {"Completed"}

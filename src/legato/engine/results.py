@@ -57,17 +57,17 @@ TOO_LARGE = Result(serializer="", unavailable="it was too large to be kept")
 
 def weight_of(value: Any) -> int:
     """About how many bytes a value takes, as far as it says so itself: arrays and frames do. What is cheap to ask, nothing else."""
-    size = getattr(value, "nbytes", None)
-    if isinstance(size, int):
-        return size
-    usage = getattr(value, "memory_usage", None)  # a pandas frame's columns, a series' one number
-    if callable(usage):
-        try:
+    try:
+        size = getattr(value, "nbytes", None)
+        if isinstance(size, int):
+            return size
+        usage = getattr(value, "memory_usage", None)  # a pandas frame's columns, a series' one number
+        if callable(usage):
             counted: Any = usage()
             return int(counted if isinstance(counted, int) else counted.sum())
-        except Exception:  # noqa: BLE001 somebody else's method of that name: it says nothing
-            return 0
-    return sys.getsizeof(value)
+        return sys.getsizeof(value)
+    except Exception:  # noqa: BLE001 somebody else's attribute of that name: it says nothing
+        return 0
 
 
 def snapshot(value: Any) -> Result:
@@ -99,15 +99,15 @@ def _bytes_of(result: Result, blobs: BlobStore) -> bytes:
 
 def preview_of(value: Any) -> str:
     """A short text of a value, for people; empty where making one could be slow or noisy."""
-    if isinstance(value, (bool, int, float, str)):
-        return repr(value)[:_PREVIEW]
-    if isinstance(value, (list, tuple, set, frozenset, dict)):
-        try:
+    try:
+        if isinstance(value, (bool, int, float, str)):
+            return repr(value)[:_PREVIEW]
+        if isinstance(value, (list, tuple, set, frozenset, dict)):
             return repr(value)[:_PREVIEW] if len(value) <= 20 else f"{type(value).__name__} of {len(value)}"
-        except Exception:  # noqa: BLE001 a user's __repr__ may raise anything; a preview is not worth a failure
-            return ""
-    shape = getattr(value, "shape", None)
-    return f"{type(value).__name__} {shape}" if isinstance(shape, tuple) else ""
+        shape = getattr(value, "shape", None)
+        return f"{type(value).__name__} {shape}" if isinstance(shape, tuple) else ""
+    except Exception:  # noqa: BLE001 a user's __repr__ or __getattr__ may raise anything; a preview is not worth a failure
+        return ""
 
 
 def _digest(data: bytes) -> str:
