@@ -199,3 +199,34 @@ def test_a_run_works_in_a_folder_of_its_own_and_spoils_no_other(place: Workplace
 
     assert [run.state.type for run in ended] == [StateType.COMPLETED] * 2
     until(lambda: not list((place.home / "runs").iterdir()), within_s=10)
+
+
+GREEDY = {
+    "memory": (
+        "@flow\ndef main():\n    held = [bytearray(400_000_000)]\n    time.sleep(60)\n",
+        {"memory_mb": 300},
+        "more than its limit of 300 MB",
+    ),
+    "memory of a child": (
+        "import subprocess, sys\n@flow\ndef main():\n    subprocess.run([sys.executable, '-c', 'x = bytearray(400_000_000); import time; time.sleep(60)'])\n",
+        {"memory_mb": 300},
+        "more than its limit of 300 MB",
+    ),
+    "processes": (
+        "import subprocess\n@flow\ndef main():\n    held = [subprocess.Popen(['sleep', '60']) for _ in range(8)]\n    time.sleep(60)\n",
+        {"processes": 4},
+        "more than its limit of 4",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", list(GREEDY))
+def test_a_run_that_takes_more_than_it_may_is_ended_and_says_so(place: Workplace, kind: str) -> None:
+    source, limits, says = GREEDY[kind]
+    place.agent()
+    deployment = place.deploy("from legato import SubprocessFlowRunner\n" + source, flow_runner=SubprocessFlowRunner(**limits))
+
+    ended = place.ended(place.schedule(deployment))
+
+    assert ended.state.type is StateType.CRASHED
+    assert says in (ended.state.message or "")

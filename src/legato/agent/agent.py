@@ -31,7 +31,7 @@ from legato.core.states import CANCELLED, FAILED, PAUSED, PENDING, State
 from legato.engine.process import BEAT_EVERY_S
 from legato.flow_runners.options import SubprocessFlowRunner, from_record
 from legato.flow_runners.output import last_line
-from legato.flow_runners.process_tree import is_stopped
+from legato.flow_runners.process_tree import is_stopped, memory_of, tree_of
 from legato.flow_runners.subprocess import Process, SubprocessLauncher
 from legato.storage.bundles import working_folder
 from legato.store.outbox import drain_spools
@@ -220,7 +220,7 @@ class Agent:
             self._running[attempt.key] = attempt
         run = claim.flow_run
         try:
-            options = from_record(claim.deployment.flow_runner)
+            options = attempt.options = from_record(claim.deployment.flow_runner)
             attempt.process = self._launcher.start(claim, options, partial(self._exited, attempt))
         except Exception as error:  # noqa: BLE001 whatever the launcher raises fails this run, and no other
             message = error.message if isinstance(error, LegatoError) else f"{type(error).__name__}: {error}"
@@ -240,8 +240,9 @@ class Agent:
         with self._changed:
             if attempt.goes(Phase.EXITED):
                 attempt.code = code
-                attempt.why = getattr(process, "reason", "")
-                attempt.never_ran = bool(attempt.why) and not process.pid
+                reason = getattr(process, "reason", "")
+                attempt.never_ran = bool(reason) and not process.pid
+                attempt.why = reason or attempt.why
         self._tell.wake()
 
     # -- the end of a run
@@ -336,7 +337,27 @@ class Agent:
             if attempt.process is not None and attempt.process.output is not None:
                 attempt.process.output.pump()
             self._look_for_silence(attempt, now_s)
+            self._hold_to_limits(attempt)
         self._launcher.pump()
+
+    def _hold_to_limits(self, attempt: Attempt) -> None:
+        """End a run that takes more than its flow runner's options allow it."""
+        options = attempt.options
+        if attempt.phase is not Phase.RUNNING or options is None or not (options.memory_mb or options.processes):
+            return
+        pids = tree_of(attempt.process.pid)
+        used_mb = memory_of(pids) / 1e6 if options.memory_mb else 0.0
+        over = ""
+        if options.memory_mb and used_mb > options.memory_mb:
+            over = f"it used {used_mb:.0f} MB of memory, more than its limit of {options.memory_mb} MB"
+        elif options.processes and len(pids) > options.processes:
+            over = f"it had {len(pids)} processes, more than its limit of {options.processes}"
+        if over:
+            with self._changed:
+                attempt.why = over
+                attempt.kill_at = self._clock.monotonic_s()
+                attempt.goes(Phase.STOPPING)
+            attempt.process.stop(force=True)
 
     def _give_up(self, attempt: Attempt) -> None:
         """No process came of it. If one comes after all, it is killed."""

@@ -18,6 +18,7 @@ from pathlib import PurePath
 from typing import Any, TypeAlias
 
 from legato.core.records import Claim
+from legato.flow_runners.options import FlowRunner
 
 Key: TypeAlias = tuple[str, int, int]
 """Run, token of the holding, number of the attempt."""
@@ -57,6 +58,7 @@ class Attempt:
         self.begun_s = at_s
         self.kill_at: float | None = None
         self.process: Any = None
+        self.options: FlowRunner | None = None
         self.code = 0
         self.why = ""
         self.never_ran = False

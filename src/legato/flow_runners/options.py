@@ -13,12 +13,15 @@ class SubprocessFlowRunner(msgspec.Struct, frozen=True, omit_defaults=True, kw_o
     """Start each run as a process on the agent's machine.
 
     `python`: the interpreter (a path, such as a virtual or conda environment's; default: the agent's own). `env`: variables added to the
-    agent's. `stream_output`: copy what the process prints to the agent's standard error.
+    agent's. `stream_output`: copy what the process prints to the agent's standard error. `memory_mb`, `processes`: what a run, with all that it
+    starts, may take; one that takes more is ended, and says so. 0: no limit. They are looked at a few times a second (Linux only).
     """
 
     python: str = ""
     env: dict[str, str] = {}
     stream_output: bool = True
+    memory_mb: int = 0
+    processes: int = 0
 
 
 FlowRunner = SubprocessFlowRunner

@@ -92,6 +92,28 @@ def started_by(token: str) -> set[int]:
     return {pid for pid in _pids() if pid != os.getpid() and has_token(pid, token) and is_running(pid)} if _PROC.is_dir() else set()
 
 
+def tree_of(pid: int) -> set[int]:
+    """A process and all below it."""
+    children: dict[int, list[int]] = {}
+    for each in _pids():
+        children.setdefault(_stat(each)[1], []).append(each)
+    found, open_ = {pid}, [pid]
+    while open_:
+        below = [child for child in children.get(open_.pop(), []) if child not in found]
+        found.update(below)
+        open_ += below
+    return found
+
+
+def memory_of(pids: set[int]) -> int:
+    """Bytes of memory that these processes hold (resident; what they share is counted for each)."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            total += int((_PROC / str(pid) / "statm").read_text().split()[1])
+    return total * os.sysconf("SC_PAGE_SIZE")
+
+
 def _pids() -> list[int]:
     try:
         return [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
