@@ -31,12 +31,14 @@ def test_each_changing_command_prints_what_it_changed(deployed: Any) -> None:
         ("work-queue", "clear-limit", "q"), ("work-queue", "rm", "q", "--yes"), ("variable", "set", "v", "1"), ("variable", "rm", "v", "--yes"),
         ("deployment", "pause", "main/d"), ("deployment", "resume", "main/d"), ("run", "cancel", run), ("run", "fork", run), ("run", "retry", run),
         ("run", "cancel", "--filter", "flow:main", "--yes"), ("run", "rm", "--filter", "flow:main", "--yes"), ("run", "gc", "--yes"),
-        ("deployment", "rm", "main/d", "--yes"),
+        ("deployment", "rm", "main/d", "--yes"), ("config", "set", "log_level=DEBUG"), ("config", "unset", "log_level"), ("config", "validate"),
+        ("profile", "create", "p", "api_key=secret"), ("profile", "use", "p"), ("profile", "rm", "p", "--yes"), ("config", "trust"),
     ]  # fmt: skip
     for line in lines:
         done = deployed(*line, "-o", "json")
         assert done.code == 0, (line, done.err)
         assert json.loads(done.out), line
+        assert "secret" not in done.out
 
 
 def test_bulk_takes_all_by_pages(deployed: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,6 +102,7 @@ def get(session: Session, artifact: str, version: int | None, out: str | None) -
     With -o json: its data as JSON.
     """
     from legato.cli.identity import find_artifact
+    from legato.cli.output import changed
 
     found = find_artifact(session, artifact, version=version or 0)
     if session.wants_json:
@@ -111,7 +112,7 @@ def get(session: Session, artifact: str, version: int | None, out: str | None) -
         return
     _write(_content(session, found), out)
     if out:
-        session.say(f"Written to {out}")
+        changed(session, {"written": str(out)}, f"Written to {out}", name=str(out))
 
 
 def _content(session: Session, found: Artifact) -> bytes:

@@ -52,17 +52,23 @@ command.aliases.update({"ls": "view", "show": "view", "list": "view"})
 @click.pass_obj
 def set_(session: Session, words: tuple[str, ...]) -> None:
     """Write settings into the active profile; one named 'default' is made when there is none."""
+    from legato.cli.output import show_json
     from legato.settings.files import check_value, write_profiles
 
     profiles, name = _active(session)
+    done: list[dict[str, object]] = []
     for typed, value in _pairs(words):
         setting = _name_of(session, typed)
         if setting is None:
             continue
         check_value(setting, value)
         profiles.settings.setdefault(name, {})[setting] = value
-        session.say(f"{setting} is set in profile '{name}'")
+        done.append({"name": setting, "profile": name, "set": True})
+        if not session.wants_json:
+            session.say(f"{setting} is set in profile '{name}'")
     write_profiles(session.settings_home, profiles)
+    if session.wants_json:
+        show_json(session, done)
     _say_what_wins(session, [typed for typed, _ in _pairs(words)])
 
 
@@ -71,17 +77,23 @@ def set_(session: Session, words: tuple[str, ...]) -> None:
 @click.pass_obj
 def unset(session: Session, names: tuple[str, ...]) -> None:
     """Take settings out of the active profile: their defaults are in force again."""
+    from legato.cli.output import show_json
     from legato.settings.files import write_profiles
 
     profiles, profile = _active(session)
+    done: list[dict[str, object]] = []
     for typed in names:
         is_there = typed in profiles.settings.get(profile, {})  # also a name that is no setting: then this is how to mend it
         setting = typed if is_there else _name_of(session, typed)
         if setting is None:
             continue
         was_set = profiles.settings.get(profile, {}).pop(setting, None) is not None
-        session.say(f"{setting} is unset in profile '{profile}'" if was_set else f"{setting} was not set in profile '{profile}'")
+        done.append({"name": setting, "profile": profile, "set": False})
+        if not session.wants_json:
+            session.say(f"{setting} is unset in profile '{profile}'" if was_set else f"{setting} was not set in profile '{profile}'")
     write_profiles(session.settings_home, profiles)
+    if session.wants_json:
+        show_json(session, done)
     _say_what_wins(session, names)
 
 
@@ -93,6 +105,11 @@ def validate(session: Session) -> None:
 
     load()
     strange = unknown_variables()
+    if session.wants_json:
+        from legato.cli.output import show_json
+
+        show_json(session, {"valid": True, "unknown": [name for name, _ in strange]})
+        return
     for name, hint in strange:
         session.say(f"{name} is no setting of Legato's, and has no effect. {hint}".rstrip())
     session.say("All settings can be read." if not strange else "All other settings can be read.")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from legato.cli.grammar import Noun
 from legato.cli.session import Session
+
+if TYPE_CHECKING:
+    from legato.settings.files import Profiles
 
 command = Noun("profile", help="Named sets of settings.")
 
@@ -38,6 +43,7 @@ def ls(session: Session) -> None:
 @click.pass_obj
 def create(session: Session, name: str, settings: tuple[str, ...], is_used: bool) -> None:
     """Make a profile."""
+    from legato.cli.output import changed
     from legato.core.errors import Conflict, UsageError
     from legato.settings.files import check_name, check_value, read_profiles, write_profiles
 
@@ -54,7 +60,7 @@ def create(session: Session, name: str, settings: tuple[str, ...], is_used: bool
     if is_used:
         profiles.active = name
     write_profiles(session.settings_home, profiles)
-    session.say(f"Profile '{name}' was made{' and is active' if is_used else ''}")
+    changed(session, _shown(name, profiles), f"Profile '{name}' was made{' and is active' if is_used else ''}", name=name)
     if not is_used:
         session.hint(f"Use it: legato profile use {name}")
 
@@ -65,6 +71,7 @@ def create(session: Session, name: str, settings: tuple[str, ...], is_used: bool
 def use(session: Session, name: str) -> None:
     """Make a profile the active one."""
     from legato.cli.failures import did_you_mean
+    from legato.cli.output import changed
     from legato.core.errors import NotFound
     from legato.settings.files import read_profiles, write_profiles
 
@@ -73,7 +80,7 @@ def use(session: Session, name: str) -> None:
         raise NotFound("profile", name, hint=did_you_mean(name, profiles.settings) or f"make it: legato profile create {name}")
     profiles.active = name
     write_profiles(session.settings_home, profiles)
-    session.say(f"Profile '{name}' is active")
+    changed(session, _shown(name, profiles), f"Profile '{name}' is active", name=name)
 
 
 @command.command("rm", examples=["legato profile rm prod --yes"], exits=(3,))
@@ -82,6 +89,7 @@ def use(session: Session, name: str) -> None:
 def rm(session: Session, name: str) -> None:
     """Remove a profile and its settings."""
     from legato.cli.failures import did_you_mean
+    from legato.cli.output import changed
     from legato.core.errors import NotFound
     from legato.settings.files import read_profiles, write_profiles
 
@@ -89,8 +97,18 @@ def rm(session: Session, name: str) -> None:
     if name not in profiles.settings:
         raise NotFound("profile", name, hint=did_you_mean(name, profiles.settings) or "legato profile ls lists them")
     session.confirm(f"Remove profile '{name}' with {len(profiles.settings[name])} settings?")
+    gone = _shown(name, profiles)
     del profiles.settings[name]
     if profiles.active == name:
         profiles.active = ""
     write_profiles(session.settings_home, profiles)
-    session.say(f"Profile '{name}' was removed")
+    changed(session, gone, f"Profile '{name}' was removed", name=name)
+
+
+def _shown(name: str, profiles: Profiles) -> dict[str, object]:
+    """A profile for programs, its keys masked."""
+    from legato.settings import SETTINGS
+
+    secret = {setting.name for setting in SETTINGS if setting.secret}
+    shown = {key: "********" if key in secret else value for key, value in profiles.settings.get(name, {}).items()}
+    return {"name": name, "active": profiles.active == name, "settings": shown}

@@ -72,6 +72,8 @@ def _serve(
 
 def stop_server(session: Session) -> None:
     """Ask the server of this home folder to stop, and wait until it has."""
+    from legato.cli.output import changed
+
     note = running_server(session.settings_home)
     if note is None:
         raise Failure(
@@ -91,4 +93,4 @@ def stop_server(session: Session) -> None:
                 code="timed_out",
             )
         session.clock.sleep(0.05)
-    session.say(f"The server at {note.url} has stopped")
+    changed(session, note._asdict(), f"The server at {note.url} has stopped", name=note.url)
