@@ -78,6 +78,9 @@ COMPRESS_ABOVE = 16_384
 _REPEATABLE = frozenset({"transitions", "heartbeats", "task-runs/counts", "logs/counts"})
 """POSTs that change nothing when they are repeated: the first by their numbers and their batch's id."""
 
+SURELY_BEARABLE = 64 << 10
+"""Bytes of a body that no server of ours refuses: a 413 for less comes from what stands in between, and is no fault of what was sent."""
+
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 60.0
 
@@ -127,7 +130,13 @@ class RemoteStore:
         given = [(name, value) for name, value in (query or {}).items() if value not in (None, "", ())]
         target = f"{self._base}/{path}" + (f"?{urlencode(given, doseq=True)}" if given else "")
         key = "" if method == "GET" or path in _REPEATABLE else new_id()
-        response = self._send(method, target, b"" if body is None else _json(body), timeout_s, key)
+        sent = b"" if body is None else _json(body)
+        response = self._send(method, target, sent, timeout_s, key)
+        if response.status == 413 and len(sent) < SURELY_BEARABLE:
+            raise Unavailable(
+                f"{self._root} takes no body of {len(sent)} bytes (413)",
+                hint="a proxy in between has too low a limit: it should let 32 MB pass",
+            )
         if response.status >= 400:
             raise error_of(_problem(response.data), response.status)
         try:
