@@ -113,6 +113,7 @@ class Run:
 
 
 def test_a_thread_that_comes_after_another_is_another_lane() -> None:
+    run: Run
     run, found = Run(), []
     for _ in range(5):
         thread = threading.Thread(target=lambda: found.append(lane_of(run)))

@@ -1,6 +1,7 @@
 """Which calls are reused when a flow goes on: what counts as an input, what comes before what, and that the words and the graph are true."""
 
 import asyncio
+import contextvars
 import json
 import re
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from legato import INPUTS, Flow, ProcessTaskRunner, flow, runtime, task
+from legato import INPUTS, Flow, ProcessTaskRunner, SequentialTaskRunner, flow, runtime, task
 from legato.core.records import TaskRun
 from legato.sdk.definitions import wanted
 from legato.testing import Harness
@@ -365,6 +367,110 @@ def test_asyncio_tasks_do_not_get_each_others_values(h: Harness) -> None:
     switch.attempt = 2
 
     assert asyncio.run(main.resume(h.flow_runs()[0].id)) == ["a", "b"]
+
+
+def files(tmp_path: Path) -> tuple[Any, Any]:
+    """A task that writes a table, and one that reads it."""
+    table = tmp_path / "table"
+
+    @task(persist_result=True)
+    def write(n: int) -> None:
+        table.write_text(str(n))
+
+    @task(persist_result=True)
+    def read() -> str:
+        ran["read"] += 1
+        return table.read_text()
+
+    return write, read
+
+
+AROUND = ["asyncio", "threads", "executor"]
+
+
+def in_a_line_of_its_own(way: str, act: Callable[[], Any]) -> list[Any]:
+    """Call something on another thread, or in another asyncio task, and wait for that."""
+    found: list[Any] = []
+    if way == "threads":
+        thread = threading.Thread(target=contextvars.copy_context().run, args=(lambda: found.append(act()),))
+        thread.start()
+        thread.join()
+    elif way == "executor":
+        with ThreadPoolExecutor(1) as pool:
+            found += [pool.submit(contextvars.copy_context().run, act).result()]
+    else:
+
+        async def one() -> None:
+            found.append(act())
+
+        async def both() -> None:
+            await asyncio.gather(one(), asyncio.sleep(0))
+
+        asyncio.run(both())
+    return found
+
+
+@pytest.mark.parametrize("way", AROUND)
+@pytest.mark.parametrize("change", ["other value", "taken out"])
+def test_what_happened_in_a_line_that_is_over_came_before(h: Harness, tmp_path: Path, way: str, change: str) -> None:
+    write, read = files(tmp_path)
+    (tmp_path / "base").touch()
+
+    @flow
+    def main() -> str:
+        (tmp_path / "table").write_text("base")
+        if switch.attempt == 1 or change == "other value":
+            in_a_line_of_its_own(way, lambda: write(switch.attempt))
+        found = read()
+        end()
+        return str(found)
+
+    assert twice(h, main) == ("2" if change == "other value" else "base")
+
+
+@pytest.mark.parametrize("way", AROUND)
+@pytest.mark.parametrize("change", ["other value", "taken out"])
+def test_a_line_comes_after_what_happened_where_it_began(h: Harness, tmp_path: Path, way: str, change: str) -> None:
+    write, read = files(tmp_path)
+
+    @flow
+    def main() -> str:
+        (tmp_path / "table").write_text("base")
+        if switch.attempt == 1 or change == "other value":
+            write.submit(switch.attempt).result()
+        (found,) = in_a_line_of_its_own(way, read)
+        end()
+        return str(found)
+
+    assert twice(h, main) == ("2" if change == "other value" else "base")
+
+
+@pytest.mark.parametrize("way", AROUND)
+def test_lines_that_are_as_they_were_are_reused(h: Harness, tmp_path: Path, way: str) -> None:
+    write, read = files(tmp_path)
+
+    @flow
+    def main() -> list[str]:
+        write(1)
+        found = in_a_line_of_its_own(way, read) + in_a_line_of_its_own(way, read) + [read()]
+        end()
+        return found
+
+    assert twice(h, main) == ["1", "1", "1"]
+    assert ran == {}
+
+
+def test_where_tasks_are_called_in_place_their_end_is_known_at_once(h: Harness, tmp_path: Path) -> None:
+    write, read = files(tmp_path)
+
+    @flow(task_runner=SequentialTaskRunner())
+    def main() -> str:
+        write.submit(switch.attempt)
+        found = read()
+        end()
+        return str(found)
+
+    assert twice(h, main) == "2"
 
 
 # ---------------------------------------------------------------------- words and arrows

@@ -18,7 +18,7 @@ A stored value is refused, and the task runs again, when
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -38,7 +38,7 @@ class CallId(msgspec.Struct, frozen=True, gc=False):
 
     `number` counts the calls of the flow run's `attempt`. `submitted`: its caller did not wait for it there and then. `code`: one hash for its code.
     `seen`: the numbers, in ranges, of the submitted calls whose end its lane has come to know since the lane's call before. `body`: one hash for
-    the body of the flow that made it.
+    the body of the flow that made it. `after`: the first call of a lane names the lane that this one came out of.
     """
 
     group: str
@@ -50,13 +50,15 @@ class CallId(msgspec.Struct, frozen=True, gc=False):
     seen: tuple[tuple[int, int], ...] = ()
     attempt: int = 0
     body: str = ""
+    after: int = -1
 
     def __str__(self) -> str:
         text = f"{self.group}.{self.occurrence}.{self.lane}"
         if self.number < 0:
             return text
         seen = "_".join([f"{a}-{b}" if a != b else str(a) for a, b in self.seen]) if self.seen else ""
-        return f"{text}.{self.number}{'s' if self.submitted else 'd'}.{self.code}.{seen}.{self.attempt}.{self.body}"
+        text = f"{text}.{self.number}{'s' if self.submitted else 'd'}.{self.code}.{seen}.{self.attempt}.{self.body}"
+        return text if self.after < 0 else f"{text}.{self.after}"
 
     @property
     def path(self) -> str:
@@ -71,14 +73,25 @@ class CallId(msgspec.Struct, frozen=True, gc=False):
     @classmethod
     def parse(cls, text: str) -> CallId | None:
         """The inverse of `str`; None for a run that was recorded without one."""
-        group, occurrence, lane, number, code, seen, attempt, body = (*text.split("."), *[""] * 7)[:8]
+        group, occurrence, lane, number, code, seen, attempt, body, after = (*text.split("."), *[""] * 8)[:9]
         if not lane:
             return None
         if not number:
             return cls(group, int(occurrence), int(lane))
         ends = [part.partition("-") for part in seen.split("_") if part]
         ranges = tuple((int(a), int(b or a)) for a, _, b in ends)
-        return cls(group, int(occurrence), int(lane), int(number[:-1]), number.endswith("s"), code, ranges, int(attempt or 0), body)
+        return cls(
+            group,
+            int(occurrence),
+            int(lane),
+            int(number[:-1]),
+            number.endswith("s"),
+            code,
+            ranges,
+            int(attempt or 0),
+            body,
+            int(after or -1),
+        )
 
 
 def ranges_of(numbers: Iterable[int]) -> tuple[tuple[int, int], ...]:
@@ -95,20 +108,45 @@ def ranges_of(numbers: Iterable[int]) -> tuple[tuple[int, int], ...]:
 class Lane:
     """A line of execution in what one run calls: what it has come to know of since.
 
-    `taint`: the new or changed call whose end it knows of, "" when there is none. `seen`: submitted calls whose end it knows of, by number, since
-    its last call.
+    `taint`: the new or changed call whose end it knows of, "" when there is none. `seen`: calls whose end it knows of, by number, since its last
+    call; its own direct ones go without saying. `known`: all of both, for a lane that came out of another, which may learn of it when this one is over.
+    `after`: the lane that it came out of, until its first call has said so.
     """
 
-    __slots__ = ("index", "seen", "taint")
+    __slots__ = ("after", "index", "known", "line", "seen", "taint")
 
-    def __init__(self, index: int = 0, taint: str = "") -> None:
+    def __init__(self, index: int = 0, taint: str = "", creator: Lane | None = None) -> None:
         self.index = index
         self.taint = taint
         self.seen: list[int] = []
+        self.known: list[int] | None = None
+        self.after = -1
+        self.line: Any = None
+        """What runs in it, as far as that can be asked whether it is over."""
+        if creator is not None:
+            self.taint = taint or creator.taint
+            self.seen, self.known, self.after = list(creator.seen), [], creator.index
 
     def ended(self, name: str) -> None:
         """A call that is new or changed has ended, and this lane knows."""
         self.taint = self.taint or name
+
+    def sees(self, number: int) -> None:
+        """A submitted call has ended, and this lane knows."""
+        self.seen.append(number)
+        if self.known is not None:
+            self.known.append(number)
+
+    def calls(self, number: int) -> None:
+        """A direct call is made from here."""
+        if self.known is not None:
+            self.known.append(number)
+
+    def joins(self, other: Lane) -> None:
+        """Another lane is over: what happened there happened before what this one calls from now on."""
+        self.taint = self.taint or other.taint
+        for number in other.known or ():
+            self.sees(number)
 
 
 class Event:
@@ -349,6 +387,8 @@ def in_order(made: Sequence[Past]) -> list[Past]:
     for n in sorted(range(len(made)), key=lambda n: (made[n].call.attempt, made[n].call.number)):
         past, call = made[n], made[n].call
         lane = (call.attempt, call.lane)
+        if call.after >= 0 and lane not in last:
+            last[lane] = last.get((call.attempt, call.after))
         for a, b in call.seen:
             for number in range(a, b + 1):
                 seen = by_number.get((call.attempt, number))

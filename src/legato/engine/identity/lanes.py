@@ -6,6 +6,7 @@ number or name that is given again. A lane knows of a direct call's end when tha
 
 from __future__ import annotations
 
+import contextvars
 import itertools
 import sys
 import threading
@@ -39,20 +40,29 @@ _tokens = itertools.count(1)
 _of_asyncio_tasks: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
 
-def _line_of_execution() -> int:
-    """A number of the asyncio task or thread that runs here, which no other has had or will have."""
+def _asyncio_task() -> Any:
+    """The asyncio task that runs here, None when there is none."""
     asyncio = sys.modules.get("asyncio")
-    if asyncio is not None and (loop := asyncio._get_running_loop()) is not None:  # noqa: SLF001 behind get_running_loop, which raises instead
-        task = asyncio.current_task(loop)
-        if task is not None:
-            token = _of_asyncio_tasks.get(task)
-            if token is None:
-                token = _of_asyncio_tasks[task] = next(_tokens)
-            return token
+    if asyncio is None or (loop := asyncio._get_running_loop()) is None:  # noqa: SLF001 behind get_running_loop, which raises instead
+        return None
+    return asyncio.current_task(loop)
+
+
+def _token_of(task: Any) -> int:
+    """A number of the asyncio task, or else of the thread, that runs here, which no other has had or will have."""
+    if task is not None:
+        token = _of_asyncio_tasks.get(task)
+        if token is None:
+            token = _of_asyncio_tasks[task] = next(_tokens)
+        return token
     token = _here.token
     if not token:
         token = _here.token = next(_tokens)
     return token
+
+
+_LANE: contextvars.ContextVar[Lane | None] = contextvars.ContextVar("legato_lane", default=None)
+"""The lane that code here, or the code that began it, was last in."""
 
 
 def lane_of(run: Run) -> Lane:
@@ -60,11 +70,39 @@ def lane_of(run: Run) -> Lane:
     lanes = run.lanes
     if lanes is None:
         lanes = run.lanes = {}
-    token = _line_of_execution()
+    task = _asyncio_task()
+    token = _token_of(task)
     lane = lanes.get(token)
     if lane is None:
-        lane = lanes.setdefault(token, Lane(run.new_lane_number(), run.taint_inside))
+        lane = lanes.setdefault(token, _new_lane(run, lanes, task))
+    if len(lanes) > 1:
+        _join(lanes, lane)
     return lane
+
+
+def _new_lane(run: Run, lanes: dict[int, Lane], task: Any) -> Lane:
+    creator = _LANE.get()
+    others = list(lanes.values())
+    if creator not in others:
+        creator = others[0] if others else None
+    lane = Lane(run.new_lane_number(), run.taint_inside, creator)
+    lane.line = weakref.ref(task if task is not None else threading.current_thread())
+    _LANE.set(lane)
+    return lane
+
+
+def _join(lanes: dict[int, Lane], lane: Lane) -> None:
+    """Learn of the lanes of this run that are over."""
+    for token, other in list(lanes.items()):
+        if other is not lane and other.known is not None and _is_over(other.line) and lanes.pop(token, None) is not None:
+            lane.joins(other)
+
+
+def _is_over(line: Any) -> bool:
+    running = line() if line is not None else None
+    if running is None:
+        return True
+    return not running.is_alive() if isinstance(running, threading.Thread) else bool(running.done())
 
 
 class _Current:
@@ -96,7 +134,7 @@ class Sighting:
         if self._seen_by is lane:
             return
         self._seen_by = lane
-        lane.seen.append(self.call.number)
+        lane.sees(self.call.number)
         if self.changed:
             has_ended(run, lane, self.changed)
 

@@ -52,7 +52,12 @@ class Ledger:
         seen: tuple[tuple[int, int], ...] = ()
         if lane.seen:
             seen, lane.seen = ranges_of(lane.seen), []
-        call = CallId(group, occurrence, lane.index, next(self._numbers), submitted, code, seen, attempt, body)
+        number, after = next(self._numbers), lane.after
+        if after >= 0:
+            lane.after = -1
+        if not submitted:
+            lane.calls(number)
+        call = CallId(group, occurrence, lane.index, number, submitted, code, seen, attempt, body, after)
         if self.memory is not None:
             with self._lock:
                 self.memory.made(call)
