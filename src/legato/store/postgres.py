@@ -27,8 +27,7 @@ from legato.core.clock import Clock
 from legato.core.errors import Conflict, Unavailable, UsageError
 from legato.forking import at_fork
 from legato.store.columns import storable
-from legato.store.database import LATEST, Row, T
-from legato.store.migrate import migrations
+from legato.store.database import LATEST, Row, T, migrations
 from legato.system import randomness
 
 _JOURNAL_LOCK = 0x6C656761746F

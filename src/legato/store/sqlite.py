@@ -25,7 +25,7 @@ from legato.core.clock import Clock
 from legato.core.errors import Conflict, Corrupt, Unavailable, UsageError
 from legato.forking import at_fork
 from legato.store.columns import storable
-from legato.store.database import LATEST, Row, T
+from legato.store.database import LATEST, Row, T, migrations
 
 BUSY_TIMEOUT_S = 10.0
 """How long a write waits for another process's transaction. Ours last about a millisecond; a longer wait means somebody is stuck."""
@@ -384,8 +384,6 @@ def _migrate(connection: sqlite3.Connection, path: Path | None) -> None:
     """Bring the schema up to date. Creation and the switch to WAL happen under a file lock: the busy timeout does not cover that switch."""
     if connection.execute("pragma user_version").fetchone()[0] == LATEST:
         return
-    from legato.store.migrate import migrations  # noqa: PLC0415 start-up time: most databases are up to date
-
     with _file_lock(path):
         version = connection.execute("pragma user_version").fetchone()[0]
         if version > LATEST:
