@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from legato import flow, task
-from legato.core.errors import TaskTimeout, Unavailable, UpstreamFailed
+from legato import as_completed, flow, task, wait
+from legato.core.errors import RunCancelled, TaskTimeout, Unavailable, UpstreamFailed
 from legato.engine import open_tasks
 from legato.task_runners.threads import ThreadRunner
 from legato.testing import Harness
@@ -144,3 +144,62 @@ def test_async_tasks_are_taken_by_the_loop_whatever_the_runner(h: Harness) -> No
         return await aone.submit()
 
     assert asyncio.run(main()) == 1
+
+
+def sleepy(started: threading.Event) -> Any:
+    @task
+    def slow() -> None:
+        started.set()
+        for _ in range(2000):
+            time.sleep(0.01)
+
+    return slow
+
+
+CANCELLED_IN: dict[str, Any] = {
+    "result": lambda slow: slow.submit().result(),
+    "result, within a time": lambda slow: slow.submit().result(timeout=60),
+    "as_completed": lambda slow: list(as_completed([slow.submit()])),
+    "wait": lambda slow: wait([slow.submit()]),
+    "wait for the first": lambda slow: wait([slow.submit()], return_when="first"),
+    "an argument": lambda slow: identity(slow.submit()),
+    "wait_for": lambda slow: identity(1, wait_for=[slow.submit()]),
+    "the end of the body": lambda slow: slow.submit() and None,
+    "the returned future": lambda slow: slow.submit(),
+    "a direct call": lambda slow: slow(),
+}
+
+
+@task
+def identity(x: Any) -> Any:
+    return x
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("where", CANCELLED_IN)
+def test_a_flow_that_is_cancelled_is_cancelled_wherever_it_waits(h: Harness, where: str, is_async: bool) -> None:
+    started = threading.Event()
+    slow = sleepy(started)
+
+    @flow
+    def main() -> Any:
+        return CANCELLED_IN[where](slow)
+
+    @flow
+    async def amain() -> Any:
+        slow.submit()  # a loop cannot be left where code holds it up: only the end of the body waits on it
+
+    def cancel() -> None:
+        started.wait(30)
+        for held in list(h.engine._held.values()):  # as the heartbeat does that hears of the wish
+            held.stop("cancelled")
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    with pytest.raises(RunCancelled):
+        asyncio.run(amain()) if is_async else main()
+    thread.join()
+
+    assert h.flow_runs()[0].state.name == "Cancelled"
+    assert {run.state.name for run in h.task_runs()} == {"Cancelled"}

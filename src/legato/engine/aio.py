@@ -14,9 +14,9 @@ from typing import Any
 
 from legato import crashing
 from legato.engine import recording
-from legato.engine.futures import Future, ended
+from legato.engine.futures import Future, ended, on_loop
 from legato.engine.guarded import ask_user_async
-from legato.engine.open_tasks import seconds_to_settle
+from legato.engine.open_tasks import OpenTasks, seconds_to_settle
 from legato.engine.script import (
     CALL,
     CANCEL,
@@ -162,11 +162,18 @@ async def _settle(shell: Shell, i: Settle) -> None:
     open_tasks.stop(i.stop)
     try:
         async with asyncio.timeout(seconds_to_settle(i, shell.ends_at)):
-            while (future := open_tasks.one_under_way()) is not None:
-                await ended(future)
+            if i.stop:
+                await _none_under_way(open_tasks)
+            else:  # a stop that comes now ends the wait
+                await _region_of(shell).call(_none_under_way, (open_tasks,), {}, None)
     except TimeoutError:
         open_tasks.out_of_time(i)
     crashing.reached("flow.settled")
+
+
+async def _none_under_way(open_tasks: OpenTasks) -> None:
+    while (future := open_tasks.one_under_way()) is not None:
+        await ended(future)
 
 
 async def _propose(shell: Shell, i: Propose) -> Any:
@@ -287,9 +294,12 @@ class AsyncRegion:
         """Ask for it to end, from any thread."""
         if self.reason is None:
             self.reason = reason
-            task, loop = self._task, self._loop
-            if task is not None and loop is not None and not loop.is_closed():
-                loop.call_soon_threadsafe(task.cancel)
+            if self._task is not None and self._loop is not None:
+                on_loop(self._loop, self._cancel)()
+
+    def _cancel(self) -> None:
+        if self._task is not None:  # else it has ended meanwhile, and what the loop does now is somebody else's
+            self._task.cancel()
 
 
 async def _into(future: Future[Any], coroutine: Coroutine[Any, Any, Any]) -> None:

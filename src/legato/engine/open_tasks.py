@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from legato import crashing
@@ -83,17 +84,22 @@ class OpenTasks:
 
     # -- waiting and stopping
 
-    def settle(self, i: Settle, ends_at: float | None) -> None:
-        """Wait for what is under way; those asked to stop get ABANDON_AFTER_S. Raises `Stop` when the flow's own time is over."""
+    def settle(self, i: Settle, ends_at: float | None, check: Callable[[], None]) -> None:
+        """Wait for what is under way; those asked to stop get ABANDON_AFTER_S. Raises `Stop` when the flow's own time is over.
+
+        `check` raises when the flow has been asked to stop; one that is stopping waits all the same.
+        """
         self.stop(i.stop)
         left = seconds_to_settle(i, ends_at)
         deadline = None if left is None else time.monotonic() + left
         while (future := self.one_under_way()) is not None:
             if deadline is None:
-                future.wait()
+                future.await_end(check)
             elif not future.wait(max(0.0, deadline - time.monotonic())) and time.monotonic() >= deadline:
                 self.out_of_time(i)
                 break
+            if not i.stop:
+                check()
         crashing.reached("flow.settled")
 
     def out_of_time(self, i: Settle) -> None:

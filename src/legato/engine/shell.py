@@ -798,7 +798,7 @@ class FlowShell(Shell):
         return self._runner
 
     def settle(self, i: Settle) -> None:
-        self.open_tasks.settle(i, self.ends_at)
+        self.open_tasks.settle(i, self.ends_at, self._check_stopped)
 
     def abandon_open(self, reason: str) -> None:
         self.open_tasks.stop(reason)
