@@ -45,6 +45,8 @@ MAX_BYTES = 2_000_000
 """Bytes of one request, roughly: a server takes several times as many, and what is still too large is halved."""
 MAX_WAITING = 50_000
 """Items that may wait for a far store; above it a reporter waits for one request of the sender's, never for the store."""
+SLOW_S = 0.1
+"""A store that takes so long for a batch is far, wherever it is: a slow disk, a network file system, a busy neighbour."""
 RETRY_EVERY_S = 1.0
 """How often an unreachable store is tried again."""
 POISONED_AT = 4
@@ -168,8 +170,13 @@ class Outbox:
     def _hurry(self) -> None:
         """Enough waits: send it here, beside the store; have it sent, far from it."""
         if not self._is_far:
-            with contextlib.suppress(Unavailable):  # no spool: it waits here, and is sent with what comes next
-                self.flush()
+            if not self._lock.acquire(blocking=len(self._items) > MAX_WAITING):
+                return  # somebody is sending, and goes on until nothing waits
+            try:
+                with contextlib.suppress(Unavailable):  # no spool: it waits here, and is sent with what comes next
+                    self._flush_here()
+            finally:
+                self._lock.release()
             return
         loop = self._loop
         if loop is not None:
@@ -209,11 +216,14 @@ class Outbox:
                 raise outcome
             return
         with self._lock:
-            while self._items or self._artifacts or self._unsent:
-                if not self._send_some():
-                    if self._folder is not None:
-                        return  # the disk is full: it waits in memory, and that was said
-                    raise Unavailable("the store cannot be reached; what was reported waits in memory")
+            self._flush_here()
+
+    def _flush_here(self) -> None:
+        while self._items or self._artifacts or self._unsent:
+            if not self._send_some():
+                if self._folder is not None:
+                    return  # the disk is full: it waits in memory, and that was said
+                raise Unavailable("the store cannot be reached; what was reported waits in memory")
 
     def _ask(self, asked: _Asked) -> Verdict | BaseException | None:
         """Put a gate in line, and wait for its answer, which comes with the answer to everything before it."""
@@ -402,8 +412,11 @@ class Outbox:
     def _send(self, items: Sequence[Item], batch_id: str) -> list[Outcome]:
         batch = batch_of(list(items), batch_id)
         crashing.reached("outbox.sending")
+        began = time.monotonic()
         verdicts = send_batch(self._store, batch)
         crashing.reached("outbox.sent")
+        if time.monotonic() - began > SLOW_S:
+            self._is_far = True  # and it stays that: what waits may be gates by now
         if len(batch.transitions) == len(items):
             return list(verdicts)
         answers = iter(verdicts)
