@@ -125,7 +125,7 @@ CODE: dict[str, tuple[str, str, str, str]] = {
         "f{i} = b{i}",
     ),
     "a library's": ("import math\nf{i} = math.ceil", "return f{i}(x + 0.5)", "math.ceil", "math.floor"),
-    "a memo's beginning": ("memo{i} = {{}}\nmemo{i}[3] = 0", "memo{i}.setdefault(x, 1); return memo{i}", "= 0", "= 5"),
+    "a memo's beginning": ("memo{i} = {{}}\nmemo{i}[3] = 0", "memo{i}.setdefault(x, 1); return memo{i}[3]", "= 0", "= 5"),
     "import": ("import lib{i}", "return lib{i}.go(x)", "", ""),
     "import from": ("from lib{i} import go as go{i}", "return go{i}(x)", "", ""),
     "import inside": ("", "from lib{i} import go; return go(x)", "", ""),
