@@ -31,7 +31,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from legato.core.identity import Form, Unknown, digest_of, form_of, is_frozen, plain_bytes
+from legato.core.digests import plain_bytes
+from legato.core.identity import Form, Unknown, digest_of, form_of, is_frozen
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(codec="utf-8")) | st.binary()
 keys = st.text(st.characters(codec="utf-8")) | st.integers() | st.booleans() | st.tuples(st.integers(), st.integers())

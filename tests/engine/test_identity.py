@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from legato.core.identity import Unknown
 from legato.core.resume import Lane
-from legato.engine.identity.calls import NOTHING, Seal, alias_of, can_change, encoded, with_aliases
+from legato.engine.identity.calls import Seal, alias_of, can_change, encoded, with_aliases
 from legato.engine.identity.lanes import lane_of
+from legato.engine.identity.ledger import NOTHING
 
 
 def by_name(_: Any) -> None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
 from legato.core.errors import UsageError
-from legato.core.identity import Code, Unknown, digest_of
 from legato.core.records import CacheAsk, Result
+
+if TYPE_CHECKING:
+    from legato.core.identity import Code
 
 KeyFn: TypeAlias = Callable[[Any, dict[str, Any]], str | None]
 
@@ -127,11 +129,15 @@ def hash_inputs(arguments: Mapping[str, Any], code: Code | None = None) -> str:
 
     Raises `UsageError`, naming the argument, when a value has no stable hash.
     """
+    from legato.core.identity import digest_of  # noqa: PLC0415 start-up time: every store knows of caching, few flows do
+
     return digest_of([[name, hash_input(name, arguments[name], code)] for name in sorted(arguments)])
 
 
 def hash_input(name: str, value: Any, code: Code | None = None) -> str:
     """The hash of one argument. Raises `UsageError`, naming it and its type, when it has none."""
+    from legato.core.identity import Unknown, digest_of  # noqa: PLC0415 start-up time: every store knows of caching, few flows do
+
     try:
         return digest_of(value, code)
     except Unknown as error:
@@ -149,6 +155,8 @@ def cache_key(task_key: str, digest: str) -> str:
 
 def key_of(task_key: str, parts: Mapping[str, str]) -> str:
     """The key of a call with these parts."""
+    from legato.core.identity import digest_of  # noqa: PLC0415 start-up time: every store knows of caching, few flows do
+
     return cache_key(task_key, digest_of([[name, parts[name]] for name in sorted(parts)]))
 
 

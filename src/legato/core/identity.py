@@ -15,21 +15,17 @@ from __future__ import annotations
 
 import copyreg
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeAlias
 
 import msgspec
 
-from legato.core.digests import blake2b
+from legato.core.digests import SCALARS, blake2b
 
 _encode = msgspec.msgpack.Encoder().encode
-_plain = msgspec.msgpack.Encoder(order="deterministic").encode
 _Ext = msgspec.msgpack.Ext
-
-SCALARS = frozenset((type(None), bool, int, float, str, bytes))
-"""Types that are their own form."""
 
 _FORM, _DIGEST, _LARGE_DIGEST, _UP, _AGAIN = range(1, 6)
 """MessagePack extension types: no plain value encodes to them."""
@@ -54,22 +50,6 @@ class Unknown(Exception):
         super().__init__(f"a value of type {kind.__qualname__} has no stable hash{where}")
         self.kind = kind
         self.where = where
-
-
-def plain_bytes(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes | None:
-    """The canonical bytes of arguments that are nothing but numbers, texts and the like; None when they are not."""
-    for value in args:
-        if type(value) not in SCALARS:
-            return None
-    try:
-        if not kwargs:
-            return _plain(args)
-        for value in kwargs.values():
-            if type(value) not in SCALARS:
-                return None
-        return _plain((args, kwargs))
-    except (OverflowError, ValueError):  # an int beyond 64 bits, a lone surrogate
-        return None
 
 
 def digest_of(value: Any, code: Code | None = None) -> str:

@@ -24,9 +24,8 @@ from legato.engine import recording, results, waiting
 from legato.engine.guarded import ask_user, described
 from legato.engine.hooks import Hooks, run_hooks
 from legato.engine.identity import lanes
-from legato.engine.identity.calls import NOTHING, Seal, alias_of, with_aliases
 from legato.engine.identity.lanes import Sighting, has_ended
-from legato.engine.identity.ledger import Ledger
+from legato.engine.identity.ledger import NOTHING, Ledger
 from legato.engine.makers import Makers
 from legato.engine.open_tasks import OpenTasks
 from legato.engine.process import Engine
@@ -65,6 +64,7 @@ from legato.system import now
 
 if TYPE_CHECKING:
     from legato.engine.futures import Future
+    from legato.engine.identity.calls import Seal
 
 _UNTRACKED = (type(None), bool, int, float, str, bytes)
 
@@ -549,6 +549,8 @@ class TaskShell(Shell):
         assert result is not None, "a value was had"
         self._remember(result)
         if result.alias:
+            from legato.engine.identity.calls import with_aliases  # noqa: PLC0415 start-up time: most values hold nothing of what was given
+
             had = Recalled(had.why, result, with_aliases(had.value, result.alias, self.on, self.args, self.kwargs))
         if type(had.value) not in _UNTRACKED:
             self.flow.makers.made(had.value, self.run_id)
@@ -622,13 +624,19 @@ class TaskShell(Shell):
 
     def _look_again(self, value: Any) -> None:
         """Whether the call has changed its arguments, and whether its value holds them."""
+        from legato.engine.identity.calls import alias_of  # noqa: PLC0415 start-up time: few calls are sealed
+
         assert self.seal is not None, "asked of calls that are sealed"
         self.has_changed = self.has_changed or self.seal.is_broken(self.args, self.kwargs)
         self._alias = "" if self.has_changed or type(value) in _UNTRACKED else alias_of(value, self.on, self.args, self.kwargs)
 
     def load(self, i: Load) -> Any:
         """A value from the cache: what the call was given it hands back itself, and whoever is given it depends on this call."""
-        value = with_aliases(Shell.load(self, i), i.result.alias, self.on, self.args, self.kwargs)
+        value = Shell.load(self, i)
+        if i.result.alias:
+            from legato.engine.identity.calls import with_aliases  # noqa: PLC0415 start-up time: most values hold nothing of what was given
+
+            value = with_aliases(value, i.result.alias, self.on, self.args, self.kwargs)
         if type(value) not in _UNTRACKED:
             self.flow.makers.made(value, self.run_id)
         return value

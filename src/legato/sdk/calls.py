@@ -18,7 +18,7 @@ from legato.engine.drive import drive, drive_stream
 from legato.engine.futures import DeferredList, Future, FutureList, when_all_ended
 from legato.engine.guarded import ask_user, described
 from legato.engine.hooks import hooks_of
-from legato.engine.identity.calls import place_in
+from legato.engine.identity.ledger import place_in
 from legato.engine.recording import end_unbegun
 from legato.engine.script import PENDING_STATE, Policy, run_stream, run_task
 from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell

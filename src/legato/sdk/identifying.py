@@ -5,17 +5,18 @@ from __future__ import annotations
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from legato.core.identity import Unknown, digest, plain_bytes
+from legato.core.digests import plain_bytes
 from legato.core.resume import CallId
 from legato.engine.futures import DeferredList, Future
-from legato.engine.identity.calls import NOTHING, SHORT, UNKEPT_BYTES, Seal, can_change, encoded, group_of, place_in, unknown_group
 from legato.engine.identity.lanes import Sighting, lane_of
+from legato.engine.identity.ledger import NOTHING, SHORT, group_of, place_in, unknown_group
 from legato.engine.shell import Shell, TaskShell
 from legato.sdk.wrappers import AllowFailure, Quote, Unmapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from legato.engine.identity.calls import Seal
     from legato.engine.identity.ledger import Ledger
     from legato.sdk.arguments import Arguments
     from legato.sdk.code import Reach
@@ -99,6 +100,9 @@ def _group_by_content(shell: TaskShell, place: str, arguments: Arguments, *, is_
     if not shell.flow.knows_calls:
         shell.unknown = "its arguments were not compared: nothing was to be stored"
         return unknown_group(place, shell.run_id)
+    from legato.core.identity import Unknown  # noqa: PLC0415 start-up time: most arguments are plain
+    from legato.engine.identity.calls import UNKEPT_BYTES, Seal, can_change, encoded  # noqa: PLC0415
+
     try:
         data = encoded(shell.on, arguments.args, arguments.kwargs, known_by, _not_there_yet, limit=None if is_kept else UNKEPT_BYTES)
     except Unknown as error:
@@ -128,6 +132,9 @@ def note_what_came(shell: TaskShell, arguments: Arguments) -> None:
         shell.has_changed = True  # between the submitting and now
     if not shell.flow.knows_calls or shell.unknown:
         return
+    from legato.core.identity import Unknown, digest  # noqa: PLC0415 start-up time: most arguments are plain
+    from legato.engine.identity.calls import UNKEPT_BYTES, Seal, encoded  # noqa: PLC0415
+
     is_kept = shell.policy.persist or shell.flow.keeps_values
     try:
         data = encoded(shell.on, shell.args, shell.kwargs, known_by, limit=None if is_kept else UNKEPT_BYTES)
@@ -144,7 +151,11 @@ def identify_flow(
 ) -> tuple[CallId, str, Seal | None]:
     """Which call a flow inside another is; why its parameters cannot be compared, "" when they can; and the seal on them."""
     place, on = place_in(path_of(parent), key), called_on(fn)
-    unknown, seal = "", None
+    unknown = ""
+    seal: Seal | None = None
+    from legato.core.identity import Unknown  # noqa: PLC0415 start-up time: most arguments are plain
+    from legato.engine.identity.calls import Seal, encoded  # noqa: PLC0415
+
     try:
         data = encoded(on, (), parameters, known_by)
         group, seal = group_of(place, data), Seal(on, known_by, data)

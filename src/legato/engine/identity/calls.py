@@ -5,39 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from legato.core.digests import hex_digest
 from legato.core.identity import Form, Unknown, digest, is_frozen
-from legato.core.resume import UNKNOWN
+from legato.engine.identity.ledger import NOTHING
 
 Code: TypeAlias = Callable[[Any], Any]
 
-NOTHING = object()
-"""What a plain function is called on."""
-
 UNKEPT_BYTES = 16 << 20
 """How much of the arguments of a call whose value is not kept is looked at: it is only to be known whether it is another call."""
-
-SHORT = 12
-"""Bytes of inputs that are not worth hashing."""
-
-
-def place_in(path: str, key: str) -> str:
-    """Where calls of a function stand: what contains them, "" for a flow's own code, and the function."""
-    return _digest(f"{path}/{key}".encode())
-
-
-def group_of(place: str, encoded: bytes) -> str:
-    """The group of calls at a place with these inputs; short inputs stand for themselves."""
-    return f"{place}-{encoded.hex() if len(encoded) <= SHORT else _digest(encoded)}"
-
-
-def unknown_group(place: str, run_id: str) -> str:
-    """The group of a call that is like no other."""
-    return f"{place}{UNKNOWN}{run_id}"
-
-
-def _digest(data: bytes) -> str:
-    return hex_digest(data, 12)
 
 
 def encoded(

@@ -12,14 +12,36 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from legato.core.digests import hex_digest
 from legato.core.errors import ResultMissing
-from legato.core.resume import Again, CallId, Lane, Memory, Past, PlanLine, Recall, Reuse, in_order, ranges_of
+from legato.core.resume import UNKNOWN, Again, CallId, Lane, Memory, Past, PlanLine, Recall, Reuse, in_order, ranges_of
 from legato.engine import results
 from legato.engine.results import BlobStore
 from legato.engine.script import Recalled
 
+NOTHING = object()
+"""What a plain function is called on."""
+
+SHORT = 12
+"""Bytes of inputs that are not worth hashing."""
+
 KEPT_BYTES = 64 << 20
 """How much of unstored values a flow with retries keeps, serialised, for its next attempt in this process. What does not fit runs again."""
+
+
+def place_in(path: str, key: str) -> str:
+    """Where calls of a function stand: what contains them, "" for a flow's own code, and the function."""
+    return hex_digest(f"{path}/{key}".encode(), 12)
+
+
+def group_of(place: str, encoded: bytes) -> str:
+    """The group of calls at a place with these inputs; short inputs stand for themselves."""
+    return f"{place}-{encoded.hex() if len(encoded) <= SHORT else hex_digest(encoded, 12)}"
+
+
+def unknown_group(place: str, run_id: str) -> str:
+    """The group of a call that is like no other."""
+    return f"{place}{UNKNOWN}{run_id}"
 
 
 class Ledger:
