@@ -16,6 +16,7 @@ import pytest
 
 from legato import ProcessTaskRunner, SequentialTaskRunner, ThreadTaskRunner, flow, task
 from legato.core.states import FINAL, StateType
+from legato.engine import shell as shell_module
 from legato.engine.process import Engine
 from legato.engine.shell import Shell
 from legato.testing import Harness, harness
@@ -236,7 +237,10 @@ def test_what_a_reader_throws_into_a_generator_arrives_there(h: Harness) -> None
 # ---------------------------------------------------------------------- faults of ours
 
 
-PLACES = ("propose", "transition", "call", "conclude", "save", "settle", "perform")
+PLACES: dict[str, tuple[Any, str]] = {
+    **{name: (Shell, name) for name in ("propose", "call", "conclude", "save", "settle", "perform", "ends")},
+    "transition": (shell_module, "transition_of"),
+}
 FAULTS: list[Callable[[], BaseException]] = [lambda: RuntimeError("ours"), RecursionError, KeyboardInterrupt, MemoryError, OSError]
 
 
@@ -247,12 +251,13 @@ def test_a_fault_in_the_engine_leaves_no_run_under_way(
     h: Harness, monkeypatch: pytest.MonkeyPatch, place: str, nth: int, fault: Callable[[], BaseException]
 ) -> None:
     times = itertools.count(1)
-    original: Any = getattr(Shell, place)
+    owner, name = PLACES[place]
+    original: Any = getattr(owner, name)
 
-    def faulty(self: Any, *args: Any) -> Any:
+    def faulty(*args: Any) -> Any:
         if next(times) == nth:
             raise fault()
-        return original(self, *args)
+        return original(*args)
 
     @task
     def t() -> list[int]:
@@ -264,7 +269,7 @@ def test_a_fault_in_the_engine_leaves_no_run_under_way(
         return [*t(), *future.result()]
 
     with monkeypatch.context() as patched:
-        patched.setattr(Shell, place, faulty)
+        patched.setattr(owner, name, faulty)
         with contextlib.suppress(BaseException):
             f()
 
