@@ -341,7 +341,16 @@ class Maker:
         """A task gives back what it was given, which is then changed."""
         i = self.name()
         a, b = self.pair("1", "2", edit)
-        give, take = self.rng.choice([("d", "e{i}"), ("[d, 1]", "e{i}[0]"), ("{'a': d}", "e{i}['a']"), ("(d, d)", "e{i}[1]")])
+        give, take = self.rng.choice(
+            [
+                ("d", "e{i}"),
+                ("[d, 1]", "e{i}[0]"),
+                ("{'a': d}", "e{i}['a']"),
+                ("(d, d)", "e{i}[1]"),
+                ("{'a': {'b': d}}", "e{i}['a']['b']"),
+                ("Box([d])", "e{i}.held[0]"),
+            ]
+        )
         defs = f"@task({self.persist()})\ndef f{i}(d):\n    hit('f{i}')\n    return {give}"
         bodies = [f"d{i} = [0]\ne{i} = f{i}(d{i})\n{take.format(i=i)}.append({v})\nout.append((d{i}, show(e{i})))" for v in (a, b)]
         return Step(f"alias{' edited' if edit else ''}", (defs, defs), (bodies[0], bodies[1]))

@@ -98,6 +98,23 @@ def test_an_argument_itself_or_its_object_is_handed_back() -> None:
     assert with_aliases("stored", "=7", NOTHING, (), {}) == "stored"
 
 
+class Box:
+    def __init__(self, held: Any) -> None:
+        self.other, self.held = 1, held
+
+
+@pytest.mark.parametrize("wrap", [lambda x: {"a": {"b": [0, x]}}, lambda x: Box(x), lambda x: (1, Box([x])), lambda x: [{"k": (x,)}]])  # noqa: PLW0108
+def test_an_argument_deep_in_a_value_is_handed_back(wrap: Any) -> None:
+    theirs, mine = [1], [1]
+
+    alias = alias_of(wrap(theirs), NOTHING, (theirs,), {})
+    again = with_aliases(wrap([1]), alias, NOTHING, (mine,), {})
+
+    assert alias
+    assert alias_of(again, NOTHING, (mine,), {}) == alias
+    assert data(again) == data(wrap(mine))
+
+
 # ---------------------------------------------------------------------- lanes
 
 

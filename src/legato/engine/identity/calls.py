@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import ModuleType
 from typing import Any, TypeAlias
 
+from legato.core.digests import SCALARS
 from legato.core.identity import Form, Unknown, digest, is_frozen
 from legato.engine.identity.ledger import NOTHING
 
@@ -80,18 +82,32 @@ def can_change(on: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
 # ---------------------------------------------------------------------- what was handed back
 
 
-_LONGEST = 32
-"""Items of a container that are looked at."""
+_MOST_PARTS = 400
+"""Parts of a value that are looked at."""
+
+_DEEPEST = 5
 
 
 def alias_of(value: Any, on: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    """Where a value holds the very arguments it was made from: "=0" it is the first, "1=x,2=0" its items are; "" when it holds none."""
+    """Where a value holds the very arguments it was made from: "=0" it is the first, "1=x,2/0=0" its parts are; "" when it holds none.
+
+    A part is the so manieth item of a list, tuple or dict, or the so manieth attribute of an object.
+    """
     given = {id(one): name for name, one in _arguments(on, args, kwargs) if not is_frozen(one)}
     if not given:
         return ""
-    if (name := given.get(id(value))) is not None:
-        return f"={name}"
-    return ",".join(f"{n}={given[id(item)]}" for n, item in enumerate(_items(value)) if id(item) in given)
+    found, open_, left = [], [("", value, 0)], _MOST_PARTS
+    seen: set[int] = set()
+    while open_ and left:
+        place, part, depth = open_.pop()
+        left -= 1
+        if (name := given.get(id(part))) is not None:
+            found.append(f"{place}={name}")
+        elif depth < _DEEPEST and id(part) not in seen:
+            seen.add(id(part))
+            inner = [(n, item) for n, item in enumerate(_parts(part)[:_MOST_PARTS]) if type(item) not in SCALARS]
+            open_ += [(f"{place}/{n}" if place else str(n), item, depth + 1) for n, item in inner]
+    return ",".join(sorted(found))
 
 
 def with_aliases(value: Any, alias: str, on: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -99,11 +115,8 @@ def with_aliases(value: Any, alias: str, on: Any, args: Sequence[Any], kwargs: M
     given = dict(_arguments(on, args, kwargs))
     for part in alias.split(",") if alias else ():
         place, _, name = part.partition("=")
-        if name not in given:
-            return value
-        if not place:
-            return given[name]
-        value = _replaced(value, int(place), given[name])
+        if name in given:
+            value = _replaced(value, [int(n) for n in place.split("/")] if place else [], given[name])
     return value
 
 
@@ -112,15 +125,35 @@ def _arguments(on: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[
     return [*own, *((str(n), one) for n, one in enumerate(args)), *kwargs.items()]
 
 
-def _items(value: Any) -> list[Any]:
+def _parts(value: Any) -> list[Any]:
     kind = type(value)
-    if kind not in (list, tuple, dict) or len(value) > _LONGEST:
-        return []
-    return list(value.values()) if kind is dict else list(value)
+    if kind is dict:
+        return list(value.values())
+    if kind is list or kind is tuple:
+        return list(value)
+    return [state[name] for name in sorted(state)] if (state := _state(value)) is not None else []
 
 
-def _replaced(value: Any, n: int, item: Any) -> Any:
-    if type(value) is tuple:
-        return (*value[:n], item, *value[n + 1 :])
-    value[list(value)[n] if type(value) is dict else n] = item
+def _state(value: Any) -> dict[str, Any] | None:
+    """An object's attributes, as far as they can be put in place one by one."""
+    if isinstance(value, (type, ModuleType)) or callable(value):
+        return None
+    state = getattr(value, "__dict__", None)
+    return state if type(state) is dict else None
+
+
+def _replaced(value: Any, place: list[int], item: Any) -> Any:
+    if not place:
+        return item
+    parts, n = _parts(value), place[0]
+    if n >= len(parts):
+        return value
+    new = _replaced(parts[n], place[1:], item)
+    kind = type(value)
+    if kind is tuple:
+        return (*value[:n], new, *value[n + 1 :])
+    if kind is list or kind is dict:
+        value[list(value)[n] if kind is dict else n] = new
+    elif (state := _state(value)) is not None:
+        state[sorted(state)[n]] = new
     return value
