@@ -179,7 +179,7 @@ class Batch:
             run.due_at, run.ended_at, run.result, run.error = due_at, None, None, None
         if t.kind is _FLOW:
             self._after_flow_run(t, run, state, came_from)
-        self._journal.append((t.kind.value, run.id, run.flow_run_id, t.seq, t.attempt, type_.value, name, at, message, due_at))
+        self._journal.append((t.kind.value, run.id, "", t.seq, t.attempt, type_.value, name, at, message, due_at))
 
     def _after_flow_run(self, t: Transition, run: Working, state: State, came_from: StateType) -> None:
         """What a flow run's transition brings with it: leases and slots let go, what ran inside swept up."""

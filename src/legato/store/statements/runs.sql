@@ -66,11 +66,13 @@ select {flow_run} from flow_run where workspace = :workspace and name = :name or
 
 -- transitions_of: the journal of one run. index: journal_run
 select pos, {journal}, r.flow_name, r.deployment_id, r.tags
-from journal j left join flow_run r on r.id = j.flow_run_id where j.run_id = :run_id order by j.seq;
+from journal j left join task_run t on t.id = j.run_id left join flow_run r on r.id = coalesce(t.flow_run_id, j.run_id)
+where j.run_id = :run_id order by j.seq;
 
 -- journal_after: recorded transitions, in commit order, with what runs are matched by. index: the primary key
 select pos, {journal}, r.flow_name, r.deployment_id, r.tags
-from journal j left join flow_run r on r.id = j.flow_run_id where j.pos > :after and j.workspace = :workspace and j.kind <> 'gone'
+from journal j left join task_run t on t.id = j.run_id left join flow_run r on r.id = coalesce(t.flow_run_id, j.run_id)
+where j.pos > :after and j.workspace = :workspace and j.kind <> 'gone'
 order by j.pos limit :limit;
 
 -- changes_after: what was done to other things, in commit order. index: the primary key
