@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import difflib
+import functools
 import inspect
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -61,10 +62,7 @@ class Deployment:
         path: str | Path | None = None,
         on_lost: str = "fail",
         catchup: str = "latest",
-        **others: Any,
     ) -> None:
-        if others:
-            raise _no_option(name, next(iter(others)))
         if (flow is None) == (entrypoint is None):
             raise UsageError(f"deployment '{name}' needs a flow or an entrypoint, and not both")
         if flow is not None and not isinstance(flow, Flow):
@@ -122,6 +120,24 @@ class Deployment:
             retries=flow.options.get("retries", 0),
             on_lost=self.on_lost,
         )
+
+
+def _telling(init: Callable[..., None]) -> Callable[..., None]:
+    """The same, but an option that there is not is answered with what to write in its place."""
+    known = tuple(inspect.signature(init).parameters)[1:]
+
+    @functools.wraps(init)
+    def told(self: Deployment, *args: Any, **options: Any) -> None:
+        for option in options:
+            if option not in known:
+                raise _no_option(str(options.get("name", "")), option, known)
+        init(self, *args, **options)
+
+    return told
+
+
+if not TYPE_CHECKING:  # what type checkers see is the signature, which knows no others
+    Deployment.__init__ = _telling(Deployment.__init__)
 
 
 def deployments_in(file: Path) -> list[Deployment]:
@@ -237,12 +253,14 @@ def _beside_the_caller(path: Path) -> Path:
     """A relative path is meant from the file that says it, wherever the command is called."""
     if path.is_absolute():
         return path
-    file = Path(sys._getframe(2).f_code.co_filename)  # noqa: SLF001 whoever wrote Deployment(...)
+    frame = sys._getframe(1)  # noqa: SLF001 whoever wrote Deployment(...) is the first that is not of this file
+    while frame.f_back is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    file = Path(frame.f_code.co_filename)
     return (file.parent if file.is_file() else Path.cwd()) / path
 
 
-def _no_option(name: str, option: str) -> UsageError:
-    known = [one for one in inspect.signature(Deployment).parameters if one != "others"]
+def _no_option(name: str, option: str, known: Sequence[str]) -> UsageError:
     close = difflib.get_close_matches(option, known, n=1)
     hint = DEPLOYMENT_OPTIONS.get(option) or (f"did you mean {close[0]}?" if close else f"its options are {', '.join(known)}")
     return UsageError(f"deployment '{name}' has no option '{option}'", hint=hint)
