@@ -40,24 +40,11 @@ _tokens = itertools.count(1)
 _of_asyncio_tasks: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
 
-def _asyncio_task() -> Any:
-    """The asyncio task that runs here, None when there is none."""
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None or (loop := asyncio._get_running_loop()) is None:  # noqa: SLF001 behind get_running_loop, which raises instead
-        return None
-    return asyncio.current_task(loop)
-
-
 def _token_of(task: Any) -> int:
-    """A number of the asyncio task, or else of the thread, that runs here, which no other has had or will have."""
-    if task is not None:
-        token = _of_asyncio_tasks.get(task)
-        if token is None:
-            token = _of_asyncio_tasks[task] = next(_tokens)
-        return token
-    token = _here.token
-    if not token:
-        token = _here.token = next(_tokens)
+    """A number of the asyncio task that runs here, which no other has had or will have."""
+    token = _of_asyncio_tasks.get(task)
+    if token is None:
+        token = _of_asyncio_tasks[task] = next(_tokens)
     return token
 
 
@@ -70,8 +57,12 @@ def lane_of(run: Run) -> Lane:
     lanes = run.lanes
     if lanes is None:
         lanes = run.lanes = {}
-    task = _asyncio_task()
-    token = _token_of(task)
+    asyncio, task = sys.modules.get("asyncio"), None
+    if asyncio is not None and (loop := asyncio._get_running_loop()) is not None:  # noqa: SLF001 behind get_running_loop, which raises instead
+        task = asyncio.current_task(loop)
+    token = _here.token if task is None else _token_of(task)
+    if not token:
+        token = _here.token = next(_tokens)
     lane = lanes.get(token)
     if lane is None:
         lane = lanes.setdefault(token, _new_lane(run, lanes, task))
