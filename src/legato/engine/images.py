@@ -48,7 +48,7 @@ def image_bytes(artifact: Artifact, blobs: BlobStore | None) -> bytes:
         if "inline" in data:
             return b64decode(data["inline"], validate=True)
     except (ValueError, TypeError):
-        raise NotFound("stored image of artifact", artifact.id, hint="what was recorded as its bytes are none") from None
+        raise UsageError(f"what was recorded as the bytes of artifact {artifact.id} is no image", hint="it must be base64") from None
     blob = data.get("blob")
     if not isinstance(blob, str):
         raise NotFound("stored image of artifact", artifact.id, hint="no bytes were recorded with it")
