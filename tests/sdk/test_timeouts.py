@@ -1,7 +1,9 @@
 """Timeouts: each attempt has its own, what cannot be stopped is said and abandoned, and what is inside is not blamed."""
 
+import asyncio
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -170,3 +172,50 @@ def test_a_timed_task_that_is_cancelled_is_cancelled(h: Harness) -> None:
     with pytest.raises(RunCancelled):
         main()
     assert h.task_runs()[0].state.name == "Cancelled"
+
+
+async def swallows() -> str:
+    try:
+        await asyncio.sleep(30)
+    except asyncio.CancelledError:
+        return "swallowed"
+    return "slept"
+
+
+async def raises_something_else() -> str:
+    try:
+        await asyncio.sleep(30)
+    except asyncio.CancelledError:
+        raise ValueError("in place of it") from None
+    return "slept"
+
+
+async def holds_the_loop() -> str:
+    spin(0.3)
+    return "late"
+
+
+async def holds_the_loop_and_awaits() -> str:
+    spin(0.3)
+    await asyncio.sleep(0)
+    return "late"
+
+
+@pytest.mark.parametrize("way", ["awaited", "submitted", "flow"])
+@pytest.mark.parametrize("body", [swallows, raises_something_else, holds_the_loop, holds_the_loop_and_awaits])
+def test_async_code_over_its_time_is_timed_out_whatever_it_makes_of_that(h: Harness, body: Any, way: str) -> None:
+    t = task(body, timeout_seconds=0.1)
+    f = flow(body, timeout_seconds=0.1)
+
+    @flow
+    async def main() -> str:
+        if way == "flow":
+            return str((await f(return_state=True)).name)
+        return str((await t(return_state=True)).name) if way == "awaited" else (await named(t.submit()))
+
+    async def named(future: Any) -> str:
+        with pytest.raises(TaskTimeout):
+            await future
+        return str(future.ended_as.name)
+
+    assert asyncio.run(main()) == "TimedOut"

@@ -327,3 +327,38 @@ def _blocks(called: ast.Attribute) -> bool:
     return called.attr in ("wait", "acquire") and any(
         word in owner for word in ("event", "_closed", "_changed", "_expanded", "_arrived", "lock")
     )
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_call_that_nobody_awaits_is_named(recwarn: pytest.WarningsRecorder) -> None:
+    @flow
+    async def forgets() -> None:
+        adouble(1)
+
+    asyncio.run(forgets())
+
+    said = [str(warning.message) for warning in recwarn if "never awaited" in str(warning.message)]
+    assert said
+    assert all("adouble" in text for text in said)
+
+
+@pytest.mark.parametrize(
+    ("make", "values"),
+    [
+        (lambda: child.map([1, 2, 3])[:2], [1, 2]),
+        (lambda: child.map([1, 2, 3])[::-1], [3, 2, 1]),
+        (lambda: child.map([1]) + child.map([2]), [1, 2]),
+        (lambda: [child.submit(1)] + child.map([2]), [1, 2]),  # noqa: RUF005 a list in front is what is tried
+        (lambda: child.map([1, 2]).copy(), [1, 2]),
+        (lambda: child.map(three.submit())[1:], [2, 3]),
+        (lambda: child.map([])[:5], []),
+    ],
+)
+def test_parts_and_sums_of_what_map_returns_are_lists_of_futures_too(make: Callable[[], Any], values: list[int]) -> None:
+    @flow
+    def main() -> list[int]:
+        futures = make()
+        assert futures.wait()
+        return list(futures.result())
+
+    assert main() == values
