@@ -514,6 +514,7 @@ def test_odd_code_makes_the_plan_vaguer_never_an_error(fn: Callable[..., Any]) -
         assert plan.after_failure(plan.path(node))
 
 
+@pytest.mark.timeout(400)
 def test_every_function_of_this_project_can_be_planned() -> None:
     """Thousands of lines of real code that was not written for this."""
     import inspect

@@ -55,3 +55,14 @@ def test_forms_know_of_fields_and_of_none() -> None:
     assert "default" not in schema["properties"]["b"]
     nullable = compiled_flow(optional).signature.json_schema()["properties"]["n"]
     assert nullable["anyOf"][-1] == {"type": "null"}
+
+
+def test_a_default_that_fits_is_converted_and_one_that_does_not_stays() -> None:
+    class Place(pydantic.BaseModel):
+        name: str
+
+    @flow
+    def main(place: Place = {"name": "Rome"}, n: int = None, many: int = "x") -> list[Any]:  # type: ignore[assignment]  # noqa: B006 what people write
+        return [type(place).__name__, n, many]
+
+    assert main() == ["Place", None, "x"]

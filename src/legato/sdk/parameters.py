@@ -93,7 +93,7 @@ class Signature:
         for name, value in parameters.items():
             parameter = self._signature.parameters[name]
             annotation = parameter.annotation
-            if value is parameter.default:  # Python does not ask whether a default fits: `n: int = None`
+            if value is None and parameter.default is None:  # Python does not ask whether a default fits: `n: int = None`
                 checked[name] = value
                 continue
             plain = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or isinstance(annotation, str)
@@ -103,6 +103,9 @@ class Signature:
             try:
                 checked[name] = self._adapter(name, annotation).validate_python(value)
             except ValueError as error:
+                if value is parameter.default:  # nor here; one that does fit is converted: a dict for a model
+                    checked[name] = value
+                    continue
                 wrong.append(f"parameter '{name}' does not fit: {first_reason(error)} (it is {_shown(value)})")
         if wrong:
             raise ParameterError(f"{self._owner}: " + "; ".join(wrong), hint=f"its parameters are {self._signature}")
