@@ -89,7 +89,8 @@ class Signature:
 
     def validate(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters with values coerced to their annotations. Raises `ParameterError` naming every parameter that does not fit."""
-        checked, wrong = {}, []
+        checked: dict[str, Any] = {}
+        wrong: list[str] = []
         for name, value in parameters.items():
             parameter = self._signature.parameters[name]
             annotation = parameter.annotation
