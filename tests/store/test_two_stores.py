@@ -166,21 +166,12 @@ def test_connections_that_are_cut_are_opened_again_and_nothing_is_done_twice(pos
 
     store = open_sql_store(postgres_url)
     deployment = add_deployment(store)
-    stop = threading.Event()
-
-    def cut() -> None:
-        with psycopg.connect(postgres_url, autocommit=True) as connection:
-            while not stop.wait(0.1):
-                connection.execute(
-                    "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
-                )
-
-    cutting = threading.Thread(target=cut)
-    cutting.start()
-    for _ in range(150):
-        store.create_flow_run(scheduled(deployment=deployment))
-    stop.set()
-    cutting.join()
+    everybody_else = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        for n in range(150):
+            if n % 10 == 0:
+                connection.execute(everybody_else)
+            store.create_flow_run(scheduled(deployment=deployment))
 
     assert len(store.list_flow_runs(limit=1000).items) == 150
     assert store.journal_position() == 150

@@ -164,6 +164,8 @@ class _Transaction:
 
     def __enter__(self) -> SqliteSession:
         database = self._database
+        if database._is_forking:  # noqa: SLF001 a part of it
+            database._let_the_fork_go_first()  # noqa: SLF001 as above
         lock = self._lock = database._lock  # noqa: SLF001 a part of it
         lock.acquire()
         try:
@@ -323,13 +325,22 @@ class SqliteDatabase:
 
     def before_fork(self) -> None:
         """Wait for whoever writes and reads, up to FORK_WAITS_S, then close everything. Let go by `after_fork`, in the parent and the child."""
+        with self._readers:
+            self._is_forking = True  # busy threads would else take the lock again and again before a fork gets it
         self._has_lock = self._lock.acquire(timeout=FORK_WAITS_S)
         with self._readers:
-            self._is_forking = True
             quiet = self._readers.wait_for(lambda: self._reading == 0, timeout=FORK_WAITS_S)
         inside = self._writer is not None and self._has_lock and self._writer.in_transaction
         if self._has_lock and quiet and not inside and not self._memory:
             self._close_all()
+
+    def _let_the_fork_go_first(self) -> None:
+        """Wait while another thread forks; not inside a transaction of one's own, which the fork waits for."""
+        if self._lock._is_owned():  # type: ignore[attr-defined] # noqa: SLF001 the only way to ask
+            return
+        with self._readers:
+            while self._is_forking:
+                self._readers.wait()
 
     def after_fork_in_parent(self) -> None:
         """Let the others go on."""
