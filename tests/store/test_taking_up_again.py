@@ -127,7 +127,7 @@ def test_only_a_running_run_can_be_paused(store: Store) -> None:
 
 def test_an_answer_is_kept_and_the_first_one_counts(store: Store) -> None:
     run = begin(store)
-    wanted = RunInput(flow_run_id=run.id, key="approval/0", asked_at=at(1), prompt="Deploy?", schema={"type": "boolean"})
+    wanted = RunInput(flow_run_id=run.id, key="approval/0", asked_at=at(1), prompt="Deploy?", schema={"type": "object"})
     assert store.ask_input(wanted) == wanted
 
     answered = store.answer_input(run.id, "approval/0", {"ok": True, "n": [1, None]}, now=at(2))

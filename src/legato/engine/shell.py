@@ -558,6 +558,8 @@ class TaskShell(Shell):
 
     def ends(self, i: Propose) -> Result | None:
         """What is kept, and what the ledger and whoever called are told: it decides about later calls, and about a retry of the flow."""
+        if i.name == "Skipped":
+            crashing.reached("task.skipped")
         result = i.result
         if (self.inputs or self.has_changed or self._alias) and i.type is COMPLETED and i.name != "Cached":
             result = self._with_identity(result)
