@@ -12,6 +12,16 @@ from tests.support.surroundings import without_legato_settings
 
 pytest_plugins = ["tests.support.postgres"]
 
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is marked `chaos` runs when it is asked for (`make chaos`), and is no part of an ordinary run."""
+    if "chaos" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("chaos")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("chaos")]
+
 # Times on a loaded machine say nothing about the code; a failing example should be easy to take home.
 settings.register_profile("legato", deadline=None, print_blob=True)
 settings.load_profile("legato")

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -222,6 +223,7 @@ def test_a_batch_that_can_never_be_taken_does_not_stop_the_rest(tmp_path: Path) 
 KILLED = """
 import os, sys
 from pathlib import Path
+from typing import Any
 from legato.store.outbox import Outbox
 from tests.store.test_outbox import FakeStore, report
 store = FakeStore(); store.away = True
@@ -416,3 +418,38 @@ def test_artifacts_made_while_a_server_is_away_arrive_once_however_often_they_ar
 
     assert [(each.version, each.data) for each in stored.list_artifacts(oldest_first=True).items] == [(1, "x"), (0, {"percent": 60.0})]
     stored.close()
+
+
+@pytest.mark.timeout(60)
+def test_a_store_that_becomes_slow_under_many_threads_leaves_nobody_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who began to send while it was near meet those who ask as one does of a far store."""
+    monkeypatch.setattr("legato.store.outbox.SLOW_S", 0.002)
+    for round_ in range(30):
+        store = FakeStore()
+        pause = threading.Event()
+        slow = store.apply
+
+        def apply(*args: Any, _slow: Any = slow, _pause: threading.Event = pause, **kwargs: Any) -> list[Verdict]:
+            _pause.wait(0.003)
+            return list(_slow(*args, **kwargs))
+
+        store.apply = apply  # type: ignore[method-assign]
+        outbox = Outbox(store)
+        answered: list[Verdict] = []
+
+        def work(number: int, outbox: Outbox = outbox, answered: list[Verdict] = answered) -> None:
+            for n in range(4):
+                outbox.report(Transition(RunKind.TASK, f"{number}-{n}", 2, state(COMPLETED), 1))
+                answered.append(outbox.gate(Transition(RunKind.TASK, f"{number}-{n}", 3, state(COMPLETED), 1)))
+                outbox.flush()
+
+        threads = [threading.Thread(target=work, args=(number,), name=f"asks-{round_}-{number}") for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+
+        assert not any(thread.is_alive() for thread in threads)
+        assert len(answered) == 24
+        outbox.close()
+        assert sum(len(transitions) for transitions, _ in store.batches) == 48

@@ -201,11 +201,18 @@ class Outbox:
         assert isinstance(outcome, Verdict), "a transition that was sent has a verdict"
         return outcome
 
-    def _gate_here(self, transition: Transition) -> Outcome:
+    def _gate_here(self, transition: Transition) -> Verdict | BaseException | None:
         while len(self._items) > MAX_ITEMS and self._send_some():
             pass
         self._send_unsent()
         waiting = self._take(MAX_ITEMS * 4)
+        if self._is_far and any(
+            type(item) is _Asked for item in waiting
+        ):  # it has become far meanwhile, and others have asked as one does there
+            mine = _Asked(transition)
+            taken = [*waiting, mine]
+            self._answer(taken, [item for item in taken if type(item) is _Asked])
+            return mine.outcome
         return self._sent_or_kept([*waiting, transition], asked=1)[-1]
 
     def flush(self) -> None:
@@ -249,8 +256,9 @@ class Outbox:
     def spool(self, transition: Transition) -> None:
         """Keep a transition for later: what a gate becomes when the store stays away and the work is done."""
         with self._lock:
-            waiting = [item for item in self._take(MAX_ITEMS * 1000) if not isinstance(item, _Asked)]
-            self._keep(_batch(_contents([*waiting, transition])))
+            taken = self._take(MAX_ITEMS * 1000)
+            self._items.extend(item for item in taken if type(item) is _Asked)  # they are somebody's who waits for the answer
+            self._keep(_batch(_contents([*(item for item in taken if type(item) is not _Asked), transition])))
 
     @property
     def _spool(self) -> Path | None:
