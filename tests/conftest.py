@@ -22,6 +22,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("chaos")]
 
+
 # Times on a loaded machine say nothing about the code; a failing example should be easy to take home.
 settings.register_profile("legato", deadline=None, print_blob=True)
 settings.load_profile("legato")

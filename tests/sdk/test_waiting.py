@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import concurrent.futures
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -362,3 +363,42 @@ def test_parts_and_sums_of_what_map_returns_are_lists_of_futures_too(make: Calla
         return list(futures.result())
 
     assert main() == values
+
+
+def on_a_thread(work: Callable[[], Any]) -> Any:
+    got: list[Any] = []
+    thread = threading.Thread(target=lambda: got.append(work()))
+    thread.start()
+    thread.join()
+    return got[0]
+
+
+def on_a_pool(work: Callable[[], Any]) -> Any:
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        return max(pool.map(lambda _: work(), range(3)))
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("where", [on_a_thread, on_a_pool])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_task_that_waits_on_threads_of_its_own_lends_its_place(way: str, where: Callable[[Callable[[], Any]], Any]) -> None:
+    @task
+    def parent(_n: int) -> Any:
+        return where(WAYS[way])
+
+    @flow(task_runner=ThreadTaskRunner(max_workers=1))
+    def family() -> list[Any]:
+        return [one.result() for one in parent.map(range(2))]
+
+    assert family() == [6] * 2
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_a_future_that_is_given_twice_counts_once(n: int) -> None:
+    @flow
+    def main() -> tuple[int, int, int]:
+        future = child.submit(1)
+        waited = wait([future] * n)
+        return len(list(as_completed([future] * n))), len(waited.done), len(waited.not_done)
+
+    assert main() == (1, 1, 0)

@@ -46,7 +46,7 @@ class Future(Generic[R]):
 
     __slots__ = (
         *("__weakref__", "_callbacks", "_claim", "_event", "_exc", "_lock", "_noted_in", "_seen", "_state", "_tb", "_value", "_work"),
-        *("context", "ended_as", "loop", "name", "run_id", "runner", "scope", "sighting", "waits_for"),
+        *("context", "ended_as", "loop", "name", "opened_by", "run_id", "runner", "scope", "sighting", "waits_for"),
     )
 
     def __init__(self, run_id: str, name: str, work: Callable[[], R]) -> None:
@@ -69,6 +69,8 @@ class Future(Generic[R]):
         self.ended_as: State | None = None
         self.sighting: Sighting | None = None
         """To be told when somebody has come to know that it has ended."""
+        self.opened_by = ""
+        """The run whose code submitted it."""
         self.runner: Any = None
         """Where it waits for its turn, if whoever waits for it may run it in place."""
         self.loop: Any = None
@@ -276,7 +278,14 @@ class FutureList(list[Future[R]]):
     def result(self, timeout: float | None = None, *, raise_on_failure: bool = True) -> list[Any]:
         """All values, in order. Waits, at most `timeout` seconds in all (`TimeoutError`); raises what the first failed one raised."""
         deadline = _Deadline(timeout)
-        return [future.result(deadline.left(), raise_on_failure=raise_on_failure) for future in self]
+        try:
+            return [future.result(deadline.left(), raise_on_failure=raise_on_failure) for future in self]
+        except TimeoutError:
+            raise
+        except BaseException:
+            for future in self:
+                future.seen = True  # whoever is told of one failure has been told of all
+            raise
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for all, at most `timeout` seconds; returns whether all have ended."""
@@ -411,7 +420,7 @@ def wait(
     """
     if return_when not in ("all", "first", "failure"):
         raise ValueError(f"return_when is {return_when!r}; give 'all', 'first' or 'failure'")
-    given = list(futures)
+    given = list(dict.fromkeys(futures))
     if return_when == "all":
         deadline = _Deadline(timeout)
         for future in given:
@@ -435,7 +444,7 @@ class as_completed(Generic[R]):  # noqa: N801 the name the standard library gave
         self._listeners: list[Callable[[], object]] = []
         self._deadline = _Deadline(timeout)
         self._raise = raise_on_timeout
-        self._waiting: dict[int, Future[R]] = dict(enumerate(futures))
+        self._waiting: dict[int, Future[R]] = dict(enumerate(dict.fromkeys(futures)))
         for n, future in list(self._waiting.items()):
             future.then(functools.partial(self._arrive, n))
 

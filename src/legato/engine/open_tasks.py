@@ -43,9 +43,10 @@ class OpenTasks:
         self.failed_elsewhere: list[str] = []
         """Failures of tasks that worker processes have submitted, as they are said."""
 
-    def opened(self, future: Future[Any], shell: Submitted | None) -> None:
-        """A task was submitted: the flow does not end before it."""
+    def opened(self, future: Future[Any], shell: Submitted | None, by: str) -> None:
+        """A task was submitted by the code of the run `by`: the flow does not end before it."""
         self._open.add(future)
+        future.opened_by = by
         future.scope = SCOPE.get()
         if shell is not None:
             self._shells.add(shell)
@@ -81,6 +82,12 @@ class OpenTasks:
             for future in failed
             if future.unseen_failure and (failure := future.failure) is not None and not isinstance(failure, UpstreamFailed)
         ]
+
+    def forgive(self, by: str | None = None) -> None:
+        """What has failed so far is an earlier attempt's, the flow's or only the task run's `by`: the next one does not answer for it."""
+        for future in self.failed():
+            if by is None or future.opened_by == by:
+                future.seen = True
 
     # -- waiting and stopping
 

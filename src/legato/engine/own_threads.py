@@ -13,10 +13,12 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from legato.core.states import FINAL
+from legato.engine import waiting
 from legato.engine.shell import CURRENT, Shell
+from legato.engine.waiting import Place
 from legato.logs import console
 
 P = ParamSpec("P")
@@ -83,6 +85,19 @@ def run_here() -> Shell | None:
     remembered = getattr(threading.current_thread(), _ATTRIBUTE, None)
     run: Shell | None = remembered() if remembered is not None else None
     return run if run is not None and _is_under_way(run) else None
+
+
+def _place_of_caller() -> Place | None:
+    """The place of the task run around this code, on whichever thread that runs."""
+    run: Any = CURRENT.get() or run_here()
+    while run is not None:
+        if (place := run.place) is not None:
+            return cast("Place", place)
+        run = run.caller
+    return None
+
+
+waiting.runs.place_of_caller = _place_of_caller
 
 
 def _is_under_way(run: Shell) -> bool:

@@ -541,7 +541,7 @@ def _failed(
 
 def _delay_before_next(exc: Exception, policy: Policy, attempt: int) -> Generator[Instruction, Any, tuple[float | None, str]]:
     """Seconds until the next attempt, None: there is none; and, where a callable of the user's could not decide that, what to say of it."""
-    if attempt > policy.retry.retries or isinstance(exc, UpstreamFailed):
+    if attempt > policy.retry.retries:
         return None, ""
     delay = policy.retry.delay
     try:

@@ -132,6 +132,8 @@ class Shell:
     told = 0
     """The sequence number of the last transition that the store, or the outbox, has taken."""
     preparation: Preparation | None = None
+    place: Any = None
+    """The place in a task runner that its code runs on."""
     ended_by: BaseException | None = None
     """What has ended the run badly although its code returned."""
     depth = 0
@@ -486,10 +488,11 @@ class TaskShell(Shell):
             self.propose(Propose(CANCELLED, "Cancelled", f"stopped: {reason}{ABANDONED}"))
         self.is_abandoned = True
 
+    def begins_again(self) -> None:
+        self.flow.open_tasks.forgive(by=self.run_id)
+
     def perform(self, i: Instruction) -> Any:
-        if (
-            type(i) is Propose and not i.gate and self.hooks is None and not self.is_abandoned
-        ):  # what `propose` comes to, for most states of a task
+        if type(i) is Propose and not i.gate and self.hooks is None and not self.is_abandoned:  # `propose`, for most states of a task
             self.engine.outbox.report(transition_of(self, i))
             self.told = self.seq
             return None
@@ -737,6 +740,7 @@ class FlowShell(Shell):
             raise Suspend from None
 
     def begins_again(self) -> None:
+        self.open_tasks.forgive()
         self.ledger.restart()
         self.lanes, self.changed_inside = None, ""
 

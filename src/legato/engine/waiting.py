@@ -75,9 +75,11 @@ class CurrentRuns(Protocol):
 
 
 class _Runs:
-    """Set by `shell`, which knows the current run and loads after this."""
+    """Set by `shell` and `own_threads`, which know the current run and load after this."""
 
     of_caller: CurrentRuns = list
+    place_of_caller: Callable[[], Place | None] = staticmethod(lambda: None)
+    """The place of the worker whose task has started the calling thread: that worker waits for it, most likely."""
 
 
 runs = _Runs()
@@ -115,7 +117,11 @@ def wait_for(
         _look_for_circle(futures, loop, [])
     place = _here.place
     if place is None:
-        return _block(event, futures, timeout, loop, check)
+        place = runs.place_of_caller()
+        if place is None:
+            return _block(event, futures, timeout, loop, check)
+        with place.lent():
+            return _block(event, futures, timeout, loop, check)
     if helping and timeout is None:
         for future in futures:
             if place.help(future) and event.is_set():

@@ -101,7 +101,7 @@ def _started(shell: TaskShell, task: Definition[Any, Any]) -> Future[Any]:
         return calls.queued(shell, task)
     future = new_future(shell, task, lambda: None)
     future.claim()
-    shell.flow.open_tasks.opened(future, shell)
+    shell.flow.open_tasks.opened(future, shell, shell.parent_task_id or shell.flow.run_id)
     start(future, _run_submitted(future, shell), shell.flow, contextvars.copy_context())
     return future
 

@@ -24,6 +24,7 @@ from legato.engine.script import PENDING_STATE, Policy, run_stream, run_task
 from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell
 from legato.engine.stops import enter, leave
 from legato.engine.tracebacks import relink
+from legato.engine.waiting import place_here
 from legato.forking import LOADING
 from legato.sdk.arguments import Arguments, upstream_failed
 from legato.sdk.definitions import TAGS, Definition, Kind, lazily, with_scope_tags
@@ -341,7 +342,7 @@ def queued(shell: TaskShell, task: Definition[Any, Any]) -> Future[Any]:
         shell.apart = getattr(runner, "call_apart", None)
     future = new_future(shell, task, lambda: _run_submitted(future, shell))
     future.context = contextvars.copy_context()
-    flow.open_tasks.opened(future, shell)
+    flow.open_tasks.opened(future, shell, shell.parent_task_id or flow.run_id)
 
     def hand_over() -> None:
         try:
@@ -357,6 +358,7 @@ def queued(shell: TaskShell, task: Definition[Any, Any]) -> Future[Any]:
 
 
 def _run_submitted(future: Future[Any], shell: TaskShell) -> Any:
+    shell.place = place_here()
     try:
         return drive(
             run_task(shell.policy, submitted=True, prepares=shell.preparation is not None, recalls=shell.flow.ledger.memory is not None),
@@ -412,7 +414,7 @@ def _later(task: Definition[Any, Any], parent: Shell, sources: Sequence[Future[A
     later: DeferredList[Any] = DeferredList(sources[0].run_id, f"{task.name}.map({sources[0].name})")
     later.mapped = f"{task.name}({','.join(source.made_by for source in sources)})"
     later.waits_for = sources
-    parent.flow.open_tasks.opened(later, None)
+    parent.flow.open_tasks.opened(later, None, parent.run_id)
     context = contextvars.copy_context()
 
     def expand() -> None:

@@ -6,6 +6,7 @@ pydantic is imported only when an annotation needs it: values whose type is exac
 from __future__ import annotations
 
 import inspect
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -184,6 +185,8 @@ def plain_value(value: Any) -> Any:
 def _model_or_text(value: Any) -> Any:
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(value)  # as text, from which the annotation makes a path again
     return _shown(value)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from legato import crashing
-from legato.core.errors import UsageError
+from legato.core.errors import Unavailable, UsageError
 from legato.core.records import Transition
 from legato.core.states import CRASHED, FINAL, State
 from legato.engine import jobs
@@ -111,10 +111,21 @@ class ProcessRunner:
             if worker.channel.is_open and len(worker.known) < _MOST_FUNCTIONS:
                 return worker
             self._forget(worker)
-        worker = self._starter.start(log_level)
+        worker = self._started(log_level)
         with self._lock:
             self._workers.add(worker)
         return worker
+
+    def _started(self, log_level: int) -> Worker:
+        """A new worker. When the process that starts them is gone, another takes its place, once."""
+        starter = self._starter
+        try:
+            return starter.start(log_level)
+        except Unavailable:
+            with self._lock:
+                if self._starter is starter:
+                    self._starter = starter.renewed()
+            return self._starter.start(log_level)
 
     def _give_back(self, worker: Worker) -> None:
         with self._lock:

@@ -69,6 +69,10 @@ class Starter(Protocol):
 
     def start(self, log_level: int) -> Worker: ...
 
+    def renewed(self) -> Starter:
+        """What starts workers when this cannot any more."""
+        ...
+
     def release(self) -> None:
         """No more workers will be wanted by this user of it."""
         ...
@@ -111,6 +115,9 @@ class Spawner:
 
     def release(self) -> None:
         pass
+
+    def renewed(self) -> Spawner:
+        return self
 
 
 def _interpreter(module: str, theirs: socket.socket) -> subprocess.Popen[bytes]:
@@ -200,6 +207,12 @@ class WarmParent:
             ours.close()
             raise Unavailable("no worker process could be started: their parent process is gone", hint="run the task again")
         return _welcomed(worker, log_level)
+
+    def renewed(self) -> WarmParent:
+        """Another in its place, for one user of this."""
+        self._gone = True
+        self.release()
+        return WarmParent.acquire()
 
     def signal(self, pid: int, number: int) -> None:
         """Have a worker signalled, if it is still running: its parent knows, so no other process that got its number is hit."""
