@@ -157,7 +157,7 @@ class Reach:
     def _put_together(self) -> dict[str, str]:
         notes = {name: list(texts) for name, texts in self._notes.items()}
         for value in self._values:
-            _note(notes, value.name, value.token)
+            _note(notes, value.name, f"{value.part} {value.token}" if value.part else value.token)
         return {name: texts[0] if len(texts) == 1 else _digest("".join(sorted(texts))) for name, texts in notes.items()}
 
     def digest(self) -> str:
@@ -188,11 +188,14 @@ class Reach:
 class Value:
     """A value that code holds: what it was when it was last looked at. `place` tells what may be changed in place."""
 
-    __slots__ = ("_code", "_get", "_last", "fallback", "is_unknown", "name", "place", "token")
+    __slots__ = ("_code", "_get", "_last", "fallback", "is_unknown", "name", "part", "place", "token")
 
-    def __init__(self, name: str, get: Callable[[], Any], place: Any, fallback: Callable[[], str], code: Callable[[Any], Any]) -> None:
+    def __init__(
+        self, name: str, get: Callable[[], Any], place: Any, fallback: Callable[[], str], code: Callable[[Any], Any], part: str = ""
+    ) -> None:
         self._code = code
         self.name = name
+        self.part = part
         self.place = place
         self.fallback = fallback
         self.token = ""
@@ -275,7 +278,7 @@ class _Walk:
         names = {id(value) for value in compared}
         for value in self.values:
             if id(value) not in names:
-                _note(self._notes, value.name, value.fallback())
+                _note(self._notes, value.name, f"{value.part} {value.fallback()}")
         return self._notes
 
     def _visit(self, value: Any) -> None:
@@ -309,11 +312,15 @@ class _Walk:
             return
         self._note(fn.__globals__.get("__name__"), fn.__qualname__, code_token(fn.__code__))
         for n, value in enumerate(fn.__defaults__ or ()):
-            self._held(fn.__qualname__, functools.partial(_default_of, fn, n), value, fn.__module__)
+            self._held(fn.__qualname__, functools.partial(_default_of, fn, n), value, fn.__module__, part=f"default {n}")
         for name, value in (fn.__kwdefaults__ or {}).items():
-            self._held(fn.__qualname__, functools.partial(_kwdefault_of, fn, name), value, fn.__module__)
+            self._held(fn.__qualname__, functools.partial(_kwdefault_of, fn, name), value, fn.__module__, part=f"default of {name}")
+        for name, value in vars(fn).items():  # what was set on it, such as `convert.rate = 2`; its own code may change that
+            if not name.startswith("__"):
+                get = functools.partial(_attribute, fn, name)
+                self._held(fn.__qualname__, get, value, fn.__module__, (id(fn.__globals__), fn.__name__), part=f".{name}")
         self._changes(fn, names)
-        self._names(fn.__globals__, names.all, names.bare)
+        self._names(fn.__globals__, names.all, names.bare, owner=fn)
         wanted: list[Any] = [*names.imports, *names.texts]
         for one in wanted:
             for module, text in module_tokens(one, fn.__globals__):
@@ -336,7 +343,7 @@ class _Walk:
                 self._rebound.add(("cell", id(cells[name])))
 
     def _cells(self, fn: types.FunctionType, *, own: bool) -> None:
-        for cell in fn.__closure__ or ():
+        for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=False):
             value = cell_of(cell)
             if value is NotImplemented:
                 continue
@@ -344,19 +351,29 @@ class _Walk:
                 self._open.append(value)  # a library's wrapper around a function of the user's
             else:
                 self._kept.append(cell)
-                self._held(fn.__qualname__, functools.partial(cell_of, cell), value, fn.__module__, ("cell", id(cell)))
+                self._held(fn.__qualname__, functools.partial(cell_of, cell), value, fn.__module__, ("cell", id(cell)), part=name)
 
-    def _held(self, name: str, get: Callable[[], Any], value: Any, module: str | None, place: Any = None) -> None:
-        """A value that a function or class holds: code is looked into, anything else is asked for when it is wanted."""
+    def _held(self, name: str, get: Callable[[], Any], value: Any, module: str | None, place: Any = None, *, part: str) -> None:
+        """A value that a function or class holds as a `part` of it: code is looked into, anything else is asked for when it is wanted."""
         self._open.append(value)
         full = name if module == self._home else f"{module}.{name}"
         if _is_code(value):
-            _note(self._notes, full, _called(value))
+            self._code_held(full, get, value, part)
         else:
-            self.values.append(Value(full, get, place, str, self._known_here))
+            self.values.append(Value(full, get, place, str, self._known_here, part))
 
-    def _names(self, scope: Mapping[str, Any], names: Iterable[str], bare: Iterable[str] = ()) -> None:
-        """What these names mean in a module."""
+    def _code_held(self, full: str, get: Callable[[], Any], value: Any, part: str = "") -> None:
+        """Code under a name: by what it is called, or, where several are called so, by what it is."""
+        if _has_no_name_of_its_own(value):
+            named = value.__qualname__ if value.__module__ == self._home else f"{value.__module__}.{value.__qualname__}"
+            self.values.append(Value(named, get, None, str, known_by, f"{full} {part}"))
+        else:
+            _note(self._notes, full, f"{part} {_called(value)}")
+
+    def _names(
+        self, scope: Mapping[str, Any], names: Iterable[str], bare: Iterable[str] = (), owner: types.FunctionType | None = None
+    ) -> None:
+        """What these names mean in a module. `owner`: the function that has them."""
         for name in names:
             if name not in scope or name in _OF_EVERY_MODULE:
                 continue
@@ -364,9 +381,13 @@ class _Walk:
             if isinstance(value, types.ModuleType):
                 if value.__name__.rpartition(".")[2] != name:
                     self._note(scope.get("__name__"), name, _called(value))
+                elif owner is not None and not is_own(vars(value)):
+                    self._note(owner.__module__, owner.__qualname__, f"{name} is {value.__name__}")
                 self._module(value, name, names, is_bare=name in bare)
                 continue
             self._open.append(value)
+            if owner is not None and _is_code(value) and not is_own(_scope_of_code(value)):  # two libraries may have one of this name
+                self._note(owner.__module__, owner.__qualname__, f"{name} is {_called(value)}")
             if (id(scope), name) not in self._asked:
                 self._asked.add((id(scope), name))
                 self._global(scope, name, value)
@@ -388,7 +409,7 @@ class _Walk:
         full = name if module == self._home else f"{module}.{name}"
         if _is_code(value):
             if getattr(value, "__name__", name) != name:  # a name for something else: it may be given to another
-                _note(self._notes, full, _called(value))
+                self._code_held(full, functools.partial(_global_of, scope, name), value)
             return
         fallback = functools.partial(statements_that_make, scope.get("__file__"), name)
         self.values.append(Value(full, functools.partial(_global_of, scope, name), (id(scope), name), fallback, self._known_here))
@@ -398,13 +419,16 @@ class _Walk:
             return
         self._note(cls.__module__, cls.__qualname__, repr([base.__qualname__ for base in cls.__bases__]))
         self._open += cls.__bases__
+        if type(cls) is not type:
+            self._note(cls.__module__, cls.__qualname__, f"metaclass {_called(type(cls))}")
+            self._open.append(type(cls))
         stored = _stored_by_itself(cls)
         for name, get in _declared(cls).items():
             value = get()
             if isinstance(value, _DESCRIPTORS):
                 continue
             place = ("class", id(cls), name)
-            self._held(cls.__qualname__, get, value, cls.__module__, place)
+            self._held(cls.__qualname__, get, value, cls.__module__, place, part=f".{name}")
             if name in stored and not isinstance(value, PLAIN):
                 self._changed.add(place)
 
@@ -415,6 +439,18 @@ class _Walk:
 def _note(notes: dict[str, list[str]], name: str, text: str) -> None:
     """Several things may have one name: two lambdas, a function and its defaults. In which order they are found does not count."""
     notes.setdefault(name, []).append(_digest(text))
+
+
+def _has_no_name_of_its_own(value: Any) -> bool:
+    """Whether several functions may be called like this one: lambdas, and what another function has made."""
+    name = getattr(value, "__qualname__", "")
+    return isinstance(value, types.FunctionType) and ("<lambda>" in name or "<locals>" in name) and is_own(value.__globals__)
+
+
+def _scope_of_code(value: Any) -> Mapping[str, Any]:
+    if isinstance(value, types.FunctionType):
+        return value.__globals__
+    return _scope_of(value) if isinstance(value, type) else {}
 
 
 _DESCRIPTORS = (types.GetSetDescriptorType, types.MemberDescriptorType, types.WrapperDescriptorType, types.BuiltinFunctionType)
