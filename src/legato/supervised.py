@@ -5,7 +5,6 @@ later each time; what it raises ends nothing but itself.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -47,7 +46,6 @@ class Supervised:
         self._stopping = False
         self._thread: threading.Thread | None = None
         self.failures = 0
-        self.succeeded_at = time.monotonic()
 
     @property
     def is_alive(self) -> bool:
@@ -74,10 +72,6 @@ class Supervised:
         if thread is not None and thread is not threading.current_thread() and thread.is_alive():
             thread.join(wait_s)
 
-    def age_s(self) -> float:
-        """Seconds since a step last succeeded, or since this was made."""
-        return time.monotonic() - self.succeeded_at
-
     def _run(self) -> None:
         pause = self._first_s
         while True:
@@ -95,7 +89,6 @@ class Supervised:
                 pause = self._every_s if asked is None else asked
 
     def _succeeded(self) -> None:
-        self.succeeded_at = time.monotonic()
         failures, self.failures = self.failures, 0
         if failures >= _WORTH_TELLING:
             _logger().warning("loop_goes_on", extra={"loop": self.name, "failures": failures})

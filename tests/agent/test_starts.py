@@ -14,8 +14,8 @@ import pytest
 from legato.core.states import StateType
 from legato.flow_runners.options import SubprocessFlowRunner
 from legato.flow_runners.output import CUT_AT, KEPT, Output
-from legato.flow_runners.process_tree import is_running
 from legato.flow_runners.subprocess import Process, SubprocessLauncher
+from legato.system import process_is_alive
 
 from tests.agent.conftest import Workplace
 from tests.support.waiting import until
@@ -127,14 +127,14 @@ def test_nothing_that_a_run_started_outlives_it(place: Workplace, how: str, warm
     run_id = place.schedule(place.deploy(LEAVING.replace("PYTHON", repr(sys.executable))), how=how)
     until(lambda: len(place.ledger.read_text().split()) == 4, within_s=30)
     pids = [int(word) for word in place.ledger.read_text().split()]
-    assert all(is_running(pid) for pid in pids)
+    assert all(process_is_alive(pid) for pid in pids)
 
     Path(f"{place.ledger}.go").touch()
     if how == "cancelled":
         place.store.request_cancel(run_id)
     place.ended(run_id)
 
-    until(lambda: not any(is_running(pid) for pid in pids), within_s=25)
+    until(lambda: not any(process_is_alive(pid) for pid in pids), within_s=25)
 
 
 def test_an_end_that_was_left_out_of_the_connection_is_told_to_those_that_wait(tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ from typing import Any, NoReturn
 import msgspec
 
 from legato.core.records import Claim
-from legato.flow_runners.process_tree import TOKEN, become_subreaper, children_of, group_is_running, is_running, kill_group, kill_process
+from legato.flow_runners.process_tree import TOKEN, become_subreaper, children_of, group_is_running, kill_group, kill_process
+from legato.system import process_is_alive
 
 GRACE_S = 5.0
 """How long what a run left behind may take to end before it is killed."""
@@ -216,7 +217,7 @@ class ForkServer:
         for leavings in list(self._leavings):
             if self._hears_of_orphans:  # what an orphan had started is handed over when it ends
                 leavings.orphans |= children_of(os.getpid()) - self._children
-            living = {pid for pid in leavings.orphans if is_running(pid)}
+            living = {pid for pid in leavings.orphans if process_is_alive(pid)}
             if time.monotonic() > leavings.kill_at:
                 kill_group(leavings.group, signal.SIGKILL)
                 for pid in living:

@@ -12,6 +12,8 @@ import signal
 import sys
 from pathlib import Path
 
+from legato.system import process_is_alive
+
 TOKEN = "LEGATO_RUN_TOKEN"  # noqa: S105 a name, no secret
 """In the environment of a run's process: names the run and the holding, and whatever it starts inherits it."""
 
@@ -34,19 +36,6 @@ def become_subreaper() -> bool:
 def children_of(pid: int) -> set[int]:
     """The processes whose parent this is, ended ones that were not waited for included."""
     return {child for child in _pids() if _stat(child)[1] == pid}
-
-
-def is_running(pid: int) -> bool:
-    """Whether there is such a process, and it has not ended."""
-    if _PROC.is_dir():
-        return _stat(pid)[0] not in ("", "Z", "X")
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def is_stopped(pid: int) -> bool:
@@ -89,7 +78,7 @@ def kill_process(pid: int, number: signal.Signals) -> None:
 
 def started_by(token: str) -> set[int]:
     """The living processes that a run started, wherever they went."""
-    return {pid for pid in _pids() if pid != os.getpid() and has_token(pid, token) and is_running(pid)} if _PROC.is_dir() else set()
+    return {pid for pid in _pids() if pid != os.getpid() and has_token(pid, token) and process_is_alive(pid)} if _PROC.is_dir() else set()
 
 
 def tree_of(pid: int) -> set[int]:

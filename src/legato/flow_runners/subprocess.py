@@ -25,7 +25,8 @@ from legato.core.errors import UsageError
 from legato.core.records import Claim
 from legato.flow_runners.options import SubprocessFlowRunner
 from legato.flow_runners.output import Output, last_line, to_stderr
-from legato.flow_runners.process_tree import TOKEN, group_is_running, is_running, kill_group, kill_process, started_by
+from legato.flow_runners.process_tree import TOKEN, group_is_running, kill_group, kill_process, started_by
+from legato.system import process_is_alive
 
 MAX_FORKS = 1_000
 """A warm parent is renewed after so many runs: whatever it leaks, it leaks for a while only."""
@@ -352,7 +353,7 @@ def _watch(process: Process) -> None:
             if done:
                 process.exited(os.waitstatus_to_exitcode(status))
                 break
-        if not is_running(process.pid):
+        if not process_is_alive(process.pid):
             process.exited(0)
             break
         pause.wait(0.5)
