@@ -18,7 +18,7 @@ from legato.storage.bundles import contents, pack, unpack, words_about
 def write(folder: Path, *names: str) -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(name)
+        (folder / name).write_bytes(os.fsencode(name))
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -40,6 +40,24 @@ def plain(folder: Path) -> None:
         "__pycache__/a.pyc",
         "x.db",
     )
+
+
+ODD_SOURCE = {
+    "env/a.py",
+    "venv/a.py",
+    "build/a.py",
+    "dist/a.py",
+    "build/sub/a.py",
+    "sub/env/lib/a.py",
+    "site-packages/a.py",
+    "dist/old.whl",
+}
+
+
+def odd_names(folder: Path) -> None:
+    """Source under names that environments and builds have too, beside real environments and builds."""
+    write(folder, *ODD_SOURCE, "sub/build/bdist.linux/a.py", "sub/dist/p-1.whl", "sub/dist/p-1.tar.gz")
+    write(folder, "mine/pyvenv.cfg", "mine/lib/python3/site-packages/a.py", "conda/conda-meta/history", "conda/lib/a.py")
 
 
 def links(folder: Path) -> None:
@@ -96,7 +114,8 @@ def ignored_as_a_whole(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "files", "left_out"),
     [
-        (plain, {"a.py", "pkg/b.py", "dist/__init__.py", "dist/c.py"}, {"build/", ".env", "id_rsa", ".hidden/"}),
+        (plain, {"a.py", "pkg/b.py", "dist/__init__.py", "dist/c.py"}, {"build/", ".env", "id_rsa", ".hidden/", "x.db"}),
+        (odd_names, ODD_SOURCE, {"sub/build/", "sub/dist/"}),
         (
             links,
             {"a.py", "pkg/b.py", "in_file.py", "in_folder/b.py"},
@@ -124,6 +143,23 @@ def test_what_belongs_to_a_folder_is_packed_and_the_rest_is_named(
     unpack(pack(folder), tmp_path / "unpacked")
     assert {path.relative_to(tmp_path / "unpacked").as_posix() for path in (tmp_path / "unpacked").rglob("*") if path.is_file()} == files
     assert pack(folder) == pack(folder)
+
+
+@pytest.mark.parametrize("with_git", [False, True])
+def test_names_that_are_no_text_are_named_and_left_out(with_git: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    write(folder, "a.py")
+    write(folder, os.fsdecode(b"\xff/\xfe.txt"), os.fsdecode(b"\xff/b.txt"))
+    (folder / "link").symlink_to(os.fsdecode(b"/gone/\xfd"))
+    if with_git:
+        git(folder, "init", "-q")
+
+    found = contents(folder)
+
+    assert set(found.files) == {"a.py"}
+    assert {one.path for one in found.left_out} == {r"\udcff/\udcfe.txt", r"\udcff/b.txt", "link"}
+    "\n".join(words_about(found.left_out)).encode()
+    assert zipfile.ZipFile(io.BytesIO(pack(folder))).namelist() == ["a.py"]
 
 
 def test_much_that_is_left_out_is_counted() -> None:

@@ -1,8 +1,9 @@
 """Bundles: a folder of source, packed so that the same files always give the same bytes, and unpacked anew for each run.
 
-What git ignores stays out; without git, caches, hidden folders and environments do. Submodules and repositories inside belong to it, and so do
-links that stay inside the project; links that lead out of it do not. What is left out is named, so that nobody finds out when a run fails. A
-bundle is code, not data: it is limited in size. What lies in storage under its hash is never written to: a run works in a folder of its own.
+What git ignores stays out; without git, caches, hidden files, environments, results of builds and databases do. Submodules and repositories
+inside belong to it, and so do links that stay inside the project; links that lead out of it do not. What is left out is named, so that
+nobody finds out when a run fails. A bundle is code, not data: it is limited in size. What lies in storage under its hash is never written
+to: a run works in a folder of its own.
 """
 
 from __future__ import annotations
@@ -20,23 +21,15 @@ from legato.core.errors import Corrupt, UsageError
 LIMIT_BYTES = 25_000_000
 """Unpacked size above which a folder is refused: a bundle that large holds data, which belongs in storage or a package."""
 
-_CACHES = {
-    "__pycache__",
-    "node_modules",
-    "venv",
-    "env",
-    ".venv",
-    "site-packages",
-    ".git",
-    ".mypy_cache",
-    ".ruff_cache",
-    ".pytest_cache",
-    ".tox",
-}
-"""Never packed, and not worth a word."""
+_CACHES = {"__pycache__", "node_modules", ".git", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".tox"}
+"""Never packed, and not worth a word. No project keeps source under these names; one may under "env", "build" or "dist", so those are judged
+by what is in them.
+"""
 
 _BUILT = {"build", "dist"}
-"""Results of a build, unless they are packages or git tracks them."""
+_BUILDS_LEAVE = ("lib.", "bdist.", "temp.", "scripts-")
+_PACKAGES = (".whl", ".tar.gz", ".zip", ".egg")
+_DATABASE = (".db", ".db-wal", ".db-shm")
 
 _SECRET = (".env", ".pem", ".key", "id_rsa", "id_ed25519", ".netrc", ".pypirc")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -100,7 +93,22 @@ def contents(folder: Path) -> Contents:
         _add_listed(found, folder, "", root)
     else:
         _add_walked(found, folder, "", folder, frozenset())
-    return found
+    return _with_names_that_are_text(found)
+
+
+def _with_names_that_are_text(found: Contents) -> Contents:
+    """What can be packed and told: bundles name files in UTF-8, and a file system may hold names that are none."""
+    odd = [LeftOut(name, "its name is no UTF-8") for name in found.files if not _is_text(name)]
+    files = {name: path for name, path in found.files.items() if _is_text(name)}
+    return Contents(files, [LeftOut(_readable(one.path), _readable(one.why)) for one in [*found.left_out, *odd]])
+
+
+def _is_text(name: str) -> bool:
+    return _readable(name) == name
+
+
+def _readable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def working_folder(home: Path, run_id: str, epoch: int, attempt: int) -> Path:
@@ -173,7 +181,7 @@ def _add_listed(found: Contents, folder: Path, prefix: str, root: Path) -> None:
         elif path.is_file():
             found.files[inside] = path
     for name in _git(folder, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory") or []:
-        if not _is_cache(name):
+        if not (_is_cache(name) or _is_environment(folder / name)):
             found.left_out.append(LeftOut(f"{prefix}{name}", "git ignores it"))
 
 
@@ -186,19 +194,40 @@ def _add_walked(found: Contents, folder: Path, prefix: str, root: Path, above: f
         if path.is_symlink():
             _add_link(found, path, inside, root, above)
         elif path.is_dir():
-            if path.name in _CACHES:
+            if path.name in _CACHES or _is_environment(path):
                 continue
-            if path.name.startswith("."):
-                found.left_out.append(LeftOut(f"{inside}/", "its name begins with a dot"))
-            elif path.name in _BUILT and not (path / "__init__.py").exists():
-                found.left_out.append(LeftOut(f"{inside}/", "it looks like the result of a build, and is no package"))
+            if why := _why_no_source(path):
+                found.left_out.append(LeftOut(f"{inside}/", why))
             else:
                 _add_walked(found, path, f"{inside}/", root, above | {folder.resolve()})
-        elif path.is_file() and not path.name.endswith((".pyc", ".db", ".db-wal", ".db-shm")):
-            if path.name.startswith(".") or _is_secret(path.name):
-                found.left_out.append(LeftOut(inside, "it looks like a secret" if _is_secret(path.name) else "its name begins with a dot"))
+        elif path.is_file() and not path.name.endswith(".pyc"):
+            if why := _why_no_source(path):
+                found.left_out.append(LeftOut(inside, why))
             else:
                 found.files[inside] = path
+
+
+def _why_no_source(path: Path) -> str:
+    """Why a file or folder stays out where no git says what belongs to the project; empty when it does not."""
+    if not path.is_dir() and _is_secret(path.name):
+        return "it looks like a secret"
+    if path.name.startswith("."):
+        return "its name begins with a dot"
+    if path.is_dir():
+        return "it is the result of a build" if path.name in _BUILT and _is_built(path) else ""
+    return "a database is no source" if path.name.endswith(_DATABASE) else ""
+
+
+def _is_environment(folder: Path) -> bool:
+    """Whether a folder is an environment of Python's, whatever its name; a folder of source may well be called "env"."""
+    return (folder / "pyvenv.cfg").is_file() or (folder / "conda-meta").is_dir()
+
+
+def _is_built(folder: Path) -> bool:
+    """Whether in a folder lies what a build leaves: packages alone, or what setuptools makes them from."""
+    names = [path.name for path in folder.iterdir()]
+    only_packages = bool(names) and all(name.endswith(_PACKAGES) for name in names)
+    return only_packages or any(name == "lib" or name.startswith(_BUILDS_LEAVE) for name in names)
 
 
 def _add_link(found: Contents, path: Path, inside: str, root: Path, above: frozenset[Path] = frozenset()) -> None:
