@@ -77,7 +77,7 @@ docs: $(ENV_STAMP) ## build the documentation into site/; a broken link is an er
 .PHONY: test
 test: $(ENV_STAMP) ## run the Python tests, with PostgreSQL and a browser where they exist (in CI: always)
 	@$(MAKE) --no-print-directory ui
-	$(BIN)/python -m pytest $(ARGS)
+	@tools/run-tests.sh $(ARGS)
 
 .PHONY: check
 check: lint types layers docs docs-run ui-test ## everything CI runs besides the tests

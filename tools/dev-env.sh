@@ -13,6 +13,7 @@ cd "$(dirname "$0")/.."
 
 export UV_PYTHON_DOWNLOADS=never # interpreters come from the machine
 export UV_NO_PROGRESS=1
+export UV_COMPILE_BYTECODE=1 # as pip does: or, where PYTHONDONTWRITEBYTECODE is set, each process compiles what it imports
 
 # A machine's own certificate authority, when there is one, is the one to trust.
 if [ -z "${SSL_CERT_FILE:-}" ] && [ -r /etc/ssl/certs/ca-certificates.crt ]; then

@@ -45,10 +45,10 @@ class Workplace:
         self.store.save_queue(WorkQueue(id=new_id(), name="default", created_at=SystemClock().now()))
         self.agents: list[subprocess.Popen[str]] = []
 
-    def deploy(self, source: str, **options: Any) -> Deployment:
+    def deploy(self, source: str, name: str = "test", **options: Any) -> Deployment:
         """Write a flow file, and deploy its flow `main`. `LEDGER` in the source is a file that outlives everything."""
         text = "import os, time\nfrom legato import Deployment, flow, task\n" + source.replace("LEDGER", repr(str(self.ledger)))
-        (self.source / "flows.py").write_text(text + f"\nDeployment(main, name='test', **{options!r})\n")
+        (self.source / "flows.py").write_text(text + f"\nDeployment(main, name={name!r}, **{options!r})\n")
         declared = deployments.deployments_in(self.source / "flows.py")
         storage = LocalStorage(self.home / "storage")
         return deployments.create(declared, self.store, storage, root=self.source, clock=SystemClock())[0]

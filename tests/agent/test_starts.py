@@ -36,21 +36,22 @@ BAD_RUNNERS: dict[str, dict[str, Any]] = {
 }
 
 
-def corrupted(place: Workplace, record: dict[str, Any]) -> str:
+def corrupted(place: Workplace, kind: str) -> str:
     """A run whose deployment says this of its flow runner, as an older or other program may have stored it."""
     import msgspec
 
-    deployment = msgspec.structs.replace(place.deploy(GOOD), flow_runner={"type": "subprocess", **record})
+    deployment = msgspec.structs.replace(place.deploy(GOOD, name=kind), flow_runner={"type": "subprocess", **BAD_RUNNERS[kind]})
     place.store.save_deployment(deployment)
     return place.schedule(place.store.get_deployment(deployment.id))
 
 
 @pytest.mark.parametrize("warm", [True, False])
 def test_whatever_keeps_a_run_from_starting_fails_that_run_and_no_other(place: Workplace, warm: bool) -> None:
+    runs = {kind: corrupted(place, kind) for kind in BAD_RUNNERS}
     agent = place.agent(warm=warm)
 
-    for kind, record in BAD_RUNNERS.items():
-        ended = place.ended(corrupted(place, record))
+    for kind, run_id in runs.items():
+        ended = place.ended(run_id)
         assert ended.state.type is StateType.FAILED, kind
         assert len(ended.state.message or "") > 20, kind
 
@@ -58,25 +59,25 @@ def test_whatever_keeps_a_run_from_starting_fails_that_run_and_no_other(place: W
     assert agent.poll() is None
 
 
-@pytest.mark.parametrize(
-    ("source", "says"),
-    [
-        ("if os.environ.get('LEGATO_RESOLVED'): os._exit(3)\n", "exit code 3 while loading flows.py"),
-        ("if os.environ.get('LEGATO_RESOLVED'): os.kill(os.getpid(), 11)\n", "killed by SIGSEGV while loading flows.py"),
-        (
-            "if os.environ.get('LEGATO_RESOLVED'): print('no licence'); raise SystemExit(4)\n",
-            "exit code 4 while loading flows.py: no licence",
-        ),
-    ],
-)
-def test_a_file_that_ends_its_process_is_given_up_after_three_starts_and_told_why(place: Workplace, source: str, says: str) -> None:
+ENDING_WHILE_LOADED = {
+    "os._exit(3)": "exit code 3 while loading flows.py",
+    "os.kill(os.getpid(), 11)": "killed by SIGSEGV while loading flows.py",
+    "print('no licence'); raise SystemExit(4)": "exit code 4 while loading flows.py: no licence",
+}
+
+
+def test_a_file_that_ends_its_process_is_given_up_after_three_starts_and_told_why(place: Workplace) -> None:
+    runs = {
+        end: place.schedule(place.deploy(f"if os.environ.get('LEGATO_RESOLVED'): {end}\n" + GOOD, name=f"d{number}"))
+        for number, end in enumerate(ENDING_WHILE_LOADED)
+    }
     place.agent()
 
-    ended = place.ended(place.schedule(place.deploy(source + GOOD)))
-
-    assert ended.state.type is StateType.FAILED
-    assert (ended.state.message or "").startswith("could not be started 3 times")
-    assert says in (ended.state.message or "")
+    for end, run_id in runs.items():
+        ended = place.ended(run_id)
+        assert ended.state.type is StateType.FAILED
+        assert (ended.state.message or "").startswith("could not be started 3 times")
+        assert ENDING_WHILE_LOADED[end] in (ended.state.message or "")
 
 
 def test_the_last_output_of_a_killed_process_stands_in_the_runs_log(place: Workplace) -> None:
@@ -108,11 +109,11 @@ def main(how: str):
         os.setsid()
         if os.fork():
             os._exit(0)
-        with open(LEDGER, "a") as file: file.write(f"{os.getpid()}\\n")
+        with open(LEDGER + how, "a") as file: file.write(f"{os.getpid()}\\n")
         time.sleep(999)
         os._exit(0)
     os.waitpid(pid, 0)
-    with open(LEDGER, "a") as file: file.write("\\n".join(map(str, pids)) + "\\n")
+    with open(LEDGER + how, "a") as file: file.write("\\n".join(map(str, pids)) + "\\n")
     while not os.path.exists(LEDGER + ".go"): time.sleep(0.02)
     if how == "raises": raise ValueError
     if how == "killed": os.kill(os.getpid(), 9)
@@ -120,19 +121,24 @@ def main(how: str):
 """
 
 
-@pytest.mark.parametrize("how", ["ends", "raises", "killed", "cancelled"])
+HOW_RUNS_END = ("ends", "raises", "killed", "cancelled")
+
+
 @pytest.mark.parametrize("warm", [True, False])
-def test_nothing_that_a_run_started_outlives_it(place: Workplace, how: str, warm: bool) -> None:
+def test_nothing_that_a_run_started_outlives_it(place: Workplace, warm: bool) -> None:
+    """Runs that end in four ways, side by side: what each has left behind is its own, and goes with it."""
+    deployment = place.deploy(LEAVING.replace("PYTHON", repr(sys.executable)))
+    runs = {how: place.schedule(deployment, how=how) for how in HOW_RUNS_END}
     place.agent(warm=warm)
-    run_id = place.schedule(place.deploy(LEAVING.replace("PYTHON", repr(sys.executable))), how=how)
-    until(lambda: len(place.ledger.read_text().split()) == 4, within_s=30)
-    pids = [int(word) for word in place.ledger.read_text().split()]
+    ledgers = [Path(f"{place.ledger}{how}") for how in HOW_RUNS_END]
+    until(lambda: all(ledger.exists() and len(ledger.read_text().split()) == 4 for ledger in ledgers))
+    pids = [int(word) for ledger in ledgers for word in ledger.read_text().split()]
     assert all(process_is_alive(pid) for pid in pids)
 
     Path(f"{place.ledger}.go").touch()
-    if how == "cancelled":
-        place.store.request_cancel(run_id)
-    place.ended(run_id)
+    place.store.request_cancel(runs["cancelled"])
+    for run_id in runs.values():
+        place.ended(run_id)
 
     until(lambda: not any(process_is_alive(pid) for pid in pids), within_s=25)
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from legato.core.errors import LegatoError
+from legato.server.connections import PATIENCE, Patience
 from legato.server.run import Listening, serve
 
 
@@ -23,6 +24,8 @@ def main() -> int:
     parser.add_argument("--base-path", default="", help="the path under which a proxy serves it")
     parser.add_argument("--public-url", default="", help="the address people open")
     parser.add_argument("--access-log", action="store_true")
+    parser.add_argument("--head-timeout", type=float, default=PATIENCE.head_s, help="seconds in which a request's head has to be whole")
+    parser.add_argument("--body-timeout", type=float, default=PATIENCE.body_s, help="seconds that a request's body may stand still")
     options = parser.parse_args()
     home = Path(os.environ.get("LEGATO_HOME", "~/.legato")).expanduser()
     try:
@@ -37,6 +40,7 @@ def main() -> int:
             base_path=options.base_path,
             public_url=options.public_url,
             access_log=options.access_log,
+            patience=Patience(options.head_timeout, options.body_timeout),
             ready=_print_address,
         )
     except LegatoError as error:

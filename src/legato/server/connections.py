@@ -1,8 +1,7 @@
 """Connections that never become a request: closed in time, and never so many that they shut out others.
 
-A head has to be whole within HEAD_S seconds of its first byte (or of the connection's beginning), a body has to go on within BODY_S. Beyond the
-most connections there may be, in all or from one address, those without a whole head are closed, the oldest first; if there is none, the new
-one is refused.
+A head has to be whole in time after its first byte (or after the connection's beginning), a body has to go on in time. Beyond the most
+there may be, in all or from one address, those without a whole head are closed, the oldest first; if there is none, the new one is refused.
 """
 
 from __future__ import annotations
@@ -15,8 +14,17 @@ from typing import Any
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_S = 10.0
-BODY_S = 30.0
+
+class Patience(msgspec.Struct, frozen=True):
+    """How many seconds a head may take, and a body may stand still."""
+
+    head_s: float = 10.0
+    body_s: float = 30.0
+
+
+PATIENCE = Patience()
+"""Long enough for a slow line, short enough for what was never meant."""
+
 KEPT_FREE = 48
 """Open files that are not for connections: databases, logs, results."""
 
@@ -40,13 +48,14 @@ def caps_for(open_files: int) -> Caps:
 
 
 _caps = Caps(1 << 20, 1 << 20)
+_patience = PATIENCE
 
 
-def limit_connections() -> None:
-    """Set the caps by what this process may open now."""
+def limit_connections(patience: Patience) -> None:
+    """Set the caps by what this process may open now, and how long is waited."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    global _caps  # noqa: PLW0603 protocols are made by uvicorn, which hands them nothing of ours
-    _caps = caps_for(soft if soft != resource.RLIM_INFINITY else 1 << 20)
+    global _caps, _patience  # protocols are made by uvicorn, which hands them nothing of ours
+    _caps, _patience = caps_for(soft if soft != resource.RLIM_INFINITY else 1 << 20), patience
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -87,11 +96,11 @@ class PatientProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         _caps.without_head.pop(self, None)
         self._in_head = False
-        self._wait(BODY_S)
+        self._wait(_patience.body_s)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        self._wait(BODY_S)
+        self._wait(_patience.body_s)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -106,7 +115,7 @@ class PatientProtocol(HttpToolsProtocol):
     def _await_head(self) -> None:
         self._in_head = True
         _caps.without_head[self] = None
-        self._wait(HEAD_S)
+        self._wait(_patience.head_s)
 
     def _wait(self, seconds: float) -> None:
         self._stop_waiting()

@@ -24,7 +24,7 @@ from legato.core.errors import Conflict, UsageError
 from legato.core.queues import LEASE_S
 from legato.logs.events import log_events
 from legato.server.app import VERSION, Server
-from legato.server.connections import PatientProtocol, limit_connections
+from legato.server.connections import PATIENCE, Patience, PatientProtocol, limit_connections
 from legato.server.gate import Policy
 from legato.server.names import names_for
 from legato.services import overlap, reaper, scheduler
@@ -65,6 +65,7 @@ def serve(
     access_log: bool = False,
     json_log: bool = False,
     log_level: str = "INFO",
+    patience: Patience = PATIENCE,
     ready: Callable[[Listening], None] = lambda _: None,
     clock: Clock | None = None,
 ) -> None:
@@ -107,7 +108,7 @@ def serve(
         )
         server.insecure = not api_key and not _is_loopback(host)
         _raise_file_limit()
-        limit_connections()
+        limit_connections(patience)
         log_events(log_level, as_json=json_log)
         _Uvicorn(server).run(sockets=[listener])
 
