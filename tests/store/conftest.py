@@ -10,7 +10,7 @@ from legato.store.open import open_sql_store
 from legato.store.port import Store
 from legato.store.sql import SqlStore
 
-from tests.store.served import remote_store
+from tests.store.served import Stand
 from tests.support.postgres import PostgresServer
 
 SQL = [pytest.param("sqlite", id="sqlite"), pytest.param("postgres", id="postgres", marks=pytest.mark.postgres)]
@@ -33,7 +33,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cal
 def _postgres(request: pytest.FixtureRequest):
     server: PostgresServer = request.getfixturevalue("postgres_server")
     server.template("legato", lambda url: open_sql_store(url).close())
-    return server.database(template="legato")
+    return server.emptied("legato")
 
 
 @pytest.fixture(params=SQL)
@@ -47,10 +47,18 @@ def sql_store(request: pytest.FixtureRequest, database_url: Callable[[str], str]
 @pytest.fixture(params=[*SQL, "remote"])
 def store(request: pytest.FixtureRequest, database_url: Callable[[str], str]) -> Iterator[Store]:
     """Every implementation of the port."""
-    opened = open_sql_store(database_url("sqlite" if request.param == "remote" else request.param))
     if request.param == "remote":
-        with remote_store(opened) as remote:
+        with request.getfixturevalue("stand").remote() as remote:
             yield remote
-    else:
-        yield opened
+        return
+    opened = open_sql_store(database_url(request.param))
+    yield opened
     opened.close()
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """A server for a module's tests: each finds it empty."""
+    stand = Stand(tmp_path_factory.mktemp("served"))
+    yield stand
+    stand.close()

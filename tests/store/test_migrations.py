@@ -1,9 +1,8 @@
 """An old database becomes a new one with its data, whatever happens on the way."""
 
 import os
+import signal
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from legato.core.ownership import is_held
 from legato.core.records import Beat, FlowRunFilter
 from legato.core.states import PAUSED, PENDING, RUNNING, SCHEDULED, StateType
+from legato.store import sqlite
 from legato.store.migrate import LATEST, migrations
 from legato.store.open import open_sql_store
 from legato.store.sql import SqlStore
@@ -90,45 +90,41 @@ def test_an_old_database_is_migrated_with_its_data_on_postgresql(postgres_url: s
     store.close()
 
 
-KILLED = """
-import os, sqlite3, sys
-from legato.store import sqlite as ours
-steps = int(sys.argv[2])
-seen = 0
-def count(statement):
-    global seen
-    if ours_is_migrating[0]:
-        seen += 1
-        if seen == steps:
-            os.kill(os.getpid(), 9)
-ours_is_migrating = [False]
-migrate = ours._migrate
-def watched(connection, path):
-    connection.set_trace_callback(count)
-    ours_is_migrating[0] = True
-    migrate(connection, path)
-    ours_is_migrating[0] = False
-ours._migrate = watched
-from legato.store.open import open_sql_store
-open_sql_store("sqlite:///" + sys.argv[1]).close()
-print(seen)
-"""
+def migrate_in_a_child(path: Path, killed_at: int) -> tuple[int, int]:
+    """How a process ended that migrated, and how many statements it has seen; it kills itself at the one named (0: at none)."""
+    seen, told = 0, os.memfd_create("seen")
+    child = os.fork()
+    if child == 0:
 
+        def count(_: str) -> None:
+            nonlocal seen
+            seen += 1
+            if seen == killed_at:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-def migrate_until(path: Path, step: int) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", KILLED, str(path), str(step)], check=False, capture_output=True, text=True, timeout=60)
+        try:
+            connection = sqlite3.connect(path, isolation_level=None)
+            connection.set_trace_callback(count)
+            sqlite._migrate(connection, path)
+            os.write(told, str(seen).encode())
+            os._exit(0)
+        finally:
+            os._exit(1)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return status, int(os.pread(told, 20, 0) or 0)
 
 
 def test_a_migration_killed_at_any_statement_is_done_by_the_next_start(tmp_path: Path) -> None:
     """One file for all kills: each time it is still the old one, whole, or the new one."""
     path = tmp_path / "legato.db"
     make_old(path)
-    steps = int(migrate_until(path, 0).stdout)
+    ended, steps = migrate_in_a_child(path, 0)
+    assert ended == 0
     path.unlink()
     make_old(path)
 
-    for step in range(1, steps + 1, 6 if not os.environ.get("LEGATO_LONG_TESTS") else 1):
-        assert migrate_until(path, step).returncode == -9, step
+    for step in range(1, steps + 1, 3 if not os.environ.get("LEGATO_LONG_TESTS") else 1):
+        assert migrate_in_a_child(path, step)[0] == -signal.SIGKILL, step
         with sqlite3.connect(path) as connection:
             version = connection.execute("pragma user_version").fetchone()[0]
         connection.close()
@@ -139,6 +135,16 @@ def test_a_migration_killed_at_any_statement_is_done_by_the_next_start(tmp_path:
     store = open_sql_store(f"sqlite:///{path}")
     check_migrated(store)
     store.close()
+
+
+def test_a_new_database_is_what_the_migrations_make() -> None:
+    """It is made from one script, which is written down by `python tools/schema.py` after a migration was added."""
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(sqlite.schema())
+
+    found = connection.execute("select sql from sqlite_master where sql is not null order by rowid").fetchall()
+    connection.close()
+    assert [sql for (sql,) in found] == sqlite.schema_of_migrations()
 
 
 def test_a_lock_that_a_killed_start_left_behind_holds_up_nobody(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ skipped, and fail in CI.
 
     def test_it(postgres_url): …                      # an empty database
     server.template("migrated", migrate)              # made once; then
-    server.database(template="migrated")              # a copy of it costs some 50 ms
+    server.database(template="migrated")              # a copy of it costs 50 to 300 ms
+    server.emptied("migrated")                        # one that was used before, with all its rows gone: some 10 ms
 """
 
 import ctypes
@@ -38,6 +39,21 @@ START_LIMIT_S = 60.0
 TRIES = 5
 
 
+_DELETE_ALL = """do $$ declare one record; again boolean := true; begin
+while again loop
+    again := false;
+    for one in select relname, relkind from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'S') loop
+        begin
+            if one.relkind = 'S' then perform setval(one.relname::regclass, 1, false);
+            elsif one.relname <> 'legato_schema' then execute format('delete from %I', one.relname); end if;
+        exception when foreign_key_violation then again := true;
+        end;
+    end loop;
+end loop;
+end $$"""
+"""Every row but the schema's version goes, whatever refers to it, and numbers begin again at 1."""
+
+
 class PostgresServer:
     """Makes and drops databases on a running server."""
 
@@ -46,6 +62,7 @@ class PostgresServer:
         self._prefix = f"legato_test_{secrets.token_hex(4)}"  # a given server may serve several test runs at once
         self._numbers = count(1)
         self._templates: dict[str, str] = {}
+        self._emptied: dict[str, list[str]] = {}
 
     def url(self, database: str) -> str:
         """The libpq URL of a database of this server."""
@@ -61,6 +78,32 @@ class PostgresServer:
         finally:
             self._drop(name)
 
+    @contextmanager
+    def emptied(self, template: str) -> Iterator[str]:
+        """The URL of a copy of a template that others have used before, without their rows. For whoever leaves the schema alone.
+
+        Deleting the few rows that a test leaves is an order of magnitude cheaper than making and dropping a database.
+        """
+        free = self._emptied.setdefault(template, [])
+        if not free:
+            name = self._new_name()
+            self._create(name, self._templates[template])
+            free.append(name)
+        name = free.pop()
+        try:
+            yield self.url(name)
+        finally:
+            try:
+                self._empty(name)
+            except Exception:
+                self._drop(name)
+                raise
+            free.append(name)
+
+    def _empty(self, name: str) -> None:
+        self._execute(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'")
+        self._execute(_DELETE_ALL, name)
+
     def template(self, name: str, prepare: Callable[[str], object]) -> None:
         """Makes the template `name` once: `prepare` gets the URL of an empty database and must close its connections."""
         if name in self._templates:
@@ -75,6 +118,9 @@ class PostgresServer:
         self._templates[name] = database
 
     def drop_templates(self) -> None:
+        for names in self._emptied.values():
+            while names:
+                self._drop(names.pop())
         while self._templates:
             self._drop(self._templates.popitem()[1])
 
@@ -87,10 +133,11 @@ class PostgresServer:
     def _drop(self, name: str) -> None:
         self._execute(f'drop database if exists "{name}" with (force)')
 
-    def _execute(self, statement: str) -> None:
+    def _execute(self, statement: str, database: str = "") -> None:
         import psycopg  # an extra: absent in a base install, where no test reaches this line
 
-        with psycopg.connect(self.admin_url, autocommit=True, connect_timeout=10) as connection:
+        url = self.url(database) if database else self.admin_url
+        with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
             connection.execute(statement.encode())
 
 

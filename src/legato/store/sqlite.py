@@ -406,6 +406,9 @@ def _migrate(connection: sqlite3.Connection, path: Path | None) -> None:
             connection.execute("pragma journal_mode = wal")
         connection.execute("pragma foreign_keys = off")  # a table made anew is dropped first, and would take with it what refers to it
         try:
+            if version == 0 and _is_empty(connection):
+                connection.executescript(f"begin immediate;\n{schema()}\npragma user_version = {LATEST}; commit;")
+                version = LATEST
             for number, script in migrations("sqlite", after=version):
                 connection.executescript(f"begin immediate;\n{script};\npragma user_version = {number};")
                 broken = connection.execute("pragma foreign_key_check").fetchone()
@@ -417,6 +420,25 @@ def _migrate(connection: sqlite3.Connection, path: Path | None) -> None:
             if connection.in_transaction:
                 connection.execute("rollback")
             connection.execute("pragma foreign_keys = on")
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    return connection.execute("select 1 from sqlite_master limit 1").fetchone() is None
+
+
+def schema() -> str:
+    """What all migrations make together, in one script."""
+    return (Path(__file__).parent / "migrations" / "schema.sqlite.sql").read_text(encoding="utf-8")
+
+
+def schema_of_migrations() -> list[str]:
+    """The statements of the schema that the migrations make, one after another, in the order they came to be."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    for _, script in migrations("sqlite", after=0):
+        connection.executescript(script)
+    found = connection.execute("select sql from sqlite_master where sql is not null order by rowid").fetchall()
+    connection.close()
+    return [sql for (sql,) in found]
 
 
 def _make_searchable(connection: sqlite3.Connection) -> None:
