@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -344,7 +345,20 @@ def test_what_is_printed_in_a_task_reaches_whoever_redirects_it(h: Harness, caps
     assert [line.message for line in h.logs()] == ["42 rows", "to the console"]
 
 
+@pytest.fixture
+def logging_as_before() -> Iterator[None]:
+    """What a test configures stays in it: dictConfig silences every logger of the process."""
+    root = logging.getLogger()
+    loggers = [root, *(one for one in logging.root.manager.loggerDict.values() if isinstance(one, logging.Logger))]
+    before = [(one, one.disabled, one.level, one.propagate, list(one.handlers)) for one in loggers]
+    yield
+    for logger, *saved in before:
+        logger.disabled, logger.level, logger.propagate, logger.handlers = saved
+    root.manager._clear_cache()
+
+
 @pytest.mark.parametrize("disable", [True, False])
+@pytest.mark.usefixtures("logging_as_before")
 def test_dictconfig_does_not_silence_the_runs_log(h: Harness, disable: bool) -> None:
     @flow
     def main() -> None:

@@ -169,7 +169,15 @@ def test_the_home_is_its_owners_alone(start_server: Callable[..., ServerProcess]
 
 def test_an_event_is_printed_with_its_time_and_all_its_fields() -> None:
     record = logging.makeLogRecord(
-        {"name": "legato.x", "levelname": "ERROR", "msg": "request_failed", "request_id": "a1", "route": "GET /a b", "n": 3}
+        {
+            "name": "legato.x",
+            "levelname": "ERROR",
+            "msg": "request_failed",
+            "request_id": "a1",
+            "route": "GET /a b",
+            "n": 3,
+            "_private": "a library's own",
+        }
     )
 
     text, data = EventFormatter().format(record), json.loads(EventFormatter(as_json=True).format(record))

@@ -39,6 +39,7 @@ from legato.engine.script import (
     Stop,
 )
 from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell, seconds_of
+from legato.engine.signals import interruptible
 
 
 async def adrive(script: Script, shell: Any, perform: Callable[[Instruction], Awaitable[Any]] | None = None) -> Any:
@@ -257,6 +258,7 @@ class AsyncRegion:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
 
+    @interruptible
     async def call(self, fn: Callable[..., Any], args: Any, kwargs: Any, timeout_s: float | None) -> Any:
         """Await `fn` as this region. Raises `Stop` with its reason when it was stopped or took longer than `timeout_s`."""
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()

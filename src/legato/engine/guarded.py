@@ -10,12 +10,15 @@ from collections.abc import Callable
 from types import CoroutineType
 from typing import Any
 
+from legato.engine.signals import interruptible
+
 _RAISED_BY = "raised by"
 
 _LONGEST = 500
 """Characters of an exception's message in a state's message."""
 
 
+@interruptible
 def ask_user(role: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """What the user's callable answers. `role`: what it is for, such as "retry_condition_fn of task 'load'"; noted on what it raises."""
     try:
@@ -26,6 +29,7 @@ def ask_user(role: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> An
         raise
 
 
+@interruptible
 async def ask_user_async(role: str, fn: Callable[..., Any], *args: Any) -> Any:
     """`ask_user` on an event loop: a coroutine function is awaited there."""
     try:
@@ -65,6 +69,7 @@ def described(error: BaseException) -> str:
     return f"{kind}: {text}" if text else kind
 
 
+@interruptible
 def finished(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """What a function gives; a coroutine that it gives is run to its end."""
     value = fn(*args, **kwargs)

@@ -58,6 +58,7 @@ from legato.engine.script import (
     Stop,
     Suspend,
 )
+from legato.engine.signals import interruptible
 from legato.engine.stops import Region, call_with_timeout
 from legato.logs import console
 from legato.system import now
@@ -395,6 +396,7 @@ def seconds_of(i: Sleep) -> float:
     return i.seconds if i.until is None else min(max((i.until - now()).total_seconds(), 0.01), 1.0)
 
 
+@interruptible
 def _doze(seconds: float) -> None:
     """Sleep in short stretches: a stop reaches a worker thread only between calls into C."""
     end = time.monotonic() + seconds

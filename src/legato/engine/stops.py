@@ -11,25 +11,18 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import os
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from threading import get_ident
 from typing import Any, Protocol
 
 from legato.engine.script import CALLERS_TIMEOUT, TIMEOUT, Stop
+from legato.engine.signals import interruptible, main_thread
 
 _SPIN_S = 0.0005
 _PATIENCE_S = 1.0
 """How long leaving code waits for a Stop that is on its way. User code may have swallowed it: then it is raised again here."""
-
-_SIGNAL = getattr(signal, "SIGURG", None)
-"""What reaches the main thread. By default it is ignored, and next to nobody uses it: SIGUSR1 is faulthandler's and gunicorn's."""
-
-TERMINATED = "terminated: the process was sent SIGTERM"
 
 
 class Region:
@@ -51,6 +44,7 @@ class Region:
             if outer.reason is not None:
                 raise Stop(outer.reason)
 
+    @interruptible
     def call(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Run `fn` as this region. Raises `Stop` with its reason when it was stopped."""
         self._thread = get_ident()
@@ -84,6 +78,11 @@ class Region:
     def _check(self) -> None:
         if self.reason is not None:
             self._sent = False
+            raise Stop(self.reason)
+
+    def raise_stop(self) -> None:
+        """Raise the `Stop` that was asked for."""
+        if self.reason is not None:
             raise Stop(self.reason)
 
     def step_out(self) -> None:
@@ -145,74 +144,8 @@ def enter(region: Region | None) -> None:
     region._check()  # noqa: SLF001 this is its module
 
 
-class _MainThread:
-    """How regions of the main thread are reached: a signal handler, installed while a flow runs there."""
-
-    def __init__(self) -> None:
-        self._owners = 0
-        self._target: Region | None = None
-        self._before: dict[int, Any] = {}
-        self._on_term: list[Callable[[], None]] = []
-        self._was_terminated = False
-
-    def reach(self, region: Region) -> bool:
-        """Raise `Stop` in the main thread; false when no flow runs there, or the platform has no such signal."""
-        if _SIGNAL is None or _SIGNAL not in self._before:
-            return False
-        self._target = region
-        signal.pthread_kill(threading.main_thread().ident or 0, _SIGNAL)
-        return True
-
-    def on_signal(self, signum: int, frame: object) -> None:  # noqa: ARG002 the signal module's signature
-        region, self._target = self._target, None
-        if region is not None and region.reason is not None:
-            raise Stop(region.reason)
-
-    @contextmanager
-    def owned(self, on_term: Callable[[], None] | None) -> Iterator[None]:
-        if self._owners == 0:
-            self._install()
-        self._owners += 1
-        if on_term is not None:
-            self._on_term.append(on_term)
-        try:
-            yield
-        finally:
-            self._owners -= 1
-            if on_term is not None:
-                self._on_term.remove(on_term)
-            if self._owners == 0:
-                self._uninstall()
-
-    def _install(self) -> None:
-        """Take the signals that nobody else has taken."""
-        ours = {} if _SIGNAL is None else {_SIGNAL: self.on_signal}
-        for number, handler in {**ours, signal.SIGTERM: self._terminate}.items():
-            before = signal.getsignal(number)
-            if before in (signal.SIG_DFL, signal.SIG_IGN) and not (number == signal.SIGTERM and before is signal.SIG_IGN):
-                self._before[number] = before
-                signal.signal(number, handler)
-
-    def _uninstall(self) -> None:
-        for number, before in self._before.items():
-            signal.signal(number, before)
-        self._before.clear()
-        if self._was_terminated:  # the runs have ended; now the process does, as it would have without us
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    def _terminate(self, signum: int, frame: object) -> None:  # noqa: ARG002 the signal module's signature
-        """SIGTERM, where the program has no handler of its own: the runs are told. A second one is not held up."""
-        self._was_terminated = True
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        for tell in list(self._on_term):
-            tell()
-
-
-_main = _MainThread()
-
-
 def _raise_in(thread: int, region: Region) -> None:
-    if thread == threading.main_thread().ident and _main.reach(region):
+    if thread == threading.main_thread().ident and main_thread.reach(region):
         return
     import ctypes  # noqa: PLC0415 start-up time: wanted only when something must be stopped
 
@@ -224,19 +157,6 @@ class _StopNow(Stop):
 
     def __init__(self) -> None:
         super().__init__("")
-
-
-@contextmanager
-def main_thread_stops(on_term: Callable[[], None] | None = None) -> Iterator[None]:
-    """While a flow runs on the main thread, let its regions be stopped by a signal; the user's own handler comes back afterwards.
-
-    `on_term` is called when the process is sent SIGTERM, unless the program sees to that itself; the process ends by it when the flow has.
-    """
-    if threading.current_thread() is threading.main_thread():
-        with _main.owned(on_term):
-            yield
-    else:
-        yield
 
 
 class Stoppable(Protocol):

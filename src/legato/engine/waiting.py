@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias
 
 from legato.core.errors import UsageError
+from legato.engine.signals import main_thread
 
 _SLICE_S = 0.2
 """A stop from outside, and the look at who waits for whom, come between slices of a wait."""
@@ -142,6 +143,7 @@ def _block(event: threading.Event, futures: Waited, timeout: float | None, loop:
         table[key] = futures
     try:
         while deadline is None or time.monotonic() < deadline:
+            main_thread.raise_held()
             _look_for_circle(futures, loop, own)
             if check is not None:
                 check()

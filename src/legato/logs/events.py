@@ -24,7 +24,7 @@ class EventFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        fields = {name: value for name, value in vars(record).items() if name not in _OF_EVERY_RECORD}
+        fields = {name: value for name, value in vars(record).items() if name not in _OF_EVERY_RECORD and not name.startswith("_")}
         error = "".join(traceback.format_exception(*record.exc_info)).rstrip() if record.exc_info and record.exc_info[0] else ""
         if self._as_json:
             data = {"at": at, "level": record.levelname, "logger": record.name, "event": record.getMessage(), **fields}

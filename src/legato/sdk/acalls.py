@@ -12,7 +12,7 @@ from legato.engine.aio import adrive, adrive_stream, start
 from legato.engine.futures import Future
 from legato.engine.script import run_flow, run_stream, run_task
 from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell
-from legato.engine.stops import TERMINATED, main_thread_stops
+from legato.engine.signals import TERMINATED, main_thread_stops
 from legato.engine.tracebacks import relink
 from legato.sdk import calls
 from legato.sdk.calls import new_future, task_shell

@@ -25,7 +25,8 @@ from legato.engine.identity.ledger import Ledger
 from legato.engine.process import Engine
 from legato.engine.script import Policy, Recalled, Stop, Suspend, run_flow, run_stream
 from legato.engine.shell import CURRENT, FlowShell, Shell
-from legato.engine.stops import TERMINATED, enter, leave, main_thread_stops
+from legato.engine.signals import TERMINATED, main_thread_stops
+from legato.engine.stops import enter, leave
 from legato.engine.tracebacks import relink
 from legato.logs import console
 from legato.sdk.arguments import Arguments

@@ -18,6 +18,7 @@ from legato.core.states import PAUSED
 from legato.engine.drive import drive
 from legato.engine.script import Answer, AskPerson, Await, Drain, Instruction, Propose, Suspend, run_pause
 from legato.engine.shell import FlowShell, Shell
+from legato.engine.signals import interruptible
 from legato.engine.stops import Region
 from legato.logs import console
 from legato.system import new_id, now
@@ -108,6 +109,7 @@ class Pause:
         )
         return self.ask()
 
+    @interruptible
     def _wait(self, seconds: float) -> Answer | None:
         crashing.reached("pause.waiting")
         end = time.monotonic() + seconds

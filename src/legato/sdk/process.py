@@ -9,6 +9,7 @@ from typing import cast
 from legato import settings as settings_module
 from legato.engine.process import Engine
 from legato.engine.shell import CURRENT
+from legato.engine.signals import main_thread_stops
 from legato.forking import LOADING, at_fork
 from legato.logs import console
 from legato.settings import Settings
@@ -82,7 +83,10 @@ def close_engine() -> bool:
     """Send what waits; called by itself when the interpreter ends. False: the server stayed away, and something is kept for the next process."""
     with _process.lock:
         engine, _process.engine = _process.engine, None
-    if engine is None or engine.pid != os.getpid() or engine.close():
+    if engine is None or engine.pid != os.getpid():
         return True
+    with main_thread_stops():  # an impatient Ctrl-C is held, not the reports lost
+        if engine.close():
+            return True
     console.line("WARNING", "legato", "the server cannot be reached: what it has not been told is kept, and sent by the next process")
     return False

@@ -36,7 +36,7 @@ from legato.engine.packing import pack, pack_exception, pack_result, unpack, unp
 from legato.engine.process import Engine
 from legato.engine.script import CALL, CANCEL, SETTLE, Conclude, Ending, Policy, Settle, Stop, holds
 from legato.engine.shell import FlowShell, TaskShell
-from legato.engine.stops import main_thread_stops
+from legato.engine.signals import main_thread_stops
 from legato.logs import console
 from legato.sdk import process
 from legato.sdk.calls import compiled_task

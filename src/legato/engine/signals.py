@@ -1,0 +1,176 @@
+"""Signals on the main thread while a flow runs there: what a stop is sent by, SIGTERM, and Ctrl-C.
+
+Python raises KeyboardInterrupt between any two bytecodes. In lines of ours that would leave a transaction open, or a lock taken, and the run
+Running for ever. So a Ctrl-C that comes while our code runs is held until the user's code runs again, or a wait of ours looks for it.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import CodeType, FrameType
+from typing import Any, Protocol, TypeVar
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_SIGNAL = getattr(signal, "SIGURG", None)
+"""What reaches the main thread. By default it is ignored, and next to nobody uses it: SIGUSR1 is faulthandler's and gunicorn's."""
+
+_REMIND_S = 0.02
+
+_PATIENCE_S = 3.0
+"""After this long in lines of ours, which must be waiting for something that does not come, a held Ctrl-C is raised wherever they are."""
+
+TERMINATED = "terminated: the process was sent SIGTERM"
+
+_OURS = __name__.partition(".")[0]
+
+_interruptible: set[CodeType] = set()
+
+
+def interruptible(fn: _F) -> _F:
+    """Mark a function of ours in which KeyboardInterrupt may be raised: it calls the user's code, or only waits."""
+    _interruptible.add(fn.__code__)
+    return fn
+
+
+def _may_raise_in(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] == _OURS:
+            return frame.f_code in _interruptible
+        frame = frame.f_back
+    return True
+
+
+class Stopped(Protocol):
+    """A stretch of user code that somebody wants to end."""
+
+    def raise_stop(self) -> None:
+        """Raise what ends it."""
+        ...
+
+
+class _MainThread:
+    """The handlers, installed while a flow runs on the main thread, of those signals that the program leaves to Python."""
+
+    def __init__(self) -> None:
+        self._owners = 0
+        self._target: Stopped | None = None
+        self._before: dict[int, Any] = {}
+        self._on_term: list[Callable[[], None]] = []
+        self._was_terminated = False
+        self._held_since: float | None = None
+
+    def reach(self, region: Stopped) -> bool:
+        """Have this region end, on the main thread; false when no flow runs there, or the platform has no such signal."""
+        if _SIGNAL is None or _SIGNAL not in self._before:
+            return False
+        self._target = region
+        self._send()
+        return True
+
+    def _send(self) -> None:
+        if _SIGNAL is not None:
+            signal.pthread_kill(threading.main_thread().ident or 0, _SIGNAL)
+
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002 the signal module's signature
+        region, self._target = self._target, None
+        if region is not None:
+            region.raise_stop()
+        if self._held_since is not None and (time.monotonic() - self._held_since > _PATIENCE_S or _may_raise_in(frame)):
+            self._held_since = None
+            raise KeyboardInterrupt
+
+    def _interrupt(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002 the signal module's signature
+        """SIGINT."""
+        if _may_raise_in(frame):
+            self._held_since = None
+            raise KeyboardInterrupt
+        if self._held_since is None:
+            self._held_since = time.monotonic()
+            _thread.start_new_thread(self._remind, ())  # a Thread takes locks, which the interrupted line may hold
+
+    def _remind(self) -> None:
+        while self._held_since is not None:
+            time.sleep(_REMIND_S)
+            self._send()
+
+    def raise_held(self) -> None:
+        """Raise KeyboardInterrupt if one is held and this is the main thread: for waits, between their slices."""
+        if self._held_since is not None and threading.current_thread() is threading.main_thread():
+            self._held_since = None
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def owned(self, on_term: Callable[[], None] | None) -> Iterator[None]:
+        if self._owners == 0:
+            self._install()
+        self._owners += 1
+        if on_term is not None:
+            self._on_term.append(on_term)
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._held_since = None  # the second of two: the first one is on its way
+            raise
+        finally:
+            self._owners -= 1
+            if on_term is not None:
+                self._on_term.remove(on_term)
+            if self._owners == 0:
+                self._uninstall()
+
+    def _install(self) -> None:
+        """Take the signals that nobody else has taken."""
+        left_alone = (signal.SIG_DFL, signal.SIG_IGN)
+        if _SIGNAL is not None and self._take(_SIGNAL, left_alone, self._on_signal):
+            self._take(signal.SIGINT, (signal.default_int_handler,), self._interrupt)
+        self._take(signal.SIGTERM, (signal.SIG_DFL,), self._terminate)
+
+    def _take(self, number: int, left_alone: tuple[Any, ...], handler: Callable[[int, FrameType | None], None]) -> bool:
+        before = signal.getsignal(number)
+        if before == handler:  # a Ctrl-C came while they were being installed
+            return True
+        if before not in left_alone:
+            return False
+        self._before[number] = before
+        signal.signal(number, handler)
+        return True
+
+    def _uninstall(self) -> None:
+        is_interrupted, self._held_since = self._held_since is not None, None
+        for number, before in self._before.items():
+            signal.signal(number, before)
+        self._before.clear()
+        if self._was_terminated:  # the runs have ended; now the process does, as it would have without us
+            os.kill(os.getpid(), signal.SIGTERM)
+        if is_interrupted:
+            raise KeyboardInterrupt
+
+    def _terminate(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002 the signal module's signature
+        """SIGTERM, where the program has no handler of its own: the runs are told. A second one is not held up."""
+        self._was_terminated = True
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for tell in list(self._on_term):
+            tell()
+
+
+main_thread = _MainThread()
+
+
+@contextmanager
+def main_thread_stops(on_term: Callable[[], None] | None = None) -> Iterator[None]:
+    """While a flow runs on the main thread, let its regions be stopped by a signal; the user's own handler comes back afterwards.
+
+    `on_term` is called when the process is sent SIGTERM, unless the program sees to that itself; the process ends by it when the flow has.
+    """
+    if threading.current_thread() is threading.main_thread():
+        with main_thread.owned(on_term):
+            yield
+    else:
+        yield

@@ -1,0 +1,174 @@
+"""Ctrl-C, once or twice, at any line of ours: it reaches the caller, every run ends, and the next run finds everything in order.
+
+The lines are counted with a trace function, which sends the signal at the chosen ones: the same line each time, on any machine.
+"""
+
+import logging
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, Self
+
+import pytest
+
+import legato
+from legato import flow, get_run_logger, task
+from legato.core.states import FINAL
+from legato.testing import Harness, harness
+
+PACKAGE = legato.__file__.rpartition("/")[0]
+
+
+@task
+def double(n: int) -> int:
+    get_run_logger().info("doubling")
+    return 2 * n
+
+
+@task(retries=1, retry_delay_seconds=0)
+def second_time_lucky(tries: list[int]) -> int:
+    tries.append(1)
+    if len(tries) == 1:
+        raise ValueError("once more")
+    return len(tries)
+
+
+@flow
+def direct() -> int:
+    return double(1) + second_time_lucky([])
+
+
+@flow
+def submitted() -> int:
+    return double.submit(1).result() + sum(one.result() for one in double.map([1, 2]))
+
+
+@flow
+def around() -> int:
+    return direct() + direct()
+
+
+FLOWS = {"direct": direct, "submitted": submitted, "around": around}
+
+
+class Interrupts:
+    """Sends SIGINT when so many of our lines have been run on this thread."""
+
+    def __init__(self, *at: int) -> None:
+        self.at, self.lines, self.sent = set(at), 0, 0
+
+    def __enter__(self) -> Self:
+        sys.settrace(self._trace)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+
+    def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
+        if not frame.f_code.co_filename.startswith(PACKAGE):
+            return self._trace if event == "call" and frame.f_globals.get("__name__") == __name__ else None
+        if event == "line":
+            self.lines += 1
+            if self.lines in self.at:
+                self.sent += 1
+                signal.raise_signal(signal.SIGINT)
+        return self._trace
+
+
+@pytest.fixture
+def h() -> Iterator[Harness]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    trace = sys.gettrace()
+    try:
+        with harness() as opened:
+            for one in FLOWS.values():
+                one()
+            yield opened
+    finally:
+        sys.settrace(trace)
+        signal.signal(signal.SIGINT, before)
+
+
+def names_of_unended(h: Harness) -> list[tuple[str, str]]:
+    flow_runs = h.store.list_flow_runs(limit=1000).items
+    runs = [*flow_runs, *(task_run for run in flow_runs for task_run in h.store.list_task_runs(run.id).items)]
+    return [(run.name, run.state.name) for run in runs if run.state.type not in FINAL]
+
+
+def ended(h: Harness) -> bool:
+    """Submitted tasks that were under way end on their threads, a little later."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        h.engine.outbox.flush()
+        if not names_of_unended(h):
+            return True
+        time.sleep(0.01)
+    return False
+
+
+SEEDS = [*range(4), *(pytest.param(seed, marks=pytest.mark.chaos) for seed in range(4, 60))]
+
+
+@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_ctrl_c_at_any_line_ends_the_runs_and_reaches_the_caller(h: Harness, name: str, seed: int) -> None:
+    draw = random.Random(f"{name} {seed}")
+    with Interrupts() as untouched:
+        FLOWS[name]()
+    for _ in range(12):
+        first = draw.randrange(1, untouched.lines)
+        gap = draw.choice([0, 1, 2, 5, 20, 100, 400])
+        interrupts = Interrupts(first, first + gap)
+        try:
+            with interrupts:
+                FLOWS[name]()
+            assert interrupts.sent == 0, f"swallowed at {first} and {first + gap}"
+        except KeyboardInterrupt:
+            assert interrupts.sent, "nobody sent one"
+        assert ended(h), (first, gap, names_of_unended(h))
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        FLOWS[name]()  # nothing is left open or locked
+
+
+def test_ctrl_c_while_the_flow_waits_for_a_submitted_task_is_raised_at_once(h: Harness) -> None:
+    let_go = threading.Event()
+
+    @task
+    def waits() -> None:
+        while not let_go.wait(0.02):
+            pass
+
+    @flow
+    def main() -> None:
+        future = waits.submit()
+        threading.Timer(0.1, signal.raise_signal, (signal.SIGINT,)).start()
+        future.result()
+
+    began = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            main()
+        assert time.monotonic() - began < 10
+    finally:
+        let_go.set()
+    assert ended(h)
+
+
+def test_ctrl_c_that_the_flow_has_caught_is_not_raised_again(h: Harness) -> None:
+    @task
+    def interrupts() -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    @flow
+    def main() -> str:
+        try:
+            interrupts()
+        except KeyboardInterrupt:
+            logging.getLogger(__name__).info("cleaning up")
+        return "cleaned up"
+
+    assert main() == "cleaned up"
