@@ -30,6 +30,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from legato.agent.program_end import end_program, forget_parents_end
 from legato.core.records import Claim
 from legato.flow_runners.process_tree import TOKEN, become_subreaper, children_of, group_is_running, kill_group, kill_process
 from legato.system import process_is_alive
@@ -145,34 +146,35 @@ class ForkServer:
         self._tell({"run": request.token, "started": pid})
 
     def _become(self, request: Request) -> NoReturn:
-        """In the child: leave the parent's things behind, run the flow, end without the parent's clean-up."""
+        """In the child: leave the parent's things behind, run the flow, end as a program of its own does."""
+        loaded = frozenset(sys.modules)
         code = 70
         try:
-            signal.set_wakeup_fd(-1)
-            for one in (signal.SIGCHLD, signal.SIGINT):
-                signal.signal(one, signal.SIG_DFL)
-            os.setsid()
-            self._control.close()
-            os.environ[TOKEN] = request.token
-            _print_into(request.output)
-            become_subreaper()
-            _reseed_numpy()
+            forget_parents_end()
+            self._leave_parent(request)
             from legato.sdk.entry import main  # noqa: PLC0415 preloaded; found here so that the parent keeps no reference to its own copy
 
-            before = set(sys.modules)
             code = main(request.claim)
-            self._tell_what_was_imported(before)
+            self._tell_what_was_imported(loaded)
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 70
         except BaseException:  # noqa: BLE001 the child's last line: nothing above it may see an exception
             sys.excepthook(*sys.exc_info())
-        finally:
-            with contextlib.suppress(Exception):
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(code)
+        end_program(code, loaded)
 
-    def _tell_what_was_imported(self, before: set[str]) -> None:
+    def _leave_parent(self, request: Request) -> None:
+        """In the child: signals, session, output and random numbers are its own."""
+        signal.set_wakeup_fd(-1)
+        for one in (signal.SIGCHLD, signal.SIGINT):
+            signal.signal(one, signal.SIG_DFL)
+        os.setsid()
+        self._control.close()
+        os.environ[TOKEN] = request.token
+        _print_into(request.output)
+        become_subreaper()
+        _reseed_numpy()
+
+    def _tell_what_was_imported(self, before: frozenset[str]) -> None:
         """In the child: name the installed packages that this run imported. One short write, so that lines of children do not mix."""
         new = {name for name in sys.modules.keys() - before if "." not in name and not name.startswith("_")}
         installed = [name for name in sorted(new) if "site-packages" in (getattr(sys.modules[name], "__file__", None) or "")]
