@@ -7,13 +7,25 @@ ATTEMPTS times in all; then its failure is in the run's log, and changes nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from legato.core.records import LogLine
 from legato.core.states import NAMES, State, StateType
 from legato.engine.guarded import ask_user, described, named
-from legato.engine.runtime import Described, RunView
 from legato.logs import console
+
+if TYPE_CHECKING:
+    from legato.engine.runtime import Described
+
+    class Hooked(Described, Protocol):
+        """A run with hooks: a shell."""
+
+        hooks: Hooks | None
+        definition: Any
+
+        @property
+        def engine(self) -> Any: ...
+
 
 ATTEMPTS = 3
 """How often a failing hook is called."""
@@ -33,16 +45,6 @@ WHEN: Mapping[str, tuple[str, ...]] = {
 """Option -> the state names it is about."""
 
 
-class Hooked(Described, Protocol):
-    """A run with hooks: a shell."""
-
-    hooks: Hooks | None
-    definition: Any
-
-    @property
-    def engine(self) -> Any: ...
-
-
 def hooks_of(options: Mapping[str, Any]) -> Hooks | None:
     """The hooks among a flow's or task's options, by state name; None when there are none."""
     found: dict[str, list[Hook]] = {}
@@ -56,6 +58,8 @@ def hooks_of(options: Mapping[str, Any]) -> Hooks | None:
 
 def run_hooks(shell: Hooked, state: State) -> None:
     """Call the hooks of the state that `shell`'s run has entered."""
+    from legato.engine.runtime import RunView  # noqa: PLC0415 start-up time: few runs have hooks
+
     for hook in (shell.hooks or {}).get(state.name, ()):
         _call(shell, hook, (shell.definition, RunView(shell), state))
 

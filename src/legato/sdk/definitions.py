@@ -5,6 +5,7 @@ Importing this costs next to nothing; `calls` works with it, `tasks` and `flows`
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -201,6 +202,18 @@ class lazily(Generic[_T]):  # noqa: N801 used as a decorator, like property
         return value
 
 
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """While modules are loaded, cyclic garbage waits: none arises, and looking for it costs a twentieth of a short script."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 def load_engine() -> None:
     """To be called before the modules that call flows and tasks are loaded: `legato.core` loads msgspec without what it does not need here,
     which is most of what it costs. Whoever imports msgspec first decides.
@@ -208,7 +221,7 @@ def load_engine() -> None:
     global _is_loaded  # noqa: PLW0603 looked at with each call
     if _is_loaded:
         return
-    with LOADING:
+    with LOADING, without_collections():
         __import__("legato.core")
         __import__("legato.sdk.flow_calls")  # what a first call needs, by name: those modules know this one
         _is_loaded = True

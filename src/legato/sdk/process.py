@@ -12,6 +12,7 @@ from legato.engine.shell import CURRENT
 from legato.engine.signals import main_thread_stops
 from legato.forking import LOADING, at_fork
 from legato.logs import console
+from legato.sdk.definitions import without_collections
 from legato.settings import Settings
 from legato.storage.local import LocalStorage
 from legato.store.open import open_store
@@ -46,7 +47,8 @@ def current_engine() -> Engine:
         engine = _process.engine
         if engine is None or engine.pid != os.getpid():
             chosen = current_settings()
-            store = open_store(chosen.store_url, api_key=chosen.api_key)
+            with without_collections():
+                store = open_store(chosen.store_url, api_key=chosen.api_key)
             engine = _process.engine = Engine(store, LocalStorage(chosen.home / "storage"), spool=chosen.home / "spool")
             engine.log_level = console.LEVELS[chosen.log_level]
             engine.drain_old_spools(lambda n: console.line("INFO", "legato", f"sent what {n} earlier process(es) could not"))
