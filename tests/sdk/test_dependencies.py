@@ -5,6 +5,7 @@ import collections
 import dataclasses
 import functools
 import types
+import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -228,6 +229,28 @@ class Client:
     def __init__(self, pending: Any) -> None:
         self.pending = pending
 
+    def ask(self) -> Any:
+        return self.pending
+
+
+class Slotted:
+    __slots__ = ("other", "pending")
+
+    def __init__(self, pending: Any) -> None:
+        self.pending = pending
+
+
+def kept_alive(x: Any, kept: list[Any] = []) -> Any:  # noqa: B006 that it outlives the call is the point
+    kept.append(x)
+    return x
+
+
+def with_keyword_default(x: Any) -> Any:
+    def fn(*, y: Any = x) -> Any:
+        return y
+
+    return fn
+
 
 def closing_over(x: Any) -> Any:
     return lambda: x
@@ -259,6 +282,16 @@ HIDDEN: dict[str, tuple[Callable[[Any], Any], str]] = {
     "an attribute, in a list": (lambda x: [0, Client(x)], "argument 1[1].pending holds"),
     "an attribute, in a dict": (lambda x: {"a": Client(x)}, "argument 1['a'].pending holds"),
     "an attribute that is a list of them": (lambda x: Client(FutureList([x])), "argument 1.pending holds futures"),
+    "an attribute that is a plain list": (lambda x: Client([0, x]), "argument 1.pending holds"),
+    "an attribute that is a dict of lists": (lambda x: Client({"a": [x, x], "b": one.submit()}), "argument 1.pending holds futures"),
+    "an attribute that is a data class": (lambda x: Client(Record(x)), "argument 1.pending holds"),
+    "a slot": (Slotted, "argument 1.pending holds"),
+    "a weak reference": (lambda x: weakref.ref(kept_alive(x)), "argument 1() holds"),
+    "a bound method": (lambda x: Client(x).ask, "argument 1.__self__.pending holds"),
+    "an iterator": (lambda x: iter([0, x]), "argument 1's items holds"),
+    "a zip": (lambda x: zip([0], (x,), strict=True), "argument 1's items holds"),
+    "an enumeration": (lambda x: enumerate({x}), "argument 1's items holds"),
+    "a keyword-only default": (with_keyword_default, "argument 1's default holds"),
     "a closure": (closing_over, "argument 1's variable 'x' holds"),
     "a default": (with_default, "argument 1's default holds"),
     "an array of objects": (array_of, "argument 1[1] holds"),

@@ -11,9 +11,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from types import FunctionType, MappingProxyType, SimpleNamespace
+from types import FunctionType, MappingProxyType, MemberDescriptorType, MethodType, SimpleNamespace
 from typing import Any, NamedTuple, TypeAlias
 
 from legato.core.errors import UsageError
@@ -141,11 +142,14 @@ class _Search:
         return Held(tuple(self._futures.values()), frozenset(self._tolerated), self._has_wrappers, kept)
 
     def _refuse_hidden(self, value: Any, holder: _Node | None, label: int) -> None:
-        """Of what cannot be taken apart, look at what it plainly holds."""
+        """Of what cannot be taken apart, look at what it plainly holds, and at the containers among that."""
         for where, hidden in _plainly_held(value):
-            if isinstance(hidden, (Future, FutureList)):
+            if type(hidden) in PLAIN:
+                continue
+            is_one = isinstance(hidden, Future)
+            if is_one or futures_in("", hidden, strict=False).futures:
                 raise UsageError(
-                    f"{_path(self._name, holder, label)}{where()} holds {'futures' if isinstance(hidden, FutureList) else repr(hidden)}, "
+                    f"{_path(self._name, holder, label)}{where()} holds {repr(hidden) if is_one else 'futures'}, "
                     "which cannot be replaced by a value there",
                     hint="hand the future over by itself, or wrap what holds it in quote(...) to have it handed over as it is",
                 )
@@ -412,21 +416,45 @@ def _refilled_model(new: Any, items: list[Any]) -> Any:
     return new
 
 
+_EMPTY: tuple[Any, ...] = ([], (), set(), {}, {}.values(), {}.items())
+_ITERATORS = (*(type(iter(one)) for one in _EMPTY), type(reversed([])), reversed, zip, enumerate)
+"""Iterators that hand on what they hold as it is; of `map` and generators one cannot know: they may take the values of futures themselves."""
+
+
 def _plainly_held(value: Any) -> Iterator[tuple[Callable[[], str], Any]]:
     """The attributes of an object, the cells and defaults of a function, the items of an array of objects: one level, for a clear error."""
     if isinstance(value, FunctionType):
         for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
             with contextlib.suppress(ValueError):  # a cell that is not filled yet
                 yield functools.partial("'s variable '{}'".format, name), cell.cell_contents
-        for default in value.__defaults__ or ():
+        for default in (*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()):
             yield functools.partial(str, "'s default"), default
+    elif isinstance(value, MethodType):
+        for where, held in _plainly_held(value.__self__):
+            yield functools.partial(".__self__{}".format, where()), held
+    elif isinstance(value, weakref.ref):
+        yield functools.partial(str, "()"), value()
+    elif type(value) in _ITERATORS:
+        for part in value.__reduce__()[1]:
+            yield functools.partial(str, "'s items"), part
+            if type(part) in _ITERATORS:
+                yield from _plainly_held(part)
     elif type(value).__module__.partition(".")[0] in ("numpy", "pandas"):
         yield from _objects_in(value)
     else:
-        held = getattr(value, "__dict__", None)
-        if type(held) is dict:
-            for name, item in held.items():
-                yield functools.partial(".{}".format, name), item
+        yield from _attributes_of(value)
+
+
+def _attributes_of(value: Any) -> Iterator[tuple[Callable[[], str], Any]]:
+    held = getattr(value, "__dict__", None)
+    if type(held) is dict:
+        for name, item in held.items():
+            yield functools.partial(".{}".format, name), item
+    for kind in type(value).__mro__:
+        for name, slot in vars(kind).items():
+            if type(slot) is MemberDescriptorType and kind.__module__ != "builtins":
+                with contextlib.suppress(AttributeError):  # not given a value
+                    yield functools.partial(".{}".format, name), slot.__get__(value)
 
 
 def _objects_in(value: Any) -> Iterator[tuple[Callable[[], str], Any]]:
