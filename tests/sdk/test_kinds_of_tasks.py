@@ -3,6 +3,7 @@
 import asyncio
 import builtins
 import functools
+import itertools
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -454,3 +455,30 @@ def test_prints_are_logged_though_another_library_replaces_print(
 
     assert [line.message for run in h.flow_runs() for line in h.logs(run)] == ["said", "said"]
     assert capsys.readouterr().out == "said\nsaid\noutside!"  # whoever catches what is printed gets it as well
+
+
+@pytest.mark.parametrize("where", ["sub-flow", "task of a sub-flow", "sub-flow of a task"])
+@pytest.mark.parametrize(("outer", "inner", "innermost"), list(itertools.product([None, True, False], repeat=3)))
+def test_log_prints_left_out_is_what_the_caller_has(
+    h: Harness, where: str, outer: bool | None, inner: bool | None, innermost: bool | None
+) -> None:
+    def say() -> None:
+        print("said")
+
+    if where == "sub-flow of a task":
+        middle = task(flow(say, log_prints=innermost), name="middle", log_prints=inner)
+        options = [outer, innermost]
+    elif where == "task of a sub-flow":
+        middle, options = flow(task(say, log_prints=innermost), name="middle", log_prints=inner), [outer, inner, innermost]
+    else:
+        middle, options = flow(say, log_prints=inner), [outer, inner]
+
+    @flow(log_prints=outer)
+    def main() -> None:
+        middle()
+
+    main()
+
+    expected = [option for option in options if option is not None]
+    said = [line.message for run in h.flow_runs() for line in h.logs(run)]
+    assert said == (["said"] if expected and expected[-1] else [])

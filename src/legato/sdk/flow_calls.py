@@ -57,7 +57,7 @@ class CompiledFlow:
     def __init__(self, flow: Definition[Any, Any]) -> None:
         self.flow = flow
         self.tags = tuple(flow.options.get("tags") or ())
-        self.log_prints = bool(flow.options.get("log_prints"))
+        self.log_prints: bool | None = flow.options.get("log_prints")
         self.hooks = hooks_of(flow.options)
         self.key = f"flow {flow.name}"
         self._body: tuple[Mapping[str, str], Body] | None = None
@@ -306,7 +306,7 @@ def flow_shell(
         kwargs,
         make_runner=compiled.make_runner,
         new_run=run if new else None,
-        log_prints=compiled.log_prints,
+        log_prints=bool(parent is not None and parent.log_prints if compiled.log_prints is None else compiled.log_prints),
         parent=parent,
     )
     shell.definition, shell.hooks, shell.parameters, shell.tags = flow, compiled.hooks, parameters, run.tags

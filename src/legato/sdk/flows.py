@@ -116,7 +116,7 @@ def flow(
     validate_parameters: bool = True,
     persist_result: bool | None = None,
     result_serializer: str | Serializer | None = None,
-    log_prints: bool = False,
+    log_prints: bool | None = None,
     flow_run_name: str | Callable[[], str] | None = None,
     on_running: Hooked = None,
     on_completion: Hooked = None,
@@ -133,7 +133,7 @@ def flow(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     `task_runner`: how submitted tasks are executed (default `ThreadTaskRunner()`). `persist_result`: store its tasks' values too;
     `result_serializer`: how they and its own value are stored.
     `validate_parameters`: check and coerce arguments by their annotations. `flow_run_name`: a template such as "train-{month}", or a function.
-    Retries, timeout, log_prints and hooks are as for `task`.
+    Retries, timeout and hooks are as for `task`. `log_prints`: `print` goes to the run's log; left out, a flow does as the one that calls it.
     Raises `UsageError` for an option that does not exist, or a value that makes no sense.
     """
     Flow.check(options)
