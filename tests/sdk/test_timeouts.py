@@ -219,3 +219,46 @@ def test_async_code_over_its_time_is_timed_out_whatever_it_makes_of_that(h: Harn
         return str(future.ended_as.name)
 
     assert asyncio.run(main()) == "TimedOut"
+
+
+@pytest.mark.parametrize("kind", [task, flow])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_generators_time_is_that_of_its_own_code_over_all_items(
+    h: Harness, monkeypatch: pytest.MonkeyPatch, kind: Any, is_async: bool
+) -> None:
+    passed = [0.0]
+    real = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: real() + passed[0])
+
+    def sync_items() -> Any:
+        for n in range(10):
+            passed[0] += 40
+            yield n
+
+    async def async_items() -> Any:
+        for n in range(10):
+            passed[0] += 40
+            await asyncio.sleep(0)
+            yield n
+
+    items = kind(async_items if is_async else sync_items, name="items", timeout_seconds=100)
+    read = []
+
+    def slowly(n: int) -> None:
+        read.append(n)
+        passed[0] += 1000
+
+    async def read_async() -> None:
+        async for n in items():
+            slowly(n)
+
+    def read_all() -> None:
+        if is_async:
+            asyncio.run(read_async())
+        for n in () if is_async else items():
+            slowly(n)
+
+    with pytest.raises(TaskTimeout, match="took longer than its timeout of 100 s"):
+        read_all()
+
+    assert len(read) in (2, 3), "two items fit well, the third has 20 s left and takes 40"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
@@ -212,17 +213,19 @@ async def _next(shell: Shell, i: Next) -> Item | Exhausted:
     """Have an async generator go on. Its body sees itself as the current run, its reader does not."""
     region = _region_of(shell)
     token = CURRENT.set(shell)
+    began = time.monotonic()
     try:
         if shell.items is None:
-            shell.items = shell.fn(*shell.args, **shell.kwargs)
+            shell.items, shell.own_s = shell.fn(*shell.args, **shell.kwargs), 0.0
         go_on, with_ = (shell.items.athrow, i.thrown) if i.thrown is not None else (shell.items.asend, i.sent)
-        return Item(await region.call(go_on, (with_,), {}, shell.policy.timeout_s))
+        return Item(await region.call(go_on, (with_,), {}, shell.left_s()))
     except StopAsyncIteration:
         return Exhausted(None)
     except Exception:
         shell.items = None  # a retry begins with a new generator
         raise
     finally:
+        shell.own_s += time.monotonic() - began
         CURRENT.reset(token)
 
 

@@ -154,6 +154,8 @@ class Shell:
     hooks: Hooks | None = None
     definition: Any = None
     items: Any = None
+    own_s = 0.0
+    """Seconds that a generator's own code has taken in this attempt; its reader's time does not count."""
     lanes: dict[int, Lane] | None = None
     """The lines of execution of its code, as far as they have called anything."""
     changed_inside = ""
@@ -329,18 +331,26 @@ class Shell:
         """Have the user's generator go on, in a context of its own: its body sees itself as the current run, its reader does not."""
         region = self._stoppable()
         if self._context is None:
-            self._context = contextvars.copy_context()
+            self._context, self.own_s = contextvars.copy_context(), 0.0
             self._context.run(CURRENT.set, self)
             self.items = self._context.run(self.fn, *self.args, **self.kwargs)
         items = self.items
         go_on = functools.partial(items.throw, i.thrown) if i.thrown is not None else functools.partial(items.send, i.sent)
+        began = time.monotonic()
         try:
-            return Item(call_with_timeout(region, self.policy.timeout_s, self._context.run, (go_on,), {}))
+            return Item(call_with_timeout(region, self.left_s(), self._context.run, (go_on,), {}))
         except StopIteration as end:
             return Exhausted(end.value)
         except Exception:
             self._context = None  # a retry begins with a new generator
             raise
+        finally:
+            self.own_s += time.monotonic() - began
+
+    def left_s(self) -> float | None:
+        """How much of its time a generator has left; None: as much as it likes."""
+        limit = self.policy.timeout_s
+        return None if limit is None else max(limit - self.own_s, 0.0)
 
     def check_suspended(self) -> None:
         """Raise `Suspend` when the flow is unwinding, whatever its code makes of that."""

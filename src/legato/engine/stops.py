@@ -201,6 +201,8 @@ def stop_after(region: Stoppable, seconds: float) -> None:
 
 def call_with_timeout(region: Region, seconds: float | None, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Run `fn` as `region`, stopped with reason "timeout" after `seconds`. A region that has ended is not touched by its late alarm."""
-    if seconds is not None:
+    if seconds is not None and seconds > 0:
         _watcher.watch(region, seconds)
+    elif seconds is not None:  # it has had its time: an alarm might come too late
+        region.stop(TIMEOUT)
     return region.call(fn, args, kwargs)
