@@ -126,7 +126,7 @@ pins: ## resolve the development environment anew into requirements/*.txt
 	@tools/pins.sh $(ARGS)
 
 .PHONY: deps-apt
-deps-apt: ## as root on Debian: install what the tests need and pip cannot bring (PostgreSQL, Chromium, fonts)
+deps-apt: ## as root on Debian: install what the tests need and pip cannot bring (PostgreSQL, Chromium, nginx, fonts)
 	@tools/deps-apt.sh
 
 .PHONY: clean

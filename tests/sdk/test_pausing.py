@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections import Counter
 from typing import Annotated, Any, Literal
 
@@ -319,6 +320,101 @@ def test_the_wish_to_pause_comes_with_the_heartbeat(h: Harness) -> None:
     assert main() == 1
     thread.join()
     assert (only(h).pause_requested_at, "Paused" in h.states(only(h))) == (None, True)
+
+
+@task
+async def awork(n: int) -> int:
+    return work.fn(n)  # type: ignore[no-any-return]
+
+
+@flow
+def inner() -> int:
+    return work(1) + work(2)
+
+
+@flow
+def alone() -> int:
+    return work(1) + work(2) + work(3)
+
+
+@flow
+def around_another() -> int:
+    return inner() + work(3)
+
+
+@flow
+async def awaiting() -> int:
+    return await awork(1) + await awork(2) + await awork(3)
+
+
+@flow
+async def gathering() -> int:
+    first = await awork(1)
+    return first + sum(await asyncio.gather(awork(2), awork(3)))
+
+
+HELD_FLOWS: list[Any] = [alone, around_another, awaiting, gathering]
+
+
+@pytest.mark.parametrize("main", HELD_FLOWS, ids=lambda one: one.name)
+def test_one_wish_is_one_pause_and_one_word_lets_it_go_on(h: Harness, monkeypatch: pytest.MonkeyPatch, main: Any) -> None:
+    """Beats go on while it is paused, and tell of the wish each time, until it is answered."""
+    wished = threading.Event()
+
+    def beat() -> None:
+        held = dict(h.engine._held)
+        if held:
+            h.engine._beat(held)
+
+    def wish(n: int) -> int:
+        if n == 1:
+            outermost = next(one for one in h.store.list_flow_runs(oldest_first=True).items if one.parent_run_id is None)
+            h.store.request_pause(outermost.id)
+            beat()
+            wished.set()
+        return n
+
+    monkeypatch.setattr(work, "fn", wish)
+    monkeypatch.setattr(awork, "fn", _async_twin(wish))
+
+    def person() -> None:
+        wished.wait(10)
+        wanted = asked(h)
+        for _ in range(3):
+            beat()
+        h.store.answer_input(wanted.flow_run_id, wanted.key, None)
+
+    thread = threading.Thread(target=person)
+    thread.start()
+    value = asyncio.run(main()) if main.is_async else main()
+    thread.join()
+
+    assert value == 6
+    states = Counter(name for run in h.flow_runs() for name in h.states(run))
+    assert states["Paused"] == 1
+    assert all(run.pause_requested_at is None for run in h.flow_runs())
+
+
+def _async_twin(fn: Any) -> Any:
+    async def twin(n: int) -> int:
+        return fn(n)
+
+    return twin
+
+
+def test_what_was_asked_before_it_went_on_tells_of_the_wish_it_followed(h: Harness) -> None:
+    @flow
+    def main() -> tuple[bool, bool]:
+        shell = h.engine._held[runtime.flow_run.id]  # type: ignore[union-attr]
+        before = time.monotonic()
+        shell.goes_on()
+        shell.pause(before)
+        late = shell.interrupted
+        shell.pause(time.monotonic())
+        new, shell.interrupted = shell.interrupted, False
+        return late, new
+
+    assert main() == (False, True)
 
 
 # ---------------------------------------------------------------------- answers are held against their type

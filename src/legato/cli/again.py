@@ -61,6 +61,10 @@ def open_questions(session: Session, run: FlowRun) -> list[RunInput]:
 
 def _answer(session: Session, run: FlowRun, answer: str | None, given: Sequence[str], key: str) -> None:
     open_ = [one for one in open_questions(session, run) if not key or one.key == key]
+    if (wished := [one for one in open_ if one.is_wish]) and answer is None and not given:
+        for one in wished:  # one wish may have held several flow runs inside this one
+            session.store.answer_input(one.flow_run_id, one.key, None)
+        return
     if not open_:
         if answer is not None or given:
             raise UsageError(f"run '{run.name}' asks for nothing{f' called {key}' if key else ''}", hint=f"legato run show {run.name}")

@@ -183,6 +183,10 @@ class TaskRun(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     error: ErrorDetail | None = None
 
 
+HELD = "held/"
+"""How keys of questions begin that a person's wish to pause has put."""
+
+
 class RunInput(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What a paused or suspended flow run asked a person for. `schema` is the JSON Schema of the answer, {} for a plain "go on".
 
@@ -196,6 +200,11 @@ class RunInput(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     schema: dict[str, Any] = {}
     answered_at: datetime | None = None
     answer: Any = None
+
+    @property
+    def is_wish(self) -> bool:
+        """Whether a person wished for the pause, and the flow itself asks for nothing."""
+        return self.key.startswith(HELD)
 
 
 class CacheAsk(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

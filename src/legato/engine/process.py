@@ -48,7 +48,7 @@ class Held(Protocol):
 
     def stop(self, reason: str) -> None: ...
 
-    def pause(self) -> None: ...
+    def pause(self, asked_s: float) -> None: ...
 
 
 class Engine:
@@ -167,6 +167,7 @@ class Engine:
             self._beat(held)
 
     def _beat(self, held: dict[str, Held]) -> None:
+        asked_s = time.monotonic()
         try:
             replies = self.store.heartbeat([Beat(run_id, one.epoch) for run_id, one in held.items()], lease_s=LEASE_S)
         except Unavailable as error:
@@ -176,7 +177,7 @@ class Engine:
             if reply.cancel_requested:
                 held[reply.run_id].stop(CANCEL)
             elif reply.pause_requested:
-                held[reply.run_id].pause()
+                held[reply.run_id].pause(asked_s)
             elif reply.is_over and reply.run_id in self._held and not self.outbox.is_spooling:
                 held[reply.run_id].stop(reply.reason)
 

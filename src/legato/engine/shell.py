@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextvars
 import functools
 import itertools
+import math
 import threading
 import time
 import weakref
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import msgspec
 
 from legato import crashing
-from legato.core.records import CacheAsk, FlowRun, Result, RunKind, TaskRun, Verdict
+from legato.core.records import CacheAsk, FlowRun, Result, RunInput, RunKind, TaskRun, Verdict
 from legato.core.resume import NOT_TO_BE_STORED, Again, CallId, Lane, Past, Reuse
 from legato.core.states import CANCELLED, COMPLETED, FINAL, State
 from legato.engine import recording, results, waiting
@@ -709,6 +710,10 @@ class FlowShell(Shell):
         self.suspending = False
         self.interrupted = False
         """Whether the next call from this flow's code must stop first: to pause, or to unwind."""
+        self.hold: RunInput | None = None
+        """The question that a person's wish to pause has put, while it is open: all calls that are held meanwhile wait for its answer."""
+        self.went_on_s = -math.inf
+        """When it last went on after such a question, as the monotonic clock has it."""
         self.quiet = False
         """Whether nothing is said on the console when it begins and ends."""
         self.children: weakref.WeakSet[FlowShell] = weakref.WeakSet()
@@ -794,11 +799,26 @@ class FlowShell(Shell):
             flow.suspending = flow.interrupted = True
             flow = flow.parent
 
-    def pause(self) -> None:
-        """Have this flow, and the flows it is running, pause before their next call."""
-        self.interrupted = True
+    def pause(self, asked_s: float = math.inf) -> None:
+        """Have this flow, and the flows it is running, pause before their next call.
+
+        `asked_s`: when the store was asked whether somebody wishes it. An answer to what was asked before the flow went on may tell of the
+        wish that it has followed by then.
+        """
+        with self.asking:
+            if asked_s > self.went_on_s:
+                self.interrupted = True
         for child in list(self.children):
-            child.pause()
+            child.pause(asked_s)
+
+    def goes_on(self) -> None:
+        """A person's word to go on is for this flow, and for those around it: they were held by one wish."""
+        flow: FlowShell | None = self
+        while flow is not None:
+            with flow.asking:
+                flow.went_on_s, flow.interrupted = time.monotonic(), flow.suspending
+            flow = flow.parent
+        self.hold = None
 
     @property
     def keeps_values(self) -> bool:

@@ -32,6 +32,7 @@ async def ahold(parent: Shell) -> None:
     if parent is flow:
         pause = held(flow)
         await driven(pause, run_pause(False, math.inf, pause.wanted.prompt))
+        flow.goes_on()
 
 
 async def _perform(pause: Pause, i: Instruction) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from legato import crashing
 from legato.core.errors import UsageError
-from legato.core.records import RunInput
+from legato.core.records import HELD, RunInput
 from legato.core.states import PAUSED
 from legato.engine.drive import drive
 from legato.engine.script import Answer, AskPerson, Await, Drain, Instruction, Propose, Suspend, run_pause
@@ -127,13 +127,15 @@ def hold(parent: Shell) -> None:
         return  # what a task began goes on; an async flow is held where it awaits
     pause = held(flow)
     drive(run_pause(False, math.inf, pause.wanted.prompt), pause)
+    flow.goes_on()
 
 
 def held(flow: FlowShell) -> Pause:
-    """The pause that a person wished for."""
-    flow.interrupted = False
-    prompt = "paused by a person"
-    return Pause(flow, RunInput(flow_run_id=flow.run_id, key=f"held/{new_id()}", asked_at=now(), prompt=prompt), lambda answer: answer)
+    """The pause that a person wished for: one, however many calls of the flow are held by it. `FlowShell.goes_on` ends it."""
+    with flow.asking:
+        if flow.hold is None:
+            flow.hold = RunInput(flow_run_id=flow.run_id, key=f"{HELD}{new_id()}", asked_at=now(), prompt="paused by a person")
+        return Pause(flow, flow.hold, lambda answer: answer)
 
 
 def pause_for(flow: FlowShell, wanted: Any, prompt: str, key: str) -> Pause:

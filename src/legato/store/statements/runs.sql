@@ -104,8 +104,12 @@ update flow_run set pause_requested_at = coalesce(pause_requested_at, :now) wher
 -- forget_wishes: what was wished of an earlier attempt does not hold for the next.
 update flow_run set cancel_requested_at = null, pause_requested_at = null where id = :id;
 
--- forget_pause: an answer is the word to go on.
-update flow_run set pause_requested_at = null where id = :id;
+-- forget_pause: an answer is the word to go on, for the run and for those around it, whose wish it may have followed.
+update flow_run set pause_requested_at = null where pause_requested_at is not null and id in (
+    with recursive around(id, parent) as (
+        select id, parent_run_id from flow_run where id = :id
+        union all select f.id, f.parent_run_id from flow_run f join around a on f.id = a.parent)
+    select id from around);
 
 -- held_by: the process under a run that was taken up again by hand.
 update flow_run set host = :host, pid = :pid where id = :id;
