@@ -381,6 +381,26 @@ def test_any_value_with_futures_comes_to_the_same_value_with_theirs(value: Any) 
 # ---------------------------------------------------------------------- wait_for and map
 
 
+@pytest.mark.parametrize("held", ["{}", "[{}]", "[{}, {}]", "({}, [])", "{{'a': {}}}", "[[{}], ()]", "[None, {}]"])
+def test_wait_for_takes_what_map_gave_for_no_items(h: Harness, held: str) -> None:
+    @flow
+    def f() -> Any:
+        nothing = one.map(one.map([]))
+        return one(5, wait_for=eval(held.format("x", "x"), {"x": nothing}))
+
+    assert f() == 5
+
+
+@pytest.mark.parametrize("given", [[1], "", "ab", b"", [[], [0]], {"a": 0}, 0])
+def test_wait_for_refuses_what_is_no_future(h: Harness, given: Any) -> None:
+    @flow
+    def f() -> Any:
+        return one(5, wait_for=given)
+
+    with pytest.raises(UsageError, match="which is no future"):
+        f()
+
+
 def test_wait_for_takes_futures_however_they_are_held(h: Harness) -> None:
     @flow
     def f() -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from legato.core.errors import UpstreamFailed, UsageError
@@ -105,10 +105,12 @@ class Arguments:
 
 
 def _is_empty(given: Any) -> bool:
-    try:
-        return len(given) == 0
-    except TypeError:
-        return False
+    """Whether it holds nothing, or only what holds nothing: what `map` gave for no items, None where a task was not called this time."""
+    if isinstance(given, Mapping):
+        given = given.values()
+    if given is None or isinstance(given, (str, bytes)) or not isinstance(given, Collection):
+        return given is None
+    return all(_is_empty(item) for item in given)
 
 
 def upstream_failed(future: Future[Any]) -> UpstreamFailed:
