@@ -116,23 +116,67 @@ def test_multiprocessing_inside_a_task_makes_runs_of_their_own(tmp_path: Path) -
     assert sorted(rows, key=str) == sorted([("outer", "Completed", None)] + [("inner", "Completed", None)] * 6, key=str)
 
 
-def test_an_exit_in_a_forked_child_ends_only_the_child(tmp_path: Path) -> None:
+CHILDS_ENDS = {
+    # what the child does, and what its parent hears of its end; None: where a task has a thread or process of its own, that ends; elsewhere the child would go on with the rest of the script
+    "an exit": ("sys.exit(3)", 3),
+    "an exit without a code": ("sys.exit()", 0),
+    "an exit at once": ("os._exit(4)", 4),
+    "an exception": ("raise ValueError('of the child')", None),
+    "a signal": ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(30)", -15),
+    "Ctrl-C": ("signal.signal(signal.SIGINT, signal.SIG_DFL); os.kill(os.getpid(), signal.SIGINT); time.sleep(30)", -2),
+    "another program": ("os.execvp('true', ['true'])", 0),
+    "its return": ("return 'of the child'", None),
+    "a task and an exit": ("one(); sys.exit(6)", 6),
+}
+FORKING_TASKS = {
+    "called": "forks()",
+    "submitted": "forks.submit().result()",
+    "in a worker process": "forks.submit().result()",
+    "in the flow itself": "forks.fn()",
+    "async": "asyncio.run(aforks())",
+}
+
+
+@pytest.mark.parametrize(
+    ("where", "end"),
+    [
+        (where, end)
+        for where in FORKING_TASKS
+        for end, (_, code) in CHILDS_ENDS.items()
+        if code is not None or where in ("in a worker process", "submitted")
+    ],
+)
+def test_a_forked_childs_end_is_its_own(tmp_path: Path, where: str, end: str) -> None:
+    does, code = CHILDS_ENDS[end]
+    runner = "ProcessTaskRunner(1)" if where == "in a worker process" else "ThreadTaskRunner(2)"
     out = run(
         tmp_path,
-        """
+        f"""
+        import asyncio, signal
+        from legato import ProcessTaskRunner, ThreadTaskRunner
+        @task
+        def one(): return 1
         @task
         def forks():
             pid = os.fork()
-            if not pid: sys.exit(3)
+            if not pid:
+                {does}
             return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        @flow
-        def f(): return forks()
-        print(f())
+        @task
+        async def aforks(): return forks.fn()
+        @flow(task_runner={runner})
+        def f(): return {FORKING_TASKS[where]}
+        if __name__ == "__main__": print(f())
         """,
     )
 
-    assert out.split() == ["3"]
-    assert history(tmp_path) == [("f", "Completed", None)]
+    heard = int(out.split()[-1])
+    assert heard == code if code is not None else heard in (0, 1)
+    assert ("f", "Completed", None) in history(tmp_path)
+    assert {state for _, state, _ in history(tmp_path)} == {"Completed"}
+    with sqlite3.connect(tmp_path / "legato.db") as connection:
+        assert {state for (state,) in connection.execute("select state_name from task_run")} <= {"Completed"}
+    connection.close()
 
 
 FORKS_BESIDE_THREADS = """

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any, Protocol, TypeVar
 
+from legato.forking import at_fork
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 _SIGNAL = getattr(signal, "SIGURG", None)
@@ -65,6 +67,8 @@ class _MainThread:
         self._on_term: list[Callable[[], None]] = []
         self._was_terminated = False
         self._held_since: float | None = None
+        self._generation = 0
+        """How many forks this is away from the first process."""
 
     def reach(self, region: Stopped) -> bool:
         """Have this region end, on the main thread; false when no flow runs there, or the platform has no such signal."""
@@ -113,17 +117,19 @@ class _MainThread:
         self._owners += 1
         if on_term is not None:
             self._on_term.append(on_term)
+        generation = self._generation
         try:
             yield
         except KeyboardInterrupt:
             self._held_since = None  # the second of two: the first one is on its way
             raise
         finally:
-            self._owners -= 1
-            if on_term is not None:
-                self._on_term.remove(on_term)
-            if self._owners == 0:
-                self._uninstall()
+            if generation == self._generation:
+                self._owners -= 1
+                if on_term is not None:
+                    self._on_term.remove(on_term)
+                if self._owners == 0:
+                    self._uninstall()
 
     def _install(self) -> None:
         """Take the signals that nobody else has taken."""
@@ -144,13 +150,16 @@ class _MainThread:
 
     def _uninstall(self) -> None:
         is_interrupted, self._held_since = self._held_since is not None, None
-        for number, before in self._before.items():
-            signal.signal(number, before)
-        self._before.clear()
+        self._give_back()
         if self._was_terminated:  # the runs have ended; now the process does, as it would have without us
             os.kill(os.getpid(), signal.SIGTERM)
         if is_interrupted:
             raise KeyboardInterrupt
+
+    def _give_back(self) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+        self._before.clear()
 
     def _terminate(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002 the signal module's signature
         """SIGTERM, where the program has no handler of its own: the runs are told. A second one is not held up."""
@@ -159,8 +168,16 @@ class _MainThread:
         for tell in list(self._on_term):
             tell()
 
+    def leave_to_the_parent(self) -> None:
+        """In a forked child: its signals are as before the flow, which the parent drives."""
+        self._generation += 1
+        self._owners, self._target, self._held_since, self._was_terminated = 0, None, None, False
+        self._on_term.clear()
+        self._give_back()
+
 
 main_thread = _MainThread()
+at_fork(in_child=main_thread.leave_to_the_parent)
 
 
 @contextmanager

@@ -37,6 +37,7 @@ from legato.engine.process import Engine
 from legato.engine.script import CALL, CANCEL, SETTLE, Conclude, Ending, Policy, Settle, Stop, holds
 from legato.engine.shell import FlowShell, TaskShell
 from legato.engine.signals import main_thread_stops
+from legato.forking import at_fork
 from legato.logs import console
 from legato.sdk import process
 from legato.sdk.calls import compiled_task
@@ -166,7 +167,9 @@ class Call:
             return Answer(value=pack_result(job.task_name, value), unseen=self._unseen, changed=self._changed)
         except Stop as stop:
             return Answer(stopped=stop.reason)
-        except BaseException as exc:  # noqa: BLE001 it is the flow's process that decides what an exception means
+        except BaseException as exc:
+            if not self._engine.is_mine:  # in a child that the function has forked: its end is its own
+                raise
             return Answer(error=pack_exception(exc, self._where), unseen=self._unseen, changed=self._changed)
         finally:
             self._flow.close()
@@ -209,8 +212,9 @@ class Call:
             self._flow.settle(Settle(stop.reason))
             raise
         finally:
-            self._flow.settle(SETTLE)
-            self._unseen = self._flow.open_tasks.take_unseen()
+            if self._engine.is_mine:
+                self._flow.settle(SETTLE)
+                self._unseen = self._flow.open_tasks.take_unseen()
 
     def _call_async(self, shell: TaskShell) -> Any:
         import asyncio  # noqa: PLC0415 start-up time: sync tasks never need it
@@ -225,8 +229,9 @@ class Call:
                 await aperform(self._flow, Settle(stop.reason))
                 raise
             finally:
-                await aperform(self._flow, SETTLE)
-                self._unseen = self._flow.open_tasks.take_unseen()
+                if self._engine.is_mine:
+                    await aperform(self._flow, SETTLE)
+                    self._unseen = self._flow.open_tasks.take_unseen()
 
         return asyncio.run(call())
 
@@ -389,10 +394,14 @@ class Worker:
         link = engine.store
         assert isinstance(link, Link)
         signal.signal(signal.SIGTERM, self._on_sigterm)
+        at_fork(in_child=self._leave_to_the_parent)
         threading.Thread(target=self._watch_flow, name="legato-lifeline", daemon=True).start()
         with main_thread_stops(), contextlib.suppress(Unavailable):
             while (job := link.next_job()) is not None:
-                link.answer(self._perform(job, engine))
+                answer = self._perform(job, engine)
+                if not engine.is_mine:  # a child that the function has forked has come to its end
+                    return
+                link.answer(answer)
 
     def _settle_in(self, welcome: jobs.Welcome) -> Engine:
         """Become like the flow's process: the same folder, environment, import path, and settings."""
@@ -428,6 +437,12 @@ class Worker:
         if self._call is None:
             raise SystemExit(0)
         self._call.stop(CANCEL)
+
+    def _leave_to_the_parent(self) -> None:
+        """In a child that user code has forked: it has no part in what the worker does."""
+        self._channel.close()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def _watch_flow(self) -> None:
         """When the flow's process goes away while user code runs, end that code, then this process and all it has started."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextvars
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
 
 from legato.core.errors import UsageError
 from legato.engine.futures import Future
@@ -42,6 +43,7 @@ class ThreadRunner:
         self._idle = 0
         self._blocked = 0
         self._closed = False
+        self._pid = os.getpid()
 
     def submit(self, future: Future[Any]) -> None:
         future.runner = self
@@ -68,6 +70,8 @@ class ThreadRunner:
         while (future := self._next()) is not None:
             if future.claim():
                 future.run()
+                if os.getpid() != self._pid:
+                    _end_child(future.failure)
             del future  # an idle worker keeps no task's arguments and value alive
 
     def _next(self) -> Future[Any] | None:
@@ -132,6 +136,20 @@ class ThreadRunner:
         finally:
             with self._changed:
                 self._blocked -= 1
+
+
+def _end_child(failure: BaseException | None) -> NoReturn:
+    """End a process that a task has forked on its thread: nothing is left there of the program around it, and what waits is the parent's."""
+    code = 0
+    if isinstance(failure, SystemExit):
+        code = failure.code if isinstance(failure.code, int) else int(failure.code is not None)
+    elif failure is not None:
+        sys.excepthook(type(failure), failure, failure.__traceback__)
+        code = 1
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(code)
 
 
 class _Worker:
