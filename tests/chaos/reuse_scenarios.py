@@ -11,6 +11,7 @@ import importlib.util
 import os
 import random
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +24,12 @@ import pytest
 
 from legato.testing import harness
 
-HEAD = """
+from tests.support.code_edits import EDITS
+from tests.support.code_edits import HEAD as LIBRARIES
+
+HEAD = (
+    f"""{LIBRARIES}"""
+    """
 import asyncio, dataclasses, datetime as dt, enum, functools, os, re
 from collections import OrderedDict, defaultdict, namedtuple
 from decimal import Decimal
@@ -80,6 +86,7 @@ def framed(values, **attrs):
 def cat(values, kinds): return pd.DataFrame({"a": pd.Categorical(values, kinds)})
 ZONE = dt.timezone(dt.timedelta(hours=10))
 """
+)
 
 VALUES = [
     *(("(1, 2)", "[1, 2]"), ("1", "True"), ("1", "1.0"), ("'1'", "1"), ("-0.0", "0.0"), ("b'a'", "bytearray(b'a')"), ("None", "0"), ("2**70", "2**71")),
@@ -134,6 +141,10 @@ CODE: dict[str, tuple[str, str, str, str]] = {
 """How a task's code may depend on something: what stands before it, its body, and what an edit replaces by what ("": the module lib)."""
 
 
+_MOVES = ("next(", ".rand", "append(", "+= 1", "setdefault", "random", "count(", "iter(")
+"""Signs of code that changes what it uses: it is no wonder when it runs again."""
+
+
 @dataclass
 class Step:
     """One step of a flow: definitions and lines of the body, in both versions; modules beside the script."""
@@ -184,7 +195,9 @@ class Maker:
         count = self.rng.randint(1, 4)
         edited = self.rng.randrange(count) if self.edits else -1
         kinds = [self.value, self.value, self.chain, self.written, self.written, self.mutated, self.alias, self.loop]
-        kinds += [self.code, self.code, self.plain, self.moved] if self.way == "edited" else []
+        kinds += (
+            [self.code, self.edit, self.edit, self.edit, self.in_body, self.in_body, self.plain, self.moved] if self.way == "edited" else []
+        )
         steps = [self.rng.choice(kinds)(n == edited) for n in range(count)]
         return Scenario(self.seed, self.way, steps, self.edits)
 
@@ -253,6 +266,123 @@ class Maker:
             text, after = (f"{one}\n@flow\ndef s{i}(): return t{i}(3)" for one in (text, after))
             call = f"out.append(s{i}())"
         return Step(f"code {what}{' edited' if edit else ''}", (text, after), (call, call), libs)
+
+    def edit(self, edit: bool) -> Step:
+        """A task depends on something in one of many ways."""
+        i, what = self.name(), self.rng.choice(list(EDITS))
+        first = EDITS[what].numbered(i)
+        versions = first, first.edited() if edit else first
+        task = f"\n@task({self.persist(0.9)})\ndef t{i}(x):\n    hit('t{i}')\n    {{}}"
+        call = self.rng.choice(
+            [f"out.append(show(t{i}(3)))", f"out.append(show(t{i}.submit(3).result()))", f"out.append(show(t{i}.map([3]).result()))"]
+        )
+        texts = [one.defs + task.replace("{}", one.body) for one in versions]
+        if self.rng.random() < 0.25:
+            texts = [f"{one}\n@flow\ndef s{i}(): return t{i}(3)" for one in texts]
+            call = f"out.append(show(s{i}()))"
+        moves = any(word in first.defs + first.body for word in _MOVES)
+        return Step(
+            f"edit {what}{' edited' if edit else ''}",
+            (texts[0], texts[1]),
+            (call, call),
+            (dict(versions[0].libs), dict(versions[1].libs)),
+            reruns=(f"t{i}",) if moves else (),
+        )
+
+    def in_body(self, edit: bool) -> Step:
+        """The flow's own code writes what a task reads, and comes by it in one of many ways."""
+        i, what = self.name(), self.rng.choice(list(EDITS))
+        first = EDITS[what].numbered(i)
+        versions = first, first.edited() if edit else first
+        texts = [
+            f"{one.defs}\ndef e{i}(x):\n    {one.body}\nclass Zo{i}:\n    def go(self, x): return e{i}(x)\nzo{i} = Zo{i}()\nZd{i} = {{'a': e{i}}}"
+            for one in versions
+        ]
+        read = f"\n@task(persist_result=True)\ndef r{i}():\n    hit('r{i}')\n    return get('t{i}')"
+        way = self.rng.choice([f"e{i}(3)", f"[e{i}(n) for n in [3]][0]", f"next(e{i}(n) for n in [3])", f"(lambda: e{i}(3))()", f"zo{i}.go(3)", f"Zd{i}['a'](3)", f"list(map(e{i}, [3]))[0]", f"functools.partial(e{i}, 3)()", f"inner{i}()", f"{{n: zo{i}.go(n) for n in [3]}}[3]"])  # fmt: skip
+        lines = ([f"def inner{i}(): return e{i}(3)"] if way.startswith("inner") else []) + [
+            f"put('t{i}', show({way}))",
+            f"out.append(r{i}())",
+        ]
+        moves = any(word in first.defs + first.body for word in _MOVES)
+        return Step(
+            f"in the body {what}{' edited' if edit else ''}",
+            (texts[0] + read, texts[1] + read),
+            ("\n".join(lines),) * 2,
+            (dict(versions[0].libs), dict(versions[1].libs)),
+            reruns=(f"r{i}",) if moves else (),
+        )
+
+    def on_own_thread(self, edit: bool) -> Step:
+        """A task that writes runs on a thread or pool of the flow's own; a task reads."""
+        i = self.name()
+        a, b = self.pair("1", "2", edit)
+        defs = f"from concurrent.futures import ThreadPoolExecutor\nimport threading\n@task({self.persist()})\ndef w{i}(v): put('t{i}', v)\n@task(persist_result=True)\ndef r{i}():\n    hit('r{i}')\n    return get('t{i}')\nPOOL{i} = ThreadPoolExecutor(1)"
+        ways = [
+            "th = threading.Thread(target=w{i}, args=({v},)); th.start(); th.join()",
+            "POOL{i}.submit(w{i}, {v}).result()",
+            "list(POOL{i}.map(w{i}, [{v}]))",
+            "with ThreadPoolExecutor(2) as pool: pool.submit(w{i}, {v})",
+            "with ThreadPoolExecutor(2) as pool: pool.submit(w{i}, {v}).result(); out.append(r{i}())",
+            "asyncio.run(asyncio.to_thread(w{i}, {v}))",
+            "f{i} = POOL{i}.submit(w{i}, {v}); __import__('concurrent.futures').futures.wait([f{i}])",
+            "f{i} = POOL{i}.submit(w{i}, {v})\nfor g in __import__('concurrent.futures').futures.as_completed([f{i}]): pass",
+            "f{i} = POOL{i}.submit(w{i}, {v}); f{i}.exception()",
+        ]
+        way = self.rng.choice(ways)
+        lines = [f"{way.format(i=i, v=v)}\nout.append(r{i}())" for v in (a, b)]
+        return Step(f"on a thread{' edited' if edit else ''}", (defs, defs), (lines[0], lines[1]))
+
+    def two_of_one(self, edit: bool) -> Step:
+        """Two calls give one object, which is then changed; or compared."""
+        i = self.name()
+        a, b = self.pair("1", "2", edit)
+        make, part = self.rng.choice(
+            [("[0]", "{x}"), ("[[0]]", "{x}[0]"), ("{{'a': [0]}}", "{x}['a']"), ("Box([0])", "{x}.held"), ("([0],)", "{x}[0]")]
+        )
+        how = self.rng.choice(["KEPT{i}", "kept{i}()", "first{i}"])
+        defs = f"KEPT{i} = {make.format()}\n@functools.cache\ndef kept{i}(): return {make.format()}\n@task({self.persist(0.9)})\ndef m{i}(n):\n    hit('m{i}')\n    return {'n' if how.startswith('first') else how.format(i=i)}"
+        call = "m{i}(1); y{i} = m{i}(2)" if not how.startswith("first") else "m{i}(KEPT{i}); y{i} = m{i}(x{i})"
+        change = part.format(x=f"x{i}") + ".append({v})"
+        lines = [
+            f"x{i} = {call.format(i=i)}\n{change.format(v=v)}\nout.append((show({part.format(x=f'y{i}')}), x{i} is y{i}))" for v in (a, b)
+        ]
+        return Step(f"two of one {make} {how}{' edited' if edit else ''}", (defs, defs), (lines[0], lines[1]), reruns=(f"m{i}",))
+
+    def state(self, edit: bool) -> Step:
+        """A task changes a global, which another task or the flow itself reads."""
+        i = self.name()
+        a, b = self.pair("1", "2", edit)
+        make, change, look = self.rng.choice(
+            [
+                ("{}", "S{i}['k'] = v", "dict(S{i})"),
+                ("[]", "S{i}.append(v)", "list(S{i})"),
+                ("Box(0)", "S{i}.held = v", "S{i}.held"),
+                ("0", "global S{i}; S{i} = v", "S{i}"),
+                ("0", "global S{i}; S{i} += v", "S{i}"),
+                ("np.zeros(2)", "S{i}[0] = v", "S{i}.tolist()"),
+                ("itertools.count(1)", "next(S{i})", "repr(S{i})"),
+                ("random.Random(1)", "S{i}.random()", "S{i}.random()"),
+            ]
+        )
+        defs = f"S{i} = {make}\n@task({self.persist(0.9)})\ndef w{i}(v):\n    {change.format(i=i)}\n@task({self.persist(0.5)})\ndef r{i}(n): return {look.format(i=i)}"
+        read = self.rng.choice([f"r{i}(1)", f"r{i}.submit(1).result()", look.format(i=i)])
+        call = self.rng.choice(["w{i}({v})", "w{i}.submit({v}).result()"])
+        lines = [f"{call.format(i=i, v=v)}\nout.append(show({read}))" for v in (a, b)]
+        return Step(f"state {change}{' edited' if edit else ''}", (defs, defs), (lines[0], lines[1]), reruns=(f"w{i}", f"r{i}"))
+
+    def sentinel(self, edit: bool) -> Step:
+        """A task gives an object that is known by being itself."""
+        i = self.name()
+        make = self.rng.choice(
+            ["object()", "Box(0)", "[]", "type('Missing', (), {})()", "enum.Enum('E', 'A').A", "pydantic.TypeAdapter(int)"]
+        )
+        give, take = self.rng.choice([("M{i}", "x{i}"), ("[M{i}]", "x{i}[0]"), ("{{'a': M{i}}}", "x{i}['a']"), ("(1, M{i})", "x{i}[1]")])
+        a, b = self.pair("1", "2", edit)
+        defs = f"M{i} = {make}\n@task({self.persist(0.9)})\ndef m{i}(n):\n    hit('m{i}')\n    return {give.format(i=i)}\n@task({self.persist(0.9)})\ndef u{i}(x, n): return x is M{i}"
+        use = take.format(i=i)
+        lines = [f"x{i} = m{i}({v})\nout.append(({use} is M{i}, u{i}({use}, {v})))" for v in (a, b)]
+        return Step(f"sentinel {make} {give}{' edited' if edit else ''}", (defs, defs), (lines[0], lines[1]), reruns=(f"m{i}", f"u{i}"))
 
     def written(self, edit: bool) -> Step:
         """Something is written with one value or another, and read without inputs."""
@@ -419,12 +549,17 @@ def environment(**values: str) -> Any:
                 os.environ[name] = value
 
 
+def module_name(file: str) -> str:
+    return file.replace("/", ".").removesuffix(".__init__")
+
+
 def load(scenario: Scenario, version: int, folder: Path) -> ModuleType:
     """The scenario's script as a module, with those beside it. The same names again replace them."""
     for step in scenario.steps:
         for name, text in step.libs[version].items():
+            (folder / f"{name}.py").parent.mkdir(exist_ok=True)
             (folder / f"{name}.py").write_text(text)
-            sys.modules.pop(name, None)
+            sys.modules.pop(module_name(name), None)
     file = folder / "scenario.py"
     file.write_text(scenario.source(version))
     importlib.invalidate_caches()
@@ -432,7 +567,9 @@ def load(scenario: Scenario, version: int, folder: Path) -> ModuleType:
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["scenario"] = module
-    exec(compile(file.read_text(), str(file), "exec"), vars(module))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # pandas says that an accessor is registered twice
+        exec(compile(file.read_text(), str(file), "exec"), vars(module))
     return module
 
 
@@ -464,6 +601,6 @@ def play(scenario: Scenario, folder: Path, said: Callable[[], str]) -> Came:
     finally:
         sys.dont_write_bytecode = before
         sys.path.remove(str(folder))
-        for name in ["scenario", *(name for step in scenario.steps for name in step.libs[0])]:
+        for name in ["scenario", *(module_name(name) for step in scenario.steps for name in step.libs[0])]:
             sys.modules.pop(name, None)
     return Came(seen, truth, ran, text, rows)

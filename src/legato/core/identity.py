@@ -542,6 +542,12 @@ _POLARS_PLAIN = frozenset(
     )
 )
 
+
+def _constraints(form: Form, value: Any) -> tuple[str, Encodable]:
+    """What stands in an annotation of msgspec's: it cannot be pickled."""
+    return "constraints", form.fields_of({name: getattr(value, name) for name in dir(value) if not name.startswith("_")})
+
+
 _FOREIGN: Mapping[tuple[str, str], Callable[[Form, Any], tuple[str, Encodable]]] = {
     ("numpy", "ndarray"): _array,
     ("numpy", "generic"): _array_scalar,
@@ -554,6 +560,7 @@ _FOREIGN: Mapping[tuple[str, str], Callable[[Form, Any], tuple[str, Encodable]]]
     ("pyarrow", "Array"): _arrow_array,
     ("polars", "DataFrame"): _polars_frame,
     ("polars", "Series"): _polars_series,
+    ("msgspec", "Meta"): _constraints,
 }
 
 

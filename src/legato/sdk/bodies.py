@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 from legato.core.digests import hex_digest
 from legato.core.identity import cell_of
 from legato.core.resume import BODY
-from legato.sdk.bytecode import token
-from legato.sdk.code import reach_of
+from legato.sdk.bytecode import PLAIN, Import, names_in, token
+from legato.sdk.code import own_reach_of, reach_of
 from legato.sdk.definitions import Definition
-from legato.sdk.sources import is_own
+from legato.sdk.reached import EFFECTS, WHOLE_MODULE, called, is_code
+from legato.sdk.sources import is_own, module_tokens
 
 _WIDTH = 6
 """Hex digits of a mark."""
@@ -133,13 +134,15 @@ def _place_in(code: types.CodeType | None) -> int | None:
 
 def _texts(fn: types.FunctionType, steps: list[dis.Instruction]) -> list[str]:
     texts = [_text(step) for step in steps]
-    cells = dict(zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=False))
-    compared = reach_of(fn).by_place()
+    names = _Names(fn)
     for n, step in enumerate(steps):
+        if isinstance(step.argval, types.CodeType):
+            texts[n] += names.in_code(step.argval)
+        elif step.opname == "IMPORT_NAME":
+            texts[n] += names.imported(steps, n)
         if step.opname not in _LOADS:
             continue
-        place: Any = ("cell", id(cells[step.argval])) if step.argval in cells else (id(fn.__globals__), step.argval)
-        value = cell_of(cells[step.argval]) if step.argval in cells else fn.__globals__.get(step.argval, _MISSING)
+        value, place = names.of(step.argval)
         at = n
         while isinstance(value, types.ModuleType) and is_own(vars(value)) and at + 1 < len(steps) and steps[at + 1].opname in _ATTRIBUTES:
             at += 1
@@ -148,8 +151,72 @@ def _texts(fn: types.FunctionType, steps: list[dis.Instruction]) -> list[str]:
         if value is _MISSING:
             continue
         where = _consumed_at(steps, n, at) if callable(value) else n
-        texts[where] += f"|{_meaning(value, compared.get(place))}"
+        texts[where] += f"|{names.meaning(value, place)}"
+    if texts:
+        texts[0] += names.around()
     return texts
+
+
+class _Names:
+    """What the names in a flow's body stand for, as it is now."""
+
+    def __init__(self, fn: types.FunctionType) -> None:
+        self._fn = fn
+        self._cells = dict(zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=False))
+        self._reach = reach_of(fn)
+        self._compared = self._reach.by_place()
+
+    def of(self, name: str) -> tuple[Any, Any]:
+        """The value of a name, and its place."""
+        if name in self._cells:
+            return cell_of(self._cells[name]), ("cell", id(self._cells[name]))
+        return self._fn.__globals__.get(name, _MISSING), (id(self._fn.__globals__), name)
+
+    def meaning(self, value: Any, place: Any) -> str:
+        """What a name stands for: a task for itself, code for what it reaches, but for the tasks in it; data for what it holds, and its code."""
+        if isinstance(value, Definition):
+            return f"{value.kind} {value.key}"
+        if isinstance(value, types.ModuleType):
+            return value.__name__ + (_by_file(value.__name__, vars(value)) if is_own(vars(value)) else "")
+        if isinstance(value, PLAIN):
+            return self._compared.get(place, token(value))
+        if is_code(value):
+            return f"{called(value)} {own_reach_of(value).digest()}"
+        return f"{self._compared.get(place) or type(value).__qualname__} {own_reach_of(value).digest()}"
+
+    def in_code(self, code: types.CodeType) -> str:
+        """The same of all names in a function, lambda or comprehension inside of the body, sorted: it may run at once or later."""
+        names = names_in(code)
+        found = []
+        for name in sorted(names.all | frozenset(code.co_freevars)):
+            value, place = self.of(name)
+            if value is _MISSING or value is NotImplemented:
+                continue
+            if isinstance(value, types.ModuleType) and is_own(vars(value)) and name not in names.bare:
+                scope = vars(value)
+                found += [self.meaning(scope[other], (id(scope), other)) for other in sorted(names.all) if other in scope]
+            else:
+                found.append(self.meaning(value, place))
+        wanted: list[Any] = [*names.imports, *names.texts]
+        found += [_by_file(one, self._fn.__globals__) for one in wanted]
+        return "".join(f"|{one}" for one in found)
+
+    def imported(self, steps: list[dis.Instruction], n: int) -> str:
+        """What stands in a module that the body imports."""
+        given = [step.argval if step.opname in ("LOAD_CONST", "LOAD_SMALL_INT") else None for step in steps[max(n - 2, 0) : n]]
+        level, names = given if len(given) == 2 else (0, None)
+        wanted = Import(steps[n].argval, level if isinstance(level, int) else 0, names if isinstance(names, tuple) else ())
+        return _by_file(wanted, self._fn.__globals__)
+
+    def around(self) -> str:
+        """What counts for all of the body: what its modules do to libraries; all that is reached, if it looks names up that it has put together."""
+        if names_in(self._fn.__code__).all & WHOLE_MODULE:
+            return str(self._reach.digest())
+        return "".join(f"|{name} {hashed}" for name, hashed in sorted(self._reach.now().items()) if name.endswith(EFFECTS))
+
+
+def _by_file(wanted: Import | str, scope: Mapping[str, Any]) -> str:
+    return "".join(f"|{name} {hashed}" for name, hashed in sorted(module_tokens(wanted, scope)))
 
 
 def _text(step: dis.Instruction) -> str:
@@ -158,22 +225,6 @@ def _text(step: dis.Instruction) -> str:
     if (isinstance(step.argval, int) and "JUMP" in step.opname) or step.opname in ("FOR_ITER", "SEND"):
         return f"{step.opname} {step.argval - step.offset if isinstance(step.argval, int) else step.arg}"
     return f"{step.opname} {step.argrepr or step.arg}"
-
-
-def _meaning(value: Any, token: str | None) -> str:
-    """What a name stands for: a task for itself, code for what it reaches, data for what it holds, as far as the flow does not change it itself."""
-    if isinstance(value, Definition):
-        return f"{value.kind} {value.key}"
-    if isinstance(value, types.ModuleType):
-        return value.__name__
-    if isinstance(value, (types.FunctionType, type)) and _is_users(value):
-        return str(reach_of(value).digest())
-    return token if token is not None else type(value).__qualname__
-
-
-def _is_users(value: types.FunctionType | type) -> bool:
-    module = sys.modules.get(value.__module__)
-    return is_own(value.__globals__ if isinstance(value, types.FunctionType) else vars(module) if module is not None else {})
 
 
 def _consumed_at(steps: list[dis.Instruction], n: int, at: int) -> int:

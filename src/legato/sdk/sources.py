@@ -47,7 +47,7 @@ def is_own_file(file: str) -> bool:
 def module_name(value: Any) -> str:
     """The module of a function or class, called alike whether it was run as a script, imported, or came by value from another process."""
     module = value.__module__ or ""
-    file = getattr(value, "__globals__", {}).get("__file__")
+    file = value.__globals__.get("__file__") if isinstance(value, types.FunctionType) else None
     if file is None or not is_own_file(file):  # a wrapper that a library has made bears the name of what it wraps
         file = getattr(sys.modules.get(module), "__file__", None)
     if module == "__main__" or file is None:
@@ -64,7 +64,7 @@ def _codes_of(value: Any) -> Iterator[types.CodeType]:
             yield code
 
 
-# ---------------------------------------------------------------------- statements
+# ---------------------------------------------------------------------- files
 
 
 @functools.lru_cache(maxsize=512)
@@ -79,7 +79,8 @@ def _parsed(file: str, stamp: tuple[int, int]) -> ast.Module | None:  # noqa: AR
         return None
 
 
-def _tree(file: str) -> ast.Module | None:
+def tree_of(file: str) -> ast.Module | None:
+    """What stands in a file, None: nothing that can be read."""
     try:
         found = os.stat(file)
     except OSError:
@@ -87,31 +88,17 @@ def _tree(file: str) -> ast.Module | None:
     return _parsed(file, (found.st_mtime_ns, found.st_size))
 
 
-def statements_that_make(file: str | None, name: str) -> str:
-    """The statements at the top of a file that name a variable, and so may have to do with what it is at first, as a text; "" when there are none."""
-    tree = _tree(file) if file else None
-    if tree is None:
-        return ""
-    import ast  # noqa: PLC0415 start-up time
-
-    def gives(node: ast.stmt) -> bool:
-        return any(isinstance(part, ast.Name) and part.id == name for part in ast.walk(node))
-
-    functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return "; ".join(ast.dump(node) for node in tree.body if not isinstance(node, functions) and gives(node))
-
-
 # ---------------------------------------------------------------------- modules by their files
 
 
 def module_tokens(wanted: Import | str, scope: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The names and hashes of the project's modules that an import reaches, or that a text names."""
-    open_ = list(_named_by(wanted, scope.get("__package__") or _package_of(scope)))
+    open_ = list(named_by(wanted, scope.get("__package__") or _package_of(scope)))
     seen = set()
     while open_:
         name = open_.pop()
         file = _file_of(name)
-        if name in seen or file is None or not is_own_file(file):
+        if name in seen or file is None or name.partition(".")[0] == "legato" or not is_own_file(file):
             continue
         seen.add(name)
         found = _imported_and_token(file, name)
@@ -125,7 +112,7 @@ def _package_of(scope: Mapping[str, Any]) -> str:
     return name if "__path__" in scope else name.rpartition(".")[0]
 
 
-def _named_by(wanted: Import | str, package: str) -> list[str]:
+def named_by(wanted: Import | str, package: str) -> list[str]:
     """The modules that may be meant. Of `from a import b`, b may be one, too."""
     if isinstance(wanted, str):
         return [wanted] if all(part.isidentifier() for part in wanted.split(".")) else []
@@ -157,7 +144,16 @@ def _file_of(name: str) -> str | None:
 
 
 def _imported_and_token(file: str, name: str) -> tuple[list[str], str] | None:
-    tree = _tree(file)
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return _read(file, name, (found.st_mtime_ns, found.st_size))
+
+
+@functools.lru_cache(maxsize=1024)
+def _read(file: str, name: str, stamp: tuple[int, int]) -> tuple[list[str], str] | None:
+    tree = _parsed(file, stamp)
     if tree is None:
         return None
     import ast  # noqa: PLC0415 start-up time
@@ -166,9 +162,9 @@ def _imported_and_token(file: str, name: str) -> tuple[list[str], str] | None:
     found: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [one for alias in node.names for one in _named_by(Import(alias.name, 0, ()), package)]
+            found += [one for alias in node.names for one in named_by(Import(alias.name, 0, ()), package)]
         elif isinstance(node, ast.ImportFrom):
-            found += _named_by(Import(node.module or "", node.level, tuple(alias.name for alias in node.names)), package)
+            found += named_by(Import(node.module or "", node.level, tuple(alias.name for alias in node.names)), package)
     return found, hex_digest(_undocumented(tree).encode("utf-8", "surrogatepass"), 8)
 
 
