@@ -36,6 +36,7 @@ from tests.chaos.faulty import ANSWERS, FaultProxy
 from tests.chaos.history import History, Line, ledger_of
 from tests.server.process import ServerProcess
 from tests.support.surroundings import without_legato_settings
+from tests.support.waiting import until
 
 T = TypeVar("T")
 NARROW = 3
@@ -55,6 +56,7 @@ class Agent:
         self._said = said / f"agent{number}.log"
         self._ledger = said / "ledger"
         self.process: subprocess.Popen[bytes] | None = None
+        self.busy = threading.Lock()
 
     def start(self) -> None:
         environ = {
@@ -99,6 +101,8 @@ class House:
         self.faults: Counter[str] = Counter()
         self.made: list[str] = []
         self.cancelled: dict[str, datetime] = {}
+        self.ended_by_themselves: list[str] = []
+        self._server_busy = threading.Lock()
         self._stopped: set[int] = set()
         self._lock = threading.Lock()
 
@@ -120,6 +124,7 @@ class House:
         self.agents = [Agent(number, self.disk, self.place, self.server) for number in range(2)]
         for agent in self.agents:
             agent.start()
+        until(lambda: len(self.store.list_agents()) == 2, what="both agents")
 
     # -- what people do meanwhile
 
@@ -195,11 +200,14 @@ class House:
 
     def an_agent_is_killed(self) -> bool:
         agent = self.chance.choice(self.agents)
-        agent.send(signal.SIGKILL)
-        assert agent.process is not None
-        agent.process.wait()
-        time.sleep(self.chance.choice([0, 1, 6]))
-        agent.start()
+        with agent.busy:
+            assert agent.process is not None
+            if agent.process.poll() is not None:
+                self.ended_by_themselves.append(f"agent {agent.number} ended by itself, exit code {agent.process.returncode}")
+            agent.send(signal.SIGKILL)
+            agent.process.wait()
+            time.sleep(self.chance.choice([0, 1, 6]))
+            agent.start()
         return True
 
     def an_agent_is_stopped(self) -> bool:
@@ -215,24 +223,38 @@ class House:
         return bool(parents)
 
     def the_server_is_killed(self) -> bool:
-        process = self.server.process
-        assert process is not None
-        process.kill()
-        process.wait()
-        self.server.signal_streams_closed()
-        time.sleep(self.chance.choice([0, 2, 8]))
+        if not self._server_busy.acquire(blocking=False):
+            return False
+        try:
+            process = self.server.process
+            assert process is not None
+            process.kill()
+            process.wait()
+            self.server.signal_streams_closed()
+            time.sleep(self.chance.choice([0, 2, 8]))
+            self._start_server()
+        finally:
+            self._server_busy.release()
+        return True
+
+    def _start_server(self) -> None:
         while True:
             try:
                 self.server.start(self.port)
             except RuntimeError:  # the disk is full just now
                 time.sleep(0.5)
             else:
-                return True
+                return
 
     def the_server_is_stopped(self) -> bool:
-        process = self.server.process
-        assert process is not None
-        self._stop_for(process.pid, self.chance.choice([1, 4, 12]))
+        if not self._server_busy.acquire(blocking=False):
+            return False
+        try:
+            process = self.server.process
+            assert process is not None
+            self._stop_for(process.pid, self.chance.choice([1, 4, 12]))
+        finally:
+            self._server_busy.release()
         return True
 
     def answers_are_wrong(self) -> bool:
@@ -294,6 +316,8 @@ class House:
         for pid in list(self._stopped):
             self.go_on(pid)
         for agent in getattr(self, "agents", []):
+            if agent.process.poll() is not None:
+                self.ended_by_themselves.append(f"agent {agent.number} ended by itself, exit code {agent.process.returncode}")
             agent.send(signal.SIGTERM)
         for agent in getattr(self, "agents", []):
             try:

@@ -257,3 +257,20 @@ def test_a_server_is_stopped_by_name_of_its_home(start: Start, process: Command)
     assert server.wait(30) == 0
     with socket.socket() as s:
         assert s.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) != 0
+
+
+def test_an_agent_waits_for_a_server_that_is_not_there_yet(start: Start, process: Command, legato_home: Path) -> None:
+    port = free_port()
+    api = f"http://127.0.0.1:{port}/api"
+    agent = start("--api-url", api, "agent", "start", "default", "--create")
+    assert agent.stderr is not None
+    assert "trying until it is there" in agent.stderr.readline()
+    house = start("server", "start", "--port", str(port))
+    assert house.stdout is not None
+    assert house.stdout.readline()
+
+    def seen() -> list[object]:
+        return json.loads(process("--api-url", api, "agent", "ls", "-o", "json").out)
+
+    wait_until(seen, "the agent has begun")
+    assert process("--api-url", f"http://127.0.0.1:{free_port()}/api", "agent", "start", "default", "--once").code == 6

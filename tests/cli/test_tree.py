@@ -1,18 +1,23 @@
 """Every command explains itself, and no help loads what it does not need."""
 
+import ast
+import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from legato.cli.failures import EXIT_CODES
 from legato.cli.grammar import Noun, Verb
 from legato.cli.main import root
 from legato.cli.reference import cli_page, commands, settings_page
+from legato.core.names import typed
 
 from tests.cli.conftest import Command
 
@@ -93,3 +98,38 @@ def test_a_list_loads_neither_the_engine_nor_a_server_nor_an_http_client() -> No
 
     assert loaded & {"urllib3", "pydantic", "asyncio", "litestar", "uvicorn", "rich", "legato.sdk.calls", "legato.engine.shell"} == set()
     assert len(loaded) < 250
+
+
+SOURCE = Path(__file__).resolve().parents[2] / "src" / "legato"
+IN_A_COMMAND = re.compile(rf"legato (?:--profile|{'|'.join({line.split()[1] for line in TREE})})\b[^;:()?]*$")
+"""Text that ends within a command line which somebody is told to type."""
+
+PLAIN = {"port + 1", "(limit or 0) + 1", "shell", "WHERE[shell]", "how", "limit * 2", "number", "close[0]"}
+"""What may stand in one as it is: numbers, and words of ours."""
+
+
+def unquoted(tree: ast.AST) -> Iterator[str]:
+    """What is put into a command as it is, though a shell might take it apart."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            before = ""
+            for part in node.values:
+                if isinstance(part, ast.Constant):
+                    before += str(part.value)
+                elif isinstance(part, ast.FormattedValue):
+                    text = ast.unparse(part.value)
+                    if IN_A_COMMAND.search(before) and not text.startswith("typed(") and not text.endswith(".typed") and text not in PLAIN:
+                        yield f"line {node.lineno}: {text} in {ast.unparse(node)}"
+                    before += "x"
+
+
+def test_commands_that_people_are_told_to_type_can_be_typed_as_they_stand() -> None:
+    trees = {file: ast.parse(file.read_text(encoding="utf-8")) for file in SOURCE.rglob("*.py")}
+
+    assert [f"{file.relative_to(SOURCE)}, {one}" for file, tree in trees.items() for one in unquoted(tree)] == []
+
+
+@given(st.text(min_size=1))
+def test_a_typed_name_is_one_word_of_a_command_line(name: str) -> None:
+    assert shlex.split(f"legato run show {typed(name)} --json", posix=True) == ["legato", "run", "show", name, "--json"]
+    assert shlex.split(typed(name) + "/" + typed(name)) == [f"{name}/{name}"]

@@ -135,3 +135,21 @@ def test_every_run_of_a_store_can_be_explained_by_id(legato: Command, store: Sto
 def test_what_is_not_there_ends_with_3(legato: Command, store: Store) -> None:
     assert [legato("why", wanted).code for wanted in ("nobody", "nobody/load-0", new_id())] == [3, 3, 3]
     assert msgspec.json.encode(store.list_flow_runs().items) == b"[]"
+
+
+@pytest.mark.parametrize("name", ["amber-heron", "report for May", "it's done", "train $1; rm", "Größe #3"])
+@pytest.mark.parametrize("twice", [False, True], ids=["one of its name", "two of its name"])
+def test_what_it_says_to_try_can_be_typed(name: str, twice: bool, legato: Command, store: Store) -> None:
+    import shlex
+
+    from legato.core.states import FAILED
+
+    run = add_run(store, name, ended=FAILED)
+    if twice:
+        add_run(store, name)
+
+    said = legato("why", run.id).err.removeprefix("Try: ").strip()
+
+    program, *words = shlex.split(said)
+    assert program == "legato"
+    assert legato(*words).code == 0, said

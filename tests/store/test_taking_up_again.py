@@ -93,6 +93,16 @@ def test_an_ended_run_of_a_deployment_is_handed_out_again(store: Store) -> None:
     assert store.next_due_at(now=at(3)) == at(3)
 
 
+def test_a_completed_run_is_not_handed_out_again(store: Store) -> None:
+    run = claimed(store)
+    apply(store, move(run, COMPLETED, 2), 2)
+
+    with pytest.raises(Conflict, match="is completed"):
+        store.schedule_again(run.id, why="retried by hand", now=at(3))
+
+    assert store.get_flow_run(run.id).state.type is COMPLETED
+
+
 def test_a_suspended_run_is_held_by_nobody_and_goes_on_when_it_is_scheduled(store: Store) -> None:
     run = begin(store, lease_expires_at=at(30))
     suspended = move(run, PAUSED, 1, name="Suspended")

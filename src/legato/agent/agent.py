@@ -8,6 +8,7 @@ decides; the agent only reports what it saw. What it holds is in one table, by a
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import threading
@@ -109,7 +110,7 @@ class Agent:
         self._changed = threading.Condition()
         self._draining = False
         self._leaving = threading.Event()
-        self._announced = 0.0
+        self._announced = -math.inf
         self._reached = True
         self.is_waiting = False
         is_expected = self._is_away
@@ -123,7 +124,10 @@ class Agent:
 
     def run(self, *, once: bool = False) -> None:
         """Claim and start runs until told to stop. `once`: until no run is due, and all that were claimed have ended."""
-        self._announce()
+        try:
+            self._announce()
+        except Unavailable as error:
+            self._unreachable(error)
         self._clean_up()
         self._launcher.prepare(SubprocessFlowRunner())
         for loop in (self._beats, self._watch, self._tell):
@@ -422,9 +426,9 @@ class Agent:
         self._watch.wake()
 
     def _announce(self) -> None:
-        self._announced = self._clock.monotonic_s()
         self._record = _seen(self._record, self._clock.now(), len(self._running))
         self.store.save_agent(self._record)
+        self._announced = self._clock.monotonic_s()
 
     def _say_goodbye(self) -> None:
         now = self._clock.now()

@@ -5,14 +5,17 @@ A run of a deployment is handed to agents again; any other runs here, in this pr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from legato.cli.failures import Failure
 from legato.cli.output import changed
 from legato.cli.parameters import as_json_or_text, parse_parameters
-from legato.core.errors import Conflict, NotFound, UsageError
+from legato.core.errors import Conflict, LegatoError, NotFound, UsageError
+from legato.core.names import typed
+from legato.core.rules import completed_already
 from legato.core.states import COMPLETED, PAUSED, SCHEDULED, State
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ def retry(session: Session, run: FlowRun, *, only_plan: bool) -> int:
         raise Conflict(
             f"run '{run.name}' is {run.display_state}", hint="only a run that has ended can be retried; legato run cancel ends it"
         )
+    if run.state.type is COMPLETED:
+        raise completed_already(run.name)
     return _go_on(session, run, only_plan=only_plan, why="retried by hand")
 
 
@@ -44,8 +49,10 @@ def resume(session: Session, run: FlowRun, *, answer: str | None, given: Sequenc
             return 0
         return _go_on(session, run, only_plan=only_plan, why="resumed by hand")
     if answer is not None or given:
-        again = f"run it again: legato run retry {run.name}" if run.state.is_final and run.state.type is not COMPLETED else ""
-        raise UsageError(f"run '{run.name}' is {run.display_state} and asks for nothing", hint=again or f"legato run show {run.name}")
+        again = f"run it again: legato run retry {typed(run.name)}" if run.state.is_final and run.state.type is not COMPLETED else ""
+        raise UsageError(
+            f"run '{run.name}' is {run.display_state} and asks for nothing", hint=again or f"legato run show {typed(run.name)}"
+        )
     return retry(session, run, only_plan=only_plan)
 
 
@@ -67,7 +74,9 @@ def _answer(session: Session, run: FlowRun, answer: str | None, given: Sequence[
         return
     if not open_:
         if answer is not None or given:
-            raise UsageError(f"run '{run.name}' asks for nothing{f' called {key}' if key else ''}", hint=f"legato run show {run.name}")
+            raise UsageError(
+                f"run '{run.name}' asks for nothing{f' called {key}' if key else ''}", hint=f"legato run show {typed(run.name)}"
+            )
         return
     asked = open_[0]
     session.store.answer_input(asked.flow_run_id, asked.key, _value_of(asked, answer, given))
@@ -104,7 +113,7 @@ def _go_on(session: Session, run: FlowRun, *, only_plan: bool, why: str) -> int:
         after = session.store.schedule_again(run.id, why=why)
         said = f"{run.name} is scheduled again; an agent runs it, and finished tasks whose values are stored are not run again"
         changed(session, after, said, name=run.id)
-        session.hint(f"Watch it: legato run watch {run.name}")
+        session.hint(f"Watch it: legato run watch {typed(run.name)}")
         return 0
     from legato.cli import local_run
     from legato.sdk import resuming
@@ -162,7 +171,7 @@ def _fork_deployed(session: Session, run: FlowRun, task: str, changes: dict[str,
     )
     made = session.store.create_flow_run(new)
     changed(session, made, f"{new.name} is scheduled, forked from {run.name}", name=new.id)
-    session.hint(f"Watch it: legato run watch {new.name}")
+    session.hint(f"Watch it: legato run watch {typed(new.name)}")
     return 0
 
 
@@ -177,12 +186,12 @@ def _print_plan(session: Session, run: FlowRun, *, task: str | None) -> int:
         pasts = pasts_known_to(engine, run) if task is None else resuming.pasts_to_fork(engine, run, task)
         edited = ""
         try:
-            edited = resuming.edited_line(flow_of(run), run)
-            code_now = resuming.code_by_key()
-        except Failure as error:
-            session.hint(f"its code is not here, so only what was stored is known: {error.message}")
-            code_now = lambda _: None  # noqa: E731 a lambda is all it is
-        lines = plan(pasts, code_now)
+            with _flow_as_it_would_run(session, run) as flow:
+                edited = resuming.edited_line(flow, run)
+                lines = plan(pasts, resuming.code_by_key())
+        except LegatoError as error:
+            session.hint(f"its code cannot be had, so only what was stored is known: {error.message}")
+            lines = plan(pasts, lambda _: None)
     finally:
         close_engine()
     if session.wants_json:
@@ -192,6 +201,20 @@ def _print_plan(session: Session, run: FlowRun, *, task: str | None) -> int:
     else:
         print("\n".join(in_groups(lines, edited=edited)))
     return 0
+
+
+@contextlib.contextmanager
+def _flow_as_it_would_run(session: Session, run: FlowRun) -> Iterator[Flow[Any, Any]]:
+    """The flow that the next attempt of a run would be made of: a deployment's as it is deployed now, else from the file it came from."""
+    if run.deployment_id is None:
+        yield flow_of(run)
+        return
+    import tempfile
+
+    from legato.sdk.entry import flow_in
+
+    with tempfile.TemporaryDirectory(prefix="legato-plan-") as folder:
+        yield flow_in(session.store.get_deployment(run.deployment_id), Path(folder), session.settings)
 
 
 def flow_of(run: FlowRun) -> Flow[Any, Any]:
@@ -222,4 +245,4 @@ def pause(session: Session, run: FlowRun) -> None:
     """Ask a running run to wait before its next task."""
     after = session.store.request_pause(run.id)
     changed(session, after, f"{run.name} was asked to pause; it does before its next task", name=run.id)
-    session.hint(f"Go on: legato run resume {run.name}")
+    session.hint(f"Go on: legato run resume {typed(run.name)}")

@@ -5,19 +5,26 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from legato.agent.run import run_agent
 from legato.cli.failures import Failure
 from legato.cli.identity import find_queue
 from legato.cli.queues import new_queue
 from legato.cli.server_file import running_server
+from legato.core.errors import Unavailable
+from legato.core.names import typed
 from legato.core.queues import in_words
 from legato.core.records import QueueFilter
 from legato.logs import console
 
 if TYPE_CHECKING:
     from legato.cli.session import Session
+
+_T = TypeVar("_T")
+
+_NOT_AWAY = frozenset({"unauthorized", "wrong_key", "forbidden", "unknown_host"})
+"""What a server says to whom it will not serve: a person has to do something about it."""
 
 _WORDS = {
     "started": "INFO",
@@ -35,10 +42,26 @@ _WORDS = {
 
 def start_agent(session: Session, queues: Sequence[str], *, name: str, limit: int | None, create: bool, once: bool) -> int:
     """Run an agent until it is stopped; returns its exit code."""
-    names = [_queue_name(session, queue, create=create) for queue in dict.fromkeys(queues)]
+    names = _patiently(session, lambda: [_queue_name(session, queue, create=create) for queue in dict.fromkeys(queues)], once=once)
     if not session.settings.api_url and not once and running_server(session.settings.home) is None:
         session.hint("No server runs here, so schedules are not planned; runs made by hand are taken. Start one: legato server start")
     return run_agent(session.store, session.settings, queues=names, name=name, limit=limit, once=once, on_event=printer(session))
+
+
+def _patiently(session: Session, ask: Callable[[], _T], *, once: bool) -> _T:
+    """What the server answers. One that is away is waited for: machines come up in any order, and whoever starts agents may soon give up."""
+    pause_s, is_told = 0.5, False
+    while True:
+        try:
+            return ask()
+        except Unavailable as error:
+            if once or not session.settings.api_url or error.code in _NOT_AWAY:
+                raise
+            if not is_told:
+                console.line("WARNING", "agent", f"{error.message}; trying until it is there. Ctrl-C ends this")
+            is_told = True
+        session.clock.sleep(pause_s)
+        pause_s = min(2 * pause_s, 5.0)
 
 
 def _queue_name(session: Session, text: str, *, create: bool) -> str:
@@ -52,7 +75,7 @@ def _queue_name(session: Session, text: str, *, create: bool) -> str:
                 error.message,
                 exit_code=error.exit_code,
                 hint=error.hint,
-                next_step=f"Make it and start: legato agent start {text} --create",
+                next_step=f"Make it and start: legato agent start {typed(text)} --create",
                 code=error.code,
             ) from None
     queue = new_queue(session, text, QueueFilter())

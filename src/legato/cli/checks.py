@@ -14,6 +14,7 @@ from legato import __version__
 from legato.cli.raw_http import call
 from legato.cli.server_file import running_server
 from legato.core.errors import LegatoError
+from legato.core.names import typed
 from legato.core.queues import AGENT_LIVE
 from legato.settings import unknown_variables
 
@@ -114,9 +115,11 @@ def _queues(session: Session) -> Iterator[Finding]:
     for status in session.store.list_queues():
         name = status.queue.name
         if status.waiting and status.queue.paused:
-            yield Finding("note", "queue", f"'{name}' is paused, and {status.waiting} runs wait", f"legato work-queue resume {name}")
+            yield Finding("note", "queue", f"'{name}' is paused, and {status.waiting} runs wait", f"legato work-queue resume {typed(name)}")
         elif status.waiting and not status.agents:
-            yield Finding("bad", "queue", f"'{name}' has {status.waiting} runs waiting, and no live agent", f"legato agent start {name}")
+            yield Finding(
+                "bad", "queue", f"'{name}' has {status.waiting} runs waiting, and no live agent", f"legato agent start {typed(name)}"
+            )
         elif status.late:
             yield Finding("note", "queue", f"'{name}' has {status.late} late runs", "start more agents, or raise a limit")
 

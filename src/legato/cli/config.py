@@ -10,6 +10,7 @@ import click
 
 from legato.cli.grammar import Noun
 from legato.cli.session import Session
+from legato.core.names import typed
 
 if TYPE_CHECKING:
     from legato.settings.files import Profiles
@@ -57,8 +58,8 @@ def set_(session: Session, words: tuple[str, ...]) -> None:
 
     profiles, name = _active(session)
     done: list[dict[str, object]] = []
-    for typed, value in _pairs(words):
-        setting = _name_of(session, typed)
+    for given, value in _pairs(words):
+        setting = _name_of(session, given)
         if setting is None:
             continue
         check_value(setting, value)
@@ -69,7 +70,7 @@ def set_(session: Session, words: tuple[str, ...]) -> None:
     write_profiles(session.settings_home, profiles)
     if session.wants_json:
         show_json(session, done)
-    _say_what_wins(session, [typed for typed, _ in _pairs(words)])
+    _say_what_wins(session, [given for given, _ in _pairs(words)])
 
 
 @command.command("unset", examples=["legato config unset api_url"])
@@ -82,9 +83,9 @@ def unset(session: Session, names: tuple[str, ...]) -> None:
 
     profiles, profile = _active(session)
     done: list[dict[str, object]] = []
-    for typed in names:
-        is_there = typed in profiles.settings.get(profile, {})  # also a name that is no setting: then this is how to mend it
-        setting = typed if is_there else _name_of(session, typed)
+    for given in names:
+        is_there = given in profiles.settings.get(profile, {})  # also a name that is no setting: then this is how to mend it
+        setting = given if is_there else _name_of(session, given)
         if setting is None:
             continue
         was_set = profiles.settings.get(profile, {}).pop(setting, None) is not None
@@ -151,7 +152,7 @@ def _active(session: Session) -> tuple[Profiles, str]:
     profiles = read_profiles(session.settings_home)
     asked = os.environ.get("LEGATO_PROFILE") or profiles.active
     if asked and asked not in profiles.settings:
-        raise UsageError(f"there is no profile '{asked}'", hint=f"make it: legato profile create {asked}")
+        raise UsageError(f"there is no profile '{asked}'", hint=f"make it: legato profile create {typed(asked)}")
     name = asked or FIRST_PROFILE
     if not profiles.active and not profiles.settings:
         profiles.active = name
@@ -166,7 +167,7 @@ def _pairs(words: Sequence[str]) -> list[tuple[str, str]]:
         return [(words[0], words[1])]
     for word in words:
         if "=" not in word:
-            raise UsageError(f"'{word}' has no value", hint=f"write legato config set {word}=VALUE")
+            raise UsageError(f"'{word}' has no value", hint=f"write legato config set {typed(word)}=VALUE")
     return [(word.partition("=")[0], word.partition("=")[2]) for word in words]
 
 

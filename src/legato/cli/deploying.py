@@ -10,6 +10,7 @@ from legato.cli.output import Column, show_list, show_one
 from legato.cli.parameters import for_schema
 from legato.cli.server_file import running_server
 from legato.cli.times import iso, parse_instant
+from legato.core.names import typed
 from legato.core.planning import run_of
 from legato.core.queues import in_words, matches
 from legato.core.schedules import describe
@@ -44,7 +45,7 @@ def create_from_file(session: Session, file: str, *, dry_run: bool) -> None:
     if dry_run:
         session.hint("Nothing was saved. Do it: the same without --dry-run")
         return
-    session.hint(f"Run it: legato deployment run {saved[0].full_name}")
+    session.hint(f"Run it: legato deployment run {typed(saved[0].full_name)}")
     if any(one.schedules for one in saved) and not session.settings.api_url and running_server(session.settings.home) is None:
         session.hint("Schedules are planned by a server, and none is running. Start one: legato server start")
     say_who_takes(session, saved)
@@ -67,7 +68,7 @@ def create_run(
     made = session.store.create_flow_run(run)
     facts = [("ID", made.id), ("Name", made.name), ("Due", made.due_at), ("Parameters", made.parameters)]
     show_one(session, made, facts, name=made.id)
-    session.hint(f"Watch it: legato run watch {made.name}" + (f"   (due {iso(due_at)})" if at else ""))
+    session.hint(f"Watch it: legato run watch {typed(made.name)}" + (f"   (due {iso(due_at)})" if at else ""))
     return made
 
 
@@ -88,10 +89,12 @@ def say_who_takes(session: Session, deployments: Sequence[Deployment]) -> None:
             continue
         paused = [status.queue for status in queues if status.agents and status.queue.paused]
         if paused:
-            session.hint(f"Nothing will run it yet: queue '{paused[0].name}' is paused. Go on: legato work-queue resume {paused[0].name}")
+            session.hint(
+                f"Nothing will run it yet: queue '{paused[0].name}' is paused. Go on: legato work-queue resume {typed(paused[0].name)}"
+            )
         elif queues:
             takes = in_words(queues[0].queue.filter)
-            session.hint(f"Nothing will run it yet. Start an agent: legato agent start {queues[0].queue.name}   (it takes {takes})")
+            session.hint(f"Nothing will run it yet. Start an agent: legato agent start {typed(queues[0].queue.name)}   (it takes {takes})")
         else:
             session.hint("Nothing will run it yet: no work queue takes it. Start an agent: legato agent start default --create")
         return

@@ -9,6 +9,7 @@ import click
 from legato.cli.completing import deployment_names
 from legato.cli.grammar import Noun
 from legato.cli.session import Session
+from legato.core.names import typed
 
 if TYPE_CHECKING:
     from legato.cli.output import Column
@@ -105,7 +106,7 @@ def show(session: Session, name: str) -> None:
         ("Updated", one.updated_at),
     ]
     show_one(session, one, facts, name=one.full_name)
-    session.hint(f"Run it: legato deployment run {one.full_name}")
+    session.hint(f"Run it: legato deployment run {typed(one.full_name)}")
 
 
 @command.command(
@@ -166,7 +167,9 @@ def preview(session: Session, name: str, count: int) -> None:
 
     deployment = find_deployment(session, name)
     if deployment.paused:
-        session.hint(f"'{deployment.full_name}' is paused: none of this happens until legato deployment resume {deployment.full_name}")
+        session.hint(
+            f"'{deployment.full_name}' is paused: none of this happens until legato deployment resume {typed(deployment.full_name)}"
+        )
     print_fires(session, [one.schedule for one in deployment.schedules if one.active], count)
 
 

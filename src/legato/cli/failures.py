@@ -43,7 +43,7 @@ def exit_code_of(error: LegatoError) -> int:
     """The exit code for an error, by its branch of the tree."""
     if isinstance(error, Failure):
         return error.exit_code
-    if error.code in ("unauthorized", "forbidden"):
+    if error.code in ("unauthorized", "wrong_key", "forbidden"):
         return FORBIDDEN
     branches = (
         (UsageError, MISUSED),

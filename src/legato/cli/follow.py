@@ -11,6 +11,7 @@ from legato.cli.failures import TIMED_OUT, Failure, exit_code_of_fate
 from legato.cli.output import STATE_COLOURS, StateWord, paint, show_json, to_plain
 from legato.cli.terminal import harmless
 from legato.cli.times import iso
+from legato.core.names import typed
 
 if TYPE_CHECKING:
     from legato.cli.session import Session
@@ -112,7 +113,7 @@ def _pause(session: Session, deadline: datetime | None, run: FlowRun) -> None:
             f"run '{run.name}' is still {run.display_state}",
             exit_code=TIMED_OUT,
             hint="it goes on without being watched",
-            next_step=f"Look again: legato run watch {run.id}",
+            next_step=f"Look again: legato run watch {typed(run.id)}",
             code="timed_out",
         )
     session.clock.sleep(LOOK_EVERY_S)

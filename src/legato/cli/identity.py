@@ -12,6 +12,7 @@ from legato.cli.failures import MISUSED, Failure, did_you_mean
 from legato.cli.times import relative
 from legato.core.errors import NotFound
 from legato.core.ids import is_id
+from legato.core.names import typed
 
 if TYPE_CHECKING:
     from legato.cli.session import Session
@@ -77,7 +78,7 @@ def find_task_run(session: Session, text: str) -> TaskRun:
     found = [task for task in tasks if task.name == name or (_is_prefix(name) and task.id.startswith(name))]
     if not found:
         hint = did_you_mean(name, {task.name for task in tasks})
-        raise NotFound("task run", f"{run.name}/{name}", hint=hint or f"list them: legato task ls {run.name}")
+        raise NotFound("task run", f"{run.name}/{name}", hint=hint or f"list them: legato task ls {typed(run.name)}")
     found = [task for task in found if task.flow_attempt == max(one.flow_attempt for one in found)]
     if len(found) > 1:
         raise _ambiguous("task run", text, [f"{task.id}  {task.name}  {task.state.name}" for task in found])
@@ -125,7 +126,7 @@ def find_queue(session: Session, text: str) -> QueueStatus:
             f"no work queue '{text}'",
             exit_code=3,
             hint=did_you_mean(text, names) or (f"there are: {', '.join(names[:8])}" if names else "there are none yet"),
-            next_step=f"Create it: legato work-queue create {text}",
+            next_step=f"Create it: legato work-queue create {typed(text)}",
             code="not_found",
         )
     if len(found) > 1:

@@ -18,6 +18,7 @@ from legato.cli.output import show_one
 from legato.cli.parameters import check_names, parse_parameters
 from legato.cli.session import Session
 from legato.core.errors import LegatoError, ParameterError, RunCancelled, RunCrashed, RunSuspended
+from legato.core.names import typed
 from legato.engine.script import CANCEL
 from legato.engine.shell import FlowShell
 from legato.engine.tracebacks import relink
@@ -113,7 +114,7 @@ def _ended(session: Session, shell: FlowShell, code: int) -> int:
     elif run.result is not None and run.result.preview and run.result.preview != "None":
         print(run.result.preview)
     if code:
-        session.hint(f"See it: legato run show {run.id}")
+        session.hint(f"See it: legato run show {typed(run.id)}")
     return code
 
 

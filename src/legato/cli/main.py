@@ -9,7 +9,18 @@ import sys
 import click
 
 from legato import __version__
-from legato.cli.failures import FAILED, INTERRUPTED, MISUSED, UNREACHABLE, Failure, as_lines, as_record, did_you_mean, exit_code_of
+from legato.cli.failures import (
+    FAILED,
+    FORBIDDEN,
+    INTERRUPTED,
+    MISUSED,
+    UNREACHABLE,
+    Failure,
+    as_lines,
+    as_record,
+    did_you_mean,
+    exit_code_of,
+)
 from legato.cli.grammar import Entry, Root
 from legato.cli.session import Session
 from legato.core.errors import LegatoError, Unavailable
@@ -144,12 +155,16 @@ def _in_our_words(error: click.ClickException) -> LegatoError:
 
 
 def _with_next_step(error: LegatoError, session: Session) -> LegatoError:
-    """What to do about a server that cannot be reached is the same for all commands."""
+    """What to do about a server that cannot be reached, or does not do what it is asked, is the same for all commands."""
     if not isinstance(error, Unavailable):
         return error
     url = session.settings.api_url
     if not url:
         return Failure(error.message, exit_code=exit_code_of(error), hint=error.hint, next_step="Check: legato doctor", code=error.code)
+    if error.code != Unavailable.code:  # it was reached, and has said what is wrong
+        step = "Its key:      legato config set api_key=KEY" if exit_code_of(error) == FORBIDDEN else "Check:        legato doctor"
+        said = f"the server at {url} answered: {error.message}"
+        return Failure(said, exit_code=exit_code_of(error), hint=error.hint, next_step=step, code=error.code)
     return Failure(
         error.message if url.rpartition("/api")[0] in error.message else f"cannot reach the server at {url} ({error.message})",
         exit_code=exit_code_of(error),

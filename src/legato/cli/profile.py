@@ -8,6 +8,7 @@ import click
 
 from legato.cli.grammar import Noun
 from legato.cli.session import Session
+from legato.core.names import typed
 
 if TYPE_CHECKING:
     from legato.settings.files import Profiles
@@ -49,7 +50,7 @@ def create(session: Session, name: str, settings: tuple[str, ...], is_used: bool
 
     profiles = read_profiles(session.settings_home)
     if name in profiles.settings:
-        raise Conflict(f"there is a profile '{name}' already", hint=f"change it: legato --profile {name} config set NAME=VALUE")
+        raise Conflict(f"there is a profile '{name}' already", hint=f"change it: legato --profile {typed(name)} config set NAME=VALUE")
     values = {}
     for word in settings:
         key, equals, value = word.partition("=")
@@ -62,7 +63,7 @@ def create(session: Session, name: str, settings: tuple[str, ...], is_used: bool
     write_profiles(session.settings_home, profiles)
     changed(session, _shown(name, profiles), f"Profile '{name}' was made{' and is active' if is_used else ''}", name=name)
     if not is_used:
-        session.hint(f"Use it: legato profile use {name}")
+        session.hint(f"Use it: legato profile use {typed(name)}")
 
 
 @command.command("use", examples=["legato profile use prod"], exits=(3,))
@@ -77,7 +78,7 @@ def use(session: Session, name: str) -> None:
 
     profiles = read_profiles(session.settings_home)
     if name not in profiles.settings:
-        raise NotFound("profile", name, hint=did_you_mean(name, profiles.settings) or f"make it: legato profile create {name}")
+        raise NotFound("profile", name, hint=did_you_mean(name, profiles.settings) or f"make it: legato profile create {typed(name)}")
     profiles.active = name
     write_profiles(session.settings_home, profiles)
     changed(session, _shown(name, profiles), f"Profile '{name}' is active", name=name)

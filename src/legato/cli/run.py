@@ -10,6 +10,7 @@ import click
 from legato.cli.completing import run_names
 from legato.cli.grammar import Noun
 from legato.cli.session import Session
+from legato.core.names import typed
 
 if TYPE_CHECKING:
     from legato.cli.output import Column
@@ -168,9 +169,9 @@ def show(session: Session, run: str) -> None:
     ]
     show_one(session, found, facts, name=found.id)
     if found.error is not None:
-        session.hint(f"Its log: legato run logs {found.name}")
+        session.hint(f"Its log: legato run logs {typed(found.name)}")
     elif not found.state.is_final:
-        session.hint(f"More of why: legato why {found.name}")
+        session.hint(f"More of why: legato why {typed(found.name)}")
 
 
 def _asked(session: Session, run: FlowRun) -> list[tuple[str, str]]:
@@ -182,7 +183,9 @@ def _asked(session: Session, run: FlowRun) -> list[tuple[str, str]]:
     open_ = open_questions(session, run)
     fields = [f" -p {name}=…" for one in open_[:1] for name in one.schema.get("properties", {})]
     how = "".join(fields) or (" --answer …" if open_ and open_[0].schema else "")
-    return [("Asks", f"{one.prompt or one.key}") for one in open_] + ([("Answer", f"legato run resume {run.name}{how}")] if open_ else [])
+    return [("Asks", f"{one.prompt or one.key}") for one in open_] + (
+        [("Answer", f"legato run resume {typed(run.name)}{how}")] if open_ else []
+    )
 
 
 def _result_in_words(run: FlowRun) -> str:

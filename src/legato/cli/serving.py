@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from legato.cli.failures import NOT_FOUND, TIMED_OUT, UNREACHABLE, Failure
 from legato.cli.server_file import running_server
 from legato.core.errors import Unavailable, UsageError
+from legato.core.names import typed
 from legato.system import process_is_alive
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def start_server(session: Session, *, host: str | None, port: int | None, databa
         else:
             print(listening.url, flush=True)
             session.hint(f"Legato {listening.version} serves {listening.database}. Ctrl-C stops it")
-            session.hint(f"Report here from elsewhere: legato config set api_url={settings.server_public_url or listening.url}/api")
+            session.hint(f"Report here from elsewhere: legato config set api_url={typed(settings.server_public_url or listening.url)}/api")
 
     try:
         _serve(session, database, host, port, insecure=insecure, ready=ready)

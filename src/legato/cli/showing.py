@@ -7,6 +7,8 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
+from legato.core.names import typed
+
 if TYPE_CHECKING:
     from legato.core.records import Artifact
 
@@ -39,7 +41,7 @@ def as_text(artifact: Artifact) -> str:
     if "url" in data:
         return f"{data['text']}: {data['url']}" if data.get("text") else str(data["url"])
     if "type" in data:
-        return f"{in_a_line(artifact)}. Write it to a file: legato artifact get {artifact.key or artifact.id} --out FILE"
+        return f"{in_a_line(artifact)}. Write it to a file: legato artifact get {typed(artifact.key or artifact.id)} --out FILE"
     filled = round(_BAR * data.get("percent", 0) / 100)
     return f"[{'#' * filled}{'.' * (_BAR - filled)}] {_progress(data)}"
 

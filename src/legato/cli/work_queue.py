@@ -10,6 +10,7 @@ import click
 from legato.cli.completing import queue_names
 from legato.cli.grammar import Noun
 from legato.cli.session import Session
+from legato.core.names import typed
 
 if TYPE_CHECKING:
     from legato.core.records import QueueStatus
@@ -50,7 +51,7 @@ def create(
     filter_ = QueueFilter(tags=tags, deployments=names, flow_runners=runners)
     queue = new_queue(session, name, filter_, priority=priority, limit=limit, description=description)
     _show(session, session.store.get_queue(queue.name))
-    session.hint(f"It takes {in_words(filter_)}. Start an agent: legato agent start {queue.name}")
+    session.hint(f"It takes {in_words(filter_)}. Start an agent: legato agent start {typed(queue.name)}")
 
 
 @command.command("ls", examples=["legato work-queue ls", "legato work-queue ls --json queue.name,waiting,late"], exits=(6,))

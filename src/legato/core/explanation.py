@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from legato.core.names import typed
 from legato.core.records import Agent, ErrorDetail, FlowRun, JournalEntry, QueueStatus, RunInput, TaskRun
 from legato.core.states import FINAL, RUNNING, SCHEDULED, State, StateType
 
@@ -43,6 +44,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     `journal` is of the run that is explained. `tasks`: those of the flow run that have not ended; `reused`: how many were taken from an
     earlier attempt. `usual_s`: by flow name, how long its runs take in the middle. `holders`: the runs in the slots of the queue in the way;
     `before`: how many runs that queue hands out first. `upstream`: what a task run depends on.
+    `has_namesakes`: whether other flow runs have the same name.
     """
 
     now: datetime
@@ -61,6 +63,12 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     before: int | None = None
     inputs: Sequence[RunInput] = ()
     upstream: Sequence[TaskRun | FlowRun] = ()
+    has_namesakes: bool = False
+
+    @property
+    def typed(self) -> str:
+        """What a command calls the flow run by: its name, unless others have it too."""
+        return self.run.id if self.has_namesakes else typed(self.run.name)
 
 
 class Reason(msgspec.Struct):

@@ -319,3 +319,11 @@ def readable_name(number: int) -> str:
     """The name for a number; equal for numbers that differ by a multiple of COMBINATIONS."""
     adjective, animal = divmod(number % COMBINATIONS, len(_ANIMALS))
     return f"{_ADJECTIVES[adjective]}-{_ANIMALS[animal]}"
+
+
+def typed(name: object) -> str:
+    """A name as it is typed on a command line: in quotes where a shell would take it apart."""
+    text = str(name)
+    if text and all(letter.isalnum() or letter in "@%+=:,./-_" for letter in text):
+        return text
+    return "'" + text.replace("'", "'\"'\"'") + "'"

@@ -13,6 +13,8 @@ from typing import TypeAlias
 import msgspec
 
 from legato.core.caching import CacheEntry, CacheHolder, why_reused, why_waiting
+from legato.core.errors import Conflict
+from legato.core.names import typed
 from legato.core.ownership import is_held, is_the_last_holder
 from legato.core.records import Result, RunKind, Transition, Verdict, VerdictKind
 from legato.core.retry import MAX_LOST
@@ -295,3 +297,9 @@ def state_after_crash(run: RunFacts, now: datetime) -> State | None:
 def _refuse(f: Facts, code: str, reason: str) -> Verdict:
     seq, attempt = (f.run.seq, f.run.attempt) if f.run else (0, 0)
     return Verdict(VerdictKind.REFUSED, seq=seq, attempt=attempt, code=code, reason=reason)
+
+
+def completed_already(name: str) -> Conflict:
+    """What is answered to whoever wants a completed run to go on."""
+    hint = f"to run it or a part of it again, as a run of its own: legato run fork {typed(name)} --from TASK"
+    return Conflict(f"run '{name}' is completed", hint=hint)

@@ -26,6 +26,7 @@ from legato.core.explanation import (
     took_s,
     why_again,
 )
+from legato.core.names import typed
 from legato.core.queues import AGENT_LIVE, LATE_AFTER, matches
 from legato.core.records import Agent, FlowRun, QueueStatus, TaskRun
 from legato.core.retry import MAX_LOST
@@ -130,10 +131,10 @@ def _late(f: Facts, due: datetime, reason: Reason) -> None:
         return
     if found.way is Way.NO_DEPLOYMENT:
         reason.add(f"{word}: nobody starts it, because it belongs to no deployment and agents take only those that do")
-        reason.hint = f"legato run resume {f.run.name}"
+        reason.hint = f"legato run resume {f.typed}"
     elif found.way is Way.DEPLOYMENT_GONE:
         reason.add(f"{word}: its deployment '{f.run.deployment_name}' was deleted, so no agent takes it")
-        reason.hint = f"legato run cancel {f.run.name}"
+        reason.hint = f"legato run cancel {f.typed}"
     else:
         tags = f"; its tags are {listed(f.run.tags)}" if f.run.tags else ""
         reason.add(f"{word}: no work queue takes it ({plural(len(f.queues), 'queue')} looked at{tags})", queues=len(f.queues))
@@ -143,7 +144,7 @@ def _late(f: Facts, due: datetime, reason: Reason) -> None:
 def _queue_is_paused(_: Facts, word: str, status: QueueStatus, reason: Reason) -> None:
     reason.add(f"{word}: queue '{status.queue.name}' is paused, and {plural(status.waiting, 'run')} wait{_s(status.waiting)} there")
     reason.facts["waiting"] = status.waiting
-    reason.hint = f"legato work-queue resume {status.queue.name}"
+    reason.hint = f"legato work-queue resume {typed(status.queue.name)}"
 
 
 def _queue_has_no_agent(f: Facts, word: str, status: QueueStatus, reason: Reason) -> None:
@@ -156,7 +157,7 @@ def _queue_has_no_agent(f: Facts, word: str, status: QueueStatus, reason: Reason
         reason.add(f"{word}: no agent has looked at queue '{name}' for {silent}", silent_s=seconds_since(last.last_seen_at, f.now))
         reason.add(f"The last that did was '{last.name}'" + (f" on {last.host}" if last.host else ""))
     _say_before(f, reason)
-    reason.hint = f"legato agent start {name}"
+    reason.hint = f"legato agent start {typed(name)}"
 
 
 def _queue_is_full(f: Facts, word: str, status: QueueStatus, reason: Reason) -> None:
@@ -171,7 +172,7 @@ def _queue_is_full(f: Facts, word: str, status: QueueStatus, reason: Reason) -> 
     frees = _next_slot(f)
     if frees is not None:
         reason.add(f"The next slot usually frees in about {in_words(frees)}", next_slot_s=round(frees.total_seconds(), 1))
-    reason.hint = f"legato work-queue set-limit {status.queue.name} {(limit or 0) + 1}"
+    reason.hint = f"legato work-queue set-limit {typed(status.queue.name)} {(limit or 0) + 1}"
 
 
 def _next_slot(f: Facts) -> timedelta | None:
@@ -190,7 +191,7 @@ def _queue_is_open(f: Facts, word: str, status: QueueStatus, reason: Reason) -> 
     if live and all(_is_busy(agent) for agent in live):
         busy = listed([f"'{agent.name}' runs {agent.running} of {agent.capacity}" for agent in live])
         reason.add(f"{word}: every agent of queue '{name}' is busy: {busy}", busy_agents=len(live))
-        reason.hint = f"legato agent start {name}"
+        reason.hint = f"legato agent start {typed(name)}"
     else:
         reason.add(f"{word}: waits for one of {plural(status.agents, 'agent')} of queue '{name}' to take it")
     _say_before(f, reason)
@@ -298,7 +299,7 @@ def _paused(f: Facts) -> Reason:
         reason.add(_capital(one_line(f.run.state.message)))
     if f.run.cancel_requested_at is not None:
         reason.add(f"It was asked to stop {since_text(f.run.cancel_requested_at, f.now)} ago")
-    reason.hint = f"legato run resume {f.run.name}"
+    reason.hint = f"legato run resume {f.typed}"
     return reason
 
 
@@ -318,7 +319,7 @@ def _failed(f: Facts) -> Reason:
     if task is not None and task.attempt > 1:
         reason.add(f"That was attempt {task.attempt} of {task.retries + 1}", task_attempts=task.attempt)
     _say_tasks(f, reason)
-    reason.hint = f"legato run logs {run.name}"
+    reason.hint = f"legato run logs {f.typed}"
     return reason
 
 
@@ -330,7 +331,7 @@ def _crashed(f: Facts) -> Reason:
         reason.add(f"It was lost {run.lost} times, so it is not tried again by itself (the limit is {MAX_LOST})")
     elif run.lost > 1:
         reason.add(f"It was lost {run.lost} times, so it is not tried again by itself")
-    reason.hint = f"legato run logs {run.name}"
+    reason.hint = f"legato run logs {f.typed}"
     return reason
 
 
@@ -367,7 +368,7 @@ def _cancelled(f: Facts) -> Reason:
     if run.started_at is None:
         reason.add("It never started")
     _say_tasks(f, reason)
-    reason.hint = f"legato deployment run {run.deployment_name}" if run.deployment_name else ""
+    reason.hint = f"legato deployment run {typed(run.deployment_name)}" if run.deployment_name else ""
     return reason
 
 

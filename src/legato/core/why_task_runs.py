@@ -23,6 +23,7 @@ from legato.core.explanation import (
     start_message,
     took_s,
 )
+from legato.core.names import typed
 from legato.core.records import FlowRun, TaskRun
 from legato.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, PAUSED, PENDING, RUNNING, SCHEDULED, StateType
 
@@ -45,7 +46,7 @@ def _left_behind(f: Facts, task: TaskRun) -> Reason:
     what = "Was still running" if task.state.type is RUNNING else "Never ran"
     reason = Reason("cancelled", [f"{what}: its flow run '{run.name}' ended ({run.state.name}) {ago} ago"])
     reason.add(_waits_for(f))
-    reason.hint = f"legato why {run.name}"
+    reason.hint = f"legato why {f.typed}"
     return reason
 
 
@@ -69,7 +70,7 @@ def _pending(f: Facts, task: TaskRun) -> Reason:
         reason.add(f"Before it: {listed(busy)}" if busy else "")
     if f.run.state.type is PAUSED:
         reason.add(f"Its flow run '{f.run.name}' is {f.run.state.name.lower()} for {since_text(f.run.state.at, f.now)}")
-        reason.hint = f"legato why {f.run.name}"
+        reason.hint = f"legato why {f.typed}"
     if f.run.cancel_requested_at is not None:
         reason.add(f"Its flow run is being cancelled for {since_text(f.run.cancel_requested_at, f.now)}")
     return reason
@@ -170,7 +171,7 @@ def _failed(f: Facts, task: TaskRun) -> Reason:
         )
     if task.error is not None and task.error.file:
         reason.add(f"At {task.error.file}:{task.error.line} in {task.error.function}", line=task.error.line)
-    reason.hint = f"legato run logs {f.run.name} --task {task.name}"
+    reason.hint = f"legato run logs {f.typed} --task {typed(task.name)}"
     return reason
 
 
@@ -184,7 +185,7 @@ def _upstream_failed(f: Facts, task: TaskRun) -> Reason:
     )
     reason = Reason("failed", [title], {"failed_before": len(failed), "before": len(f.upstream)}, error=task.error, task_run_id=task.id)
     if failed and isinstance(failed[0], TaskRun):
-        reason.hint = f"legato why {f.run.name}/{failed[0].name}"
+        reason.hint = f"legato why {f.typed}/{typed(failed[0].name)}"
     return reason
 
 
@@ -193,7 +194,7 @@ def _crashed(f: Facts, task: TaskRun) -> Reason:
     reason = Reason(
         "crashed", [f"Crashed{ran}: {one_line(task.state.message) or 'its process went away'}"], error=task.error, task_run_id=task.id
     )
-    reason.hint = f"legato run logs {f.run.name} --task {task.name}"
+    reason.hint = f"legato run logs {f.typed} --task {typed(task.name)}"
     return reason
 
 
@@ -204,12 +205,12 @@ def _cancelled(f: Facts, task: TaskRun) -> Reason:
     reason.add("" if task.started_at else "It never started")
     if f.run.cancel_requested_at is not None:
         reason.add(f"Its flow run was asked to stop {since_text(f.run.cancel_requested_at, f.now)} ago")
-    reason.hint = f"legato why {f.run.name}"
+    reason.hint = f"legato why {f.typed}"
     return reason
 
 
 def _paused(f: Facts, task: TaskRun) -> Reason:
-    return Reason("paused", [f"Paused for {since_text(task.state.at, f.now)}"], hint=f"legato why {f.run.name}")
+    return Reason("paused", [f"Paused for {since_text(task.state.at, f.now)}"], hint=f"legato why {f.typed}")
 
 
 _About: TypeAlias = Callable[[Facts, TaskRun], Reason]

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from legato.core.errors import LegatoError, RunCancelled, RunCrashed, RunSuspended, Unavailable
-from legato.core.records import Claim, RunKind, Transition
+from legato.core.records import Claim, Deployment, RunKind, Transition
 from legato.core.states import FAILED, State
 from legato.engine.process import Engine
 from legato.engine.script import CANCEL
@@ -88,18 +88,23 @@ def _run_async(shell: FlowShell) -> None:
 
 
 def _prepare(claim: Claim) -> tuple[Flow[Any, Any], dict[str, Any]]:
-    deployment, chosen = claim.deployment, current_settings()
+    deployment, run, chosen = claim.deployment, claim.flow_run, current_settings()
     folder = Path.cwd()
     if deployment.bundle:
-        run = claim.flow_run
         folder = bundles.working_folder(chosen.home, run.id, run.epoch, run.attempt)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        bundles.unpack(_fetched(storage_of(chosen), deployment.bundle), folder)
         os.chdir(folder)
-        carry(str(folder), f"deployment {deployment.full_name}")
-    flow = load_flow(deployment.entrypoint, folder)
+    flow = flow_in(deployment, folder, chosen)
     compiled = compiled_flow(flow)
-    return flow, compiled.parameters((), {**deployment.parameters, **claim.flow_run.parameters})
+    return flow, compiled.parameters((), {**deployment.parameters, **run.parameters})
+
+
+def flow_in(deployment: Deployment, folder: Path, chosen: Settings) -> Flow[Any, Any]:
+    """A deployment's flow, loaded from `folder`, into which its bundle is unpacked if it has one."""
+    if deployment.bundle:
+        bundles.unpack(_fetched(storage_of(chosen), deployment.bundle), folder)
+        carry(str(folder), f"deployment {deployment.full_name}")
+    return load_flow(deployment.entrypoint, folder)
 
 
 FETCH_PATIENCE_S = 60.0

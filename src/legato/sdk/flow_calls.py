@@ -12,7 +12,7 @@ import msgspec
 
 from legato import crashing
 from legato.core.errors import LegatoError, ParameterError, RunCrashed, RunSuspended
-from legato.core.names import readable_name
+from legato.core.names import readable_name, typed
 from legato.core.queues import LEASE_S
 from legato.core.records import FlowRun, FlowRunFilter
 from legato.core.resume import BODY, Again, Memory, Past, Reuse, changed_names, latest, pasts_of, reuse_in_words
@@ -437,7 +437,7 @@ def _say(shell: FlowShell, level: int, message: str) -> None:
 
 def suspended(shell: FlowShell) -> RunSuspended:
     """What to raise when a flow run waits for a person without a process."""
-    return RunSuspended(f"flow run '{shell.name}' is suspended", hint=f"go on with: legato run resume {shell.name}")
+    return RunSuspended(f"flow run '{shell.name}' is suspended", hint=f"go on with: legato run resume {typed(shell.name)}")
 
 
 def fenced(shell: FlowShell, stop: Stop) -> LegatoError:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from legato.core.errors import NotFound, ResultMissing, UsageError
 from legato.core.ids import is_id
+from legato.core.names import typed
 from legato.core.records import FlowRun, TaskRun
 from legato.engine import results
 from legato.sdk.process import current_engine, current_store
@@ -71,5 +72,5 @@ def _task_run(store: Store, run: FlowRun | TaskRun, name: str) -> TaskRun:
         if cursor is None:
             break
     if found is None:
-        raise NotFound("task run", f"{run.name}/{name}", hint=f"legato task ls {run.name} lists them")
+        raise NotFound("task run", f"{run.name}/{name}", hint=f"legato task ls {typed(run.name)} lists them")
     return found

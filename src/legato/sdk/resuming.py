@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from legato import crashing
-from legato.core.errors import Conflict, NotFound, UsageError
+from legato.core.errors import NotFound, UsageError
 from legato.core.queues import LEASE_S
 from legato.core.records import FlowRun
 from legato.core.resume import Past, PlanLine, in_groups, plan
+from legato.core.rules import completed_already
 from legato.core.states import COMPLETED, RUNNING, State
 from legato.engine.process import Engine
 from legato.engine.shell import FlowShell
@@ -52,7 +53,7 @@ def taken_up(flow: Definition[Any, Any], run: FlowRun, *, why: str) -> FlowShell
     """The shell of a run that this process takes up as a new attempt; says what will be reused. Raises `Conflict` while it is held."""
     _must_be_of(flow, run)
     if run.state.type is COMPLETED:
-        raise Conflict(f"run '{run.name}' is completed", hint=f"to run a part of it again: legato run fork {run.name} --from TASK")
+        raise completed_already(run.name)
     engine = current_engine()
     compiled = compiled_flow(flow)
     parameters = compiled.parameters((), run.parameters)

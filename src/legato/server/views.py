@@ -12,6 +12,7 @@ import msgspec
 from legato.core.errors import NotFound
 from legato.core.explanation import Explanation, in_words, took_s
 from legato.core.ids import is_id
+from legato.core.names import typed
 from legato.core.planning import run_of
 from legato.core.queues import AGENT_LIVE, matches
 from legato.core.queues import in_words as filter_in_words
@@ -510,7 +511,7 @@ def _failures(store: Store, day: FlowRunFilter) -> list[Attention]:
             str(runs[0].state.type),
             f"{name}: {what}",
             f"Last in run {runs[0].name}, {len(runs)} {'time' if len(runs) == 1 else 'times'} in 24 hours.",
-            f"legato run logs {runs[0].name}",
+            f"legato run logs {typed(runs[0].name)}",
             len(runs),
             runs[0],
         )
@@ -530,7 +531,7 @@ def _queue_troubles(queues: Sequence[QueueStatus], now: datetime) -> list[Attent
         queue = status.queue
         if status.late and status.oldest_due_at:
             why = "It is paused." if queue.paused else "It has no live agent." if not status.agents else "Its agents are busy."
-            hint = f"legato work-queue resume {queue.name}" if queue.paused else f"legato agent start {queue.name}"
+            hint = f"legato work-queue resume {typed(queue.name)}" if queue.paused else f"legato agent start {typed(queue.name)}"
             title = f"queue {queue.name}: {status.late} {'run' if status.late == 1 else 'runs'} late by up to {in_words(now - status.oldest_due_at)}"
             found.append(Attention("late", title, why, hint, status.late))
     return found

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from legato.core.errors import UsageError
+from legato.core.names import typed
 from legato.settings import SETTINGS, Resolved, load
 
 _NAMES = tuple(setting.name for setting in SETTINGS)
@@ -27,7 +28,9 @@ def from_files(environ: Mapping[str, str], home: Path, folder: Path) -> dict[str
     if name and name in profiles.settings:
         found.update(_checked(profiles.settings[name], f"profile {name}"))
     elif name:
-        raise UsageError(f"there is no profile '{name}'", hint=f"legato profile ls lists them; make it: legato profile create {name}")
+        raise UsageError(
+            f"there is no profile '{name}'", hint=f"legato profile ls lists them; make it: legato profile create {typed(name)}"
+        )
     return found
 
 

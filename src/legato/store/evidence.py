@@ -13,6 +13,7 @@ from typing import Any
 from legato.core.errors import NotFound, UsageError
 from legato.core.explanation import Facts, took_s
 from legato.core.ids import is_id
+from legato.core.names import typed
 from legato.core.records import FlowRun, FlowRunFilter, TaskRun
 from legato.core.states import COMPLETED, FAILED, PAUSED, PENDING, RUNNING, SCHEDULED, StateType
 from legato.core.why_flow_runs import Way, obstacle
@@ -66,7 +67,7 @@ def _task_named(store: RunStore, run: FlowRun, name: str) -> TaskRun:
         if cursor is None:
             break
     if found is None:
-        raise NotFound("task run", f"{run.name}/{name}", hint=f"list them: legato task ls {run.name}")
+        raise NotFound("task run", f"{run.name}/{name}", hint=f"list them: legato task ls {typed(run.name)}")
     return found
 
 
@@ -95,7 +96,11 @@ def facts_of_flow_run(
     if run.state.type is SCHEDULED and run.lease_expires_at is None and (run.due_at or run.expected_start_at) <= now:
         waits = _what_it_waits_for(store, run, now)
         read |= {**waits, "usual_s": {**waits.get("usual_s", {}), **read["usual_s"]}}
-    return Facts(now=now, run=run, **read)
+    return Facts(now=now, run=run, has_namesakes=_has_namesakes(store, run), **read)
+
+
+def _has_namesakes(store: Store, run: FlowRun) -> bool:
+    return len(store.find_flow_runs(run.name, limit=2)) > 1
 
 
 def _tasks(store: RunStore, run: FlowRun, counts: Mapping[StateType, int]) -> list[TaskRun]:
@@ -142,7 +147,7 @@ def facts_of_task_run(store: Store, task: TaskRun, run: FlowRun, now: datetime) 
     if task.state.type is PENDING and not run.state.is_final:
         read["counts"] = store.count_task_runs([run.id]).get(run.id, {})
         read["tasks"] = [one for one in _tasks(store, run, read["counts"]) if not one.state.is_final]
-    return Facts(now=now, run=run, task=task, **read)
+    return Facts(now=now, run=run, task=task, has_namesakes=_has_namesakes(store, run), **read)
 
 
 def _run_of_any_kind(store: RunStore, run_id: str) -> TaskRun | FlowRun | None:

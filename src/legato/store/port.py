@@ -134,7 +134,10 @@ class Store(RunStore, Protocol):
         ...
 
     def schedule_again(self, run_id: str, *, why: str, now: datetime | None = None) -> FlowRun:
-        """Have agents run it again, as a new attempt: an ended run, or one that is suspended. `Conflict` while somebody holds it."""
+        """Have agents run it again, as a new attempt: a run that ended without success, or one that is suspended.
+
+        `Conflict` for one that is completed, and while somebody holds it.
+        """
         ...
 
     def take_flow_run(self, run_id: str, *, host: str, pid: int, lease_s: float, why: str, now: datetime | None = None) -> FlowRun:

@@ -8,6 +8,7 @@ from datetime import datetime
 from legato.core.clock import to_us
 from legato.core.errors import Conflict, NotFound
 from legato.core.ids import is_id
+from legato.core.names import typed
 from legato.core.records import (
     Artifact,
     ArtifactFilter,
@@ -162,5 +163,5 @@ class SqlMade(SqlSubject):
 def _variable(session: Session, name: str) -> Variable:
     row = session.row(statements()["variable_by_name"], name=rows.storable(name))
     if row is None:
-        raise NotFound("variable", name, hint=f"legato variable ls lists them; make it: legato variable set {name} VALUE")
+        raise NotFound("variable", name, hint=f"legato variable ls lists them; make it: legato variable set {typed(name)} VALUE")
     return rows.variable_of(row)

@@ -10,6 +10,7 @@ import msgspec
 
 from legato.core.clock import to_us
 from legato.core.errors import Conflict, NotFound, UsageError
+from legato.core.names import typed
 from legato.core.queues import AGENT_LIVE, LATE_AFTER
 from legato.core.records import (
     Agent,
@@ -213,7 +214,7 @@ def _take_from_deployments(session: Session, claimed: Sequence[str]) -> None:
 def _queue(session: Session, name: str) -> WorkQueue:
     row = session.row(statements()["queue_by_name"], name=rows.storable(name))
     if row is None:
-        raise NotFound("work queue", name, hint=f"legato work-queue ls lists them; make it: legato work-queue create {name}")
+        raise NotFound("work queue", name, hint=f"legato work-queue ls lists them; make it: legato work-queue create {typed(name)}")
     return _queue_of(row[0])
 
 

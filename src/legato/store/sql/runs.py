@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 
 from legato.core.clock import to_us
 from legato.core.errors import Conflict, NotFound
+from legato.core.names import typed
 from legato.core.ownership import is_held
 from legato.core.records import ChangeKind, FlowRun, FlowRunFilter, FlowRunPage, RunInput, RunKind, Transition, VerdictKind
-from legato.core.states import CANCELLED, FINAL, PAUSED, PENDING, RUNNING, SCHEDULED, State, StateType
+from legato.core.rules import completed_already
+from legato.core.states import CANCELLED, COMPLETED, FINAL, PAUSED, PENDING, RUNNING, SCHEDULED, State, StateType
 from legato.store import columns, rows
 from legato.store.database import Session
 from legato.store.sql.deployments import check_parameters, deployments_by_id
@@ -113,6 +115,8 @@ class SqlRuns(SqlSubject):
     def schedule_again(self, session: Session, run_id: str, *, why: str, now: datetime | None = None) -> FlowRun:
         now = self._now(now)
         batch, run = hold(session, run_id, now)
+        if run.state_type is COMPLETED:
+            raise completed_already(run.name)
         _let_go_on(session, batch, run, why, now)
         batch.write()
         return flow_runs(session, [run_id])[0]
@@ -155,7 +159,7 @@ class SqlRuns(SqlSubject):
         now = self._now(now)
         found = next((i for i in _inputs(session, run_id) if i.key == rows.storable(key)), None)
         if found is None:
-            raise NotFound("input", key, hint=f"legato run show {run_id} tells what the run asked for")
+            raise NotFound("input", key, hint=f"legato run show {typed(run_id)} tells what the run asked for")
         if found.answered_at is None:
             from legato.store.answers import fitting  # noqa: PLC0415 start-up time: few runs are answered
 
@@ -176,7 +180,7 @@ class SqlRuns(SqlSubject):
         _, run = hold(session, run_id, now)
         if run.state_type not in FINAL:
             raise Conflict(
-                f"run '{run.name}' is {run.state_name}, so it cannot be deleted", hint=f"cancel it first: legato run cancel {run_id}"
+                f"run '{run.name}' is {run.state_name}, so it cannot be deleted", hint=f"cancel it first: legato run cancel {typed(run_id)}"
             )
         delete_runs(session, [run_id], now, f"run '{run.name}' was deleted")
 
