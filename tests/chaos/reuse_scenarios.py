@@ -198,6 +198,7 @@ class Maker:
         kinds += (
             [self.code, self.edit, self.edit, self.edit, self.in_body, self.in_body, self.plain, self.moved] if self.way == "edited" else []
         )
+        kinds += [self.on_own_thread]
         steps = [self.rng.choice(kinds)(n == edited) for n in range(count)]
         return Scenario(self.seed, self.way, steps, self.edits)
 

@@ -110,10 +110,10 @@ class Lane:
 
     `taint`: the new or changed call whose end it knows of, "" when there is none. `seen`: calls whose end it knows of, by number, since its last
     call; its own direct ones go without saying. `known`: all of both, for a lane that came out of another, which may learn of it when this one is over.
-    `after`: the lane that it came out of, until its first call has said so.
+    `after`: the lane that it came out of, until its first call has said so. `children`: lanes of work it had given away, which are over.
     """
 
-    __slots__ = ("after", "index", "known", "line", "seen", "taint")
+    __slots__ = ("after", "children", "index", "known", "line", "seen", "taint")
 
     def __init__(self, index: int = 0, taint: str = "", creator: Lane | None = None) -> None:
         self.index = index
@@ -121,6 +121,7 @@ class Lane:
         self.seen: list[int] = []
         self.known: list[int] | None = None
         self.after = -1
+        self.children: list[Lane] = []
         self.line: Any = None
         """What runs in it, as far as that can be asked whether it is over."""
         if creator is not None:
@@ -143,7 +144,9 @@ class Lane:
             self.known.append(number)
 
     def joins(self, other: Lane) -> None:
-        """Another lane is over: what happened there happened before what this one calls from now on."""
+        """Another lane is over, and what came out of it: what happened there happened before what this one calls from now on."""
+        while other.children:
+            other.joins(other.children.pop())
         self.taint = self.taint or other.taint
         for number in other.known or ():
             self.sees(number)

@@ -17,6 +17,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from legato.core.states import FINAL
 from legato.engine import waiting
+from legato.engine.identity.lanes import Item, item_of
 from legato.engine.shell import CURRENT, Shell
 from legato.engine.waiting import Place
 from legato.logs import console
@@ -25,6 +26,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _ATTRIBUTE = "_legato_run"
+_ITEM = "_legato_item"
 
 
 class _Watch:
@@ -48,6 +50,8 @@ def watch() -> None:
             _Watch.pools_too = True
             executor = sys.modules["concurrent.futures.thread"].ThreadPoolExecutor
             executor.submit = _handing_on(executor.submit)
+            future = sys.modules["concurrent.futures"].Future
+            future.result, future.exception = _noticing(future.result), _noticing(future.exception)
 
 
 def _remembering(start: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
@@ -65,19 +69,40 @@ def _handing_on(submit: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(submit)
     def handing_on(self: Any, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         run = CURRENT.get()
-        return submit(self, fn, *args, **kwargs) if run is None else submit(self, _within, run, fn, *args, **kwargs)
+        if run is None:
+            return submit(self, fn, *args, **kwargs)
+        item = item_of(run)
+        future = submit(self, _within, run, item, fn, *args, **kwargs)
+        setattr(future, _ITEM, item)
+        return future
 
     return handing_on
 
 
-def _within(run: Shell, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    if CURRENT.get() is not None or not _is_under_way(run):
-        return fn(*args, **kwargs)
-    token = CURRENT.set(run)
-    try:
-        return fn(*args, **kwargs)
-    finally:
-        CURRENT.reset(token)
+def _noticing(ask: Callable[..., Any]) -> Callable[..., Any]:
+    """Whoever asks for the value of work in a pool knows that it has ended."""
+
+    @functools.wraps(ask)
+    def noticing(self: Any, timeout: float | None = None) -> Any:
+        try:
+            return ask(self, timeout)
+        finally:
+            item = getattr(self, _ITEM, None)
+            if item is not None and self.done():
+                item.seen()
+
+    return noticing
+
+
+def _within(run: Shell, item: Item, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    with item:
+        if CURRENT.get() is not None or not _is_under_way(run):
+            return fn(*args, **kwargs)
+        token = CURRENT.set(run)
+        try:
+            return fn(*args, **kwargs)
+        finally:
+            CURRENT.reset(token)
 
 
 def run_here() -> Shell | None:

@@ -31,8 +31,49 @@ class Run(Protocol):
     def new_lane_number(self) -> int: ...
 
 
+class Item:
+    """A piece of work that a run's code has given to a pool of threads: a lane of its own, whichever thread does it.
+
+    The lane that gave it knows of its end at its next call; any other one that asks for its value, then. Its siblings do not: in which order
+    they end is chance.
+    """
+
+    __slots__ = ("creator", "lane", "run")
+
+    def __init__(self, run: Run, creator: Lane) -> None:
+        self.run = run
+        self.creator = creator
+        self.lane: Lane | None = None
+
+    def __enter__(self) -> None:
+        _here.items.append(self)
+
+    def __exit__(self, *_: object) -> None:
+        _here.items.pop()
+        if self.lane is not None:
+            self.creator.children.append(self.lane)
+
+    def seen(self) -> None:
+        """Whoever asks here knows that it has ended."""
+        run: Any = current.run()
+        if self.lane is None or run is None or run is not self.run:
+            return
+        lane = lane_of(run)
+        if lane is not self.creator and lane is not self.lane:
+            lane.joins(self.lane)
+
+
+def item_of(run: Run) -> Item:
+    """What stands for work that a run's code hands on to a pool here."""
+    return Item(run, _lane_here(run))
+
+
 class _Here(threading.local):
     token = 0
+
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+        """The work of pools that is done on this thread: the last one now."""
 
 
 _here = _Here()
@@ -54,21 +95,30 @@ _LANE: contextvars.ContextVar[Lane | None] = contextvars.ContextVar("legato_lane
 
 def lane_of(run: Run) -> Lane:
     """The lane of a run's code that runs here."""
+    lane = _lane_here(run)
+    while lane.children:
+        lane.joins(lane.children.pop())
+    if run.lanes is not None and len(run.lanes) > 1:
+        _join(run.lanes, lane)
+    return lane
+
+
+def _lane_here(run: Run) -> Lane:
     lanes = run.lanes
     if lanes is None:
         lanes = run.lanes = {}
     asyncio, task = sys.modules.get("asyncio"), None
     if asyncio is not None and (loop := asyncio._get_running_loop()) is not None:  # noqa: SLF001 behind get_running_loop, which raises instead
         task = asyncio.current_task(loop)
+    if task is None and _here.items and (item := _here.items[-1]).run is run:
+        if item.lane is None:
+            item.lane = Lane(run.new_lane_number(), run.taint_inside, item.creator)
+        return item.lane
     token = _here.token if task is None else _token_of(task)
     if not token:
         token = _here.token = next(_tokens)
     lane = lanes.get(token)
-    if lane is None:
-        lane = lanes.setdefault(token, _new_lane(run, lanes, task))
-    if len(lanes) > 1:
-        _join(lanes, lane)
-    return lane
+    return lane if lane is not None else lanes.setdefault(token, _new_lane(run, lanes, task))
 
 
 def _new_lane(run: Run, lanes: dict[int, Lane], task: Any) -> Lane:
@@ -76,6 +126,8 @@ def _new_lane(run: Run, lanes: dict[int, Lane], task: Any) -> Lane:
     others = list(lanes.values())
     if creator not in others:
         creator = others[0] if others else None
+    while creator is not None and creator.children:
+        creator.joins(creator.children.pop())
     lane = Lane(run.new_lane_number(), run.taint_inside, creator)
     lane.line = weakref.ref(task if task is not None else threading.current_thread())
     _LANE.set(lane)
