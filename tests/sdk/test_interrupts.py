@@ -113,25 +113,42 @@ def ended(h: Harness) -> bool:
 SEEDS = [*range(4), *(pytest.param(seed, marks=pytest.mark.chaos) for seed in range(4, 60))]
 
 
+def interrupt(h: Harness, name: str, *at: int) -> None:
+    """Run the flow with Ctrl-C at these lines: it reaches the caller, all runs end, and a second run finds everything in order."""
+    interrupts = Interrupts(*at)
+    try:
+        with interrupts:
+            FLOWS[name]()
+        assert interrupts.sent == 0, f"swallowed at {at}"
+    except KeyboardInterrupt:
+        assert interrupts.sent, "nobody sent one"
+    assert ended(h), (at, names_of_unended(h))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    FLOWS[name]()
+
+
+def lines_of(name: str) -> int:
+    with Interrupts() as untouched:
+        FLOWS[name]()
+    return untouched.lines
+
+
 @pytest.mark.parametrize("name", FLOWS)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_ctrl_c_at_any_line_ends_the_runs_and_reaches_the_caller(h: Harness, name: str, seed: int) -> None:
     draw = random.Random(f"{name} {seed}")
-    with Interrupts() as untouched:
-        FLOWS[name]()
+    lines = lines_of(name)
     for _ in range(12):
-        first = draw.randrange(1, untouched.lines)
-        gap = draw.choice([0, 1, 2, 5, 20, 100, 400])
-        interrupts = Interrupts(first, first + gap)
-        try:
-            with interrupts:
-                FLOWS[name]()
-            assert interrupts.sent == 0, f"swallowed at {first} and {first + gap}"
-        except KeyboardInterrupt:
-            assert interrupts.sent, "nobody sent one"
-        assert ended(h), (first, gap, names_of_unended(h))
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        FLOWS[name]()  # nothing is left open or locked
+        first = draw.randrange(1, lines)
+        interrupt(h, name, first, first + draw.choice([0, 1, 2, 5, 20, 100, 400]))
+
+
+@pytest.mark.parametrize("gap", [0, 1, 3])
+def test_ctrl_c_at_each_of_the_first_and_last_lines(h: Harness, gap: int) -> None:
+    """Where the handlers are put in place and taken away."""
+    lines = lines_of("direct")
+    for line in [*range(1, 30), *range(lines - 60, lines)]:
+        interrupt(h, "direct", line, line + gap)
 
 
 def test_ctrl_c_while_the_flow_waits_for_a_submitted_task_is_raised_at_once(h: Harness) -> None:

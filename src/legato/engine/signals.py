@@ -100,7 +100,7 @@ class _MainThread:
             _thread.start_new_thread(self._remind, ())  # a Thread takes locks, which the interrupted line may hold
 
     def _remind(self) -> None:
-        while self._held_since is not None:
+        while self._held_since is not None and self._before:
             time.sleep(_REMIND_S)
             self._send()
 
@@ -132,11 +132,11 @@ class _MainThread:
                     self._uninstall()
 
     def _install(self) -> None:
-        """Take the signals that nobody else has taken."""
-        left_alone = (signal.SIG_DFL, signal.SIG_IGN)
-        if _SIGNAL is not None and self._take(_SIGNAL, left_alone, self._on_signal):
-            self._take(signal.SIGINT, (signal.default_int_handler,), self._interrupt)
+        """Take the signals that nobody else has taken, SIGINT last: what comes of it is held from then on, until all are given back."""
+        self._held_since = None  # one that came while handlers were given back has been raised since
         self._take(signal.SIGTERM, (signal.SIG_DFL,), self._terminate)
+        if _SIGNAL is not None and self._take(_SIGNAL, (signal.SIG_DFL, signal.SIG_IGN), self._on_signal):
+            self._take(signal.SIGINT, (signal.default_int_handler,), self._interrupt)
 
     def _take(self, number: int, left_alone: tuple[Any, ...], handler: Callable[[int, FrameType | None], None]) -> bool:
         before = signal.getsignal(number)
@@ -149,8 +149,8 @@ class _MainThread:
         return True
 
     def _uninstall(self) -> None:
-        is_interrupted, self._held_since = self._held_since is not None, None
         self._give_back()
+        is_interrupted, self._held_since = self._held_since is not None, None
         if self._was_terminated:  # the runs have ended; now the process does, as it would have without us
             os.kill(os.getpid(), signal.SIGTERM)
         if is_interrupted:
