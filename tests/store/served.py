@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
+import urllib3
 import uvicorn
 
 from legato.server.app import Server
@@ -32,6 +33,21 @@ class SetClock:
 
     def monotonic_s(self) -> float:
         return self.at.timestamp()
+
+
+class LosesAnswers(RemoteStore):
+    """A client whose every first answer to a change is lost, and who asks again under the same key: it must not be done twice, and the
+    second answer must be the first.
+    """
+
+    def _send(self, method: str, target: str, body: bytes, timeout_s: float, key: str = "") -> urllib3.BaseHTTPResponse:
+        answer = super()._send(method, target, body, timeout_s, key)
+        if not key:
+            return answer
+        again = super()._send(method, target, body, timeout_s, key)
+        if answer.status < 400:
+            assert (again.status, again.data) == (answer.status, answer.data), (method, target)
+        return again
 
 
 class Told:
@@ -93,7 +109,7 @@ class Stand:
     def remote(self) -> Iterator[Store]:
         """A client of it, at noon, of an empty store."""
         self._clock.at = NOON
-        remote = RemoteStore(self.url)
+        remote = LosesAnswers(self.url)
         yield cast("Store", Told(remote, self._clock))
         remote.close()
         database = self._store.database

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -318,11 +318,16 @@ class Artifact(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     epoch: int = 0
 
 
+def _with_commas(description: str) -> msgspec.Meta:
+    """Of a list of words that hold no comma: it may stand in one parameter of a query."""
+    return msgspec.Meta(description=description, extra={"commas": True})
+
+
 class ArtifactFilter(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Which artifacts a list holds: those that match all that is given. `latest`: of each key the last version only, and none without a key."""
 
-    flow_run_id: str | None = None
-    task_run_id: str | None = None
+    flow_run_id: str | None = msgspec.field(default=None, name="flow_run")
+    task_run_id: str | None = msgspec.field(default=None, name="task_run")
     key: str | None = None
     kind: ArtifactKind | None = None
     latest: bool = False
@@ -553,18 +558,20 @@ class Due(msgspec.Struct, frozen=True):
 class FlowRunFilter(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Which flow runs a list holds: those that match all that is given. `text` is a part of the run's or flow's name, or an id's beginning."""
 
-    states: tuple[StateType, ...] = ()
-    state_names: tuple[str, ...] = ()
-    flow_name: str | None = None
-    deployment_id: str | None = None
-    work_queue: str | None = None
-    agent_id: str | None = None
-    parent_run_id: str | None = None
-    schedule_id: str | None = None
-    tags: tuple[str, ...] = ()
-    text: str = ""
-    start_after: datetime | None = None
-    start_before: datetime | None = None
+    states: Annotated[tuple[StateType, ...], _with_commas("State types, separated by commas.")] = msgspec.field(default=(), name="state")
+    state_names: Annotated[tuple[str, ...], _with_commas("States' names, separated by commas.")] = msgspec.field(
+        default=(), name="state_name"
+    )
+    flow_name: str | None = msgspec.field(default=None, name="flow")
+    deployment_id: str | None = msgspec.field(default=None, name="deployment")
+    work_queue: str | None = msgspec.field(default=None, name="queue")
+    agent_id: str | None = msgspec.field(default=None, name="agent")
+    parent_run_id: str | None = msgspec.field(default=None, name="parent")
+    schedule_id: str | None = msgspec.field(default=None, name="schedule")
+    tags: tuple[str, ...] = msgspec.field(default=(), name="tag")
+    text: str = msgspec.field(default="", name="q")
+    start_after: datetime | None = msgspec.field(default=None, name="from")
+    start_before: datetime | None = msgspec.field(default=None, name="to")
     top_level: bool = False
 
 

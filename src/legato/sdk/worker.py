@@ -8,7 +8,6 @@ prints, flows and tasks work in it as they do at home, the tasks it submits on t
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import os
 import select
@@ -25,7 +24,7 @@ import msgspec
 from legato import crashing
 from legato import settings as settings_module
 from legato.core.errors import ResultMissing, Unavailable, UsageError
-from legato.core.records import Artifact, Beat, BeatReply, FlowRun, LogLine, TaskRun, Transition, Verdict, VerdictKind
+from legato.core.records import Artifact, Beat, BeatReply, LogLine, Transition, Verdict, VerdictKind
 from legato.core.resume import Again, CallId, Memory, Past, Recall, Reuse
 from legato.core.states import RUNNING, State
 from legato.engine import jobs
@@ -43,6 +42,8 @@ from legato.sdk import process
 from legato.sdk.calls import compiled_task
 from legato.sdk.definitions import TAGS, Definition
 from legato.sdk.keys import Key
+from legato.store.port import Store
+from legato.store.verbs import Verb
 from legato.system import now
 from legato.task_runners.threads import ThreadTaskRunner
 
@@ -248,7 +249,7 @@ def _had(ending: Ending | None, value: Any) -> Any:
 # ---------------------------------------------------------------------- a worker process of this machine
 
 
-class Link:
+class Link(Store):
     """This process's way to the flow's: the store that nested runs report to, and the storage their results go to.
 
     Reports are sent and forgotten; questions are asked one at a time, and only while a job is being performed.
@@ -256,8 +257,6 @@ class Link:
 
     answers_later = False
     knows_batches = False
-    can_wait = False
-    address = ""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -266,9 +265,13 @@ class Link:
 
     # -- the store
 
+    @property
+    def address(self) -> str:
+        return ""
+
     def apply(
         self,
-        transitions: Sequence[Transition],
+        transitions: Sequence[Transition] = (),
         logs: Sequence[LogLine] = (),
         artifacts: Sequence[Artifact] = (),
         *,
@@ -278,26 +281,12 @@ class Link:
         self._send(BATCH, jobs.encode(jobs.Batch(list(transitions), list(logs), list(artifacts))))
         return [_ACCEPTED] * len(transitions)
 
-    def heartbeat(self, beats: Sequence[Beat], *, lease_s: float, now: datetime | None = None) -> list[BeatReply]:
-        replies: list[BeatReply] = self.ask("store", "heartbeat", beats, lease_s=lease_s, now=now)
-        return replies
-
-    def get_flow_run(self, run_id: str) -> FlowRun:
-        run: FlowRun = self.ask("store", "get_flow_run", run_id)
-        return run
-
-    def get_task_run(self, run_id: str) -> TaskRun:
-        run: TaskRun = self.ask("store", "get_task_run", run_id)
-        return run
+    def call(self, verb: Verb, arguments: Mapping[str, Any]) -> Any:
+        """What the flow's process answers to any other verb."""
+        return self.ask("store", verb.name, **arguments)
 
     def close(self) -> None:
         pass
-
-    def __getattr__(self, verb: str) -> Callable[..., Any]:
-        """The store's other verbs, such as those of variables."""
-        if verb.startswith("_"):
-            raise AttributeError(verb)
-        return functools.partial(self.ask, "store", verb)
 
     # -- the storage
 
@@ -484,13 +473,11 @@ def _ignore(signum: int, frame: object) -> None:
 # ---------------------------------------------------------------------- a worker on a cluster
 
 
-class _Collector:
+class _Collector(Store):
     """Keeps what a function's runs report and store, until the answer takes it along."""
 
     answers_later = True
     knows_batches = False
-    can_wait = False
-    address = ""
 
     def __init__(self) -> None:
         self.transitions: list[Transition] = []
@@ -498,9 +485,13 @@ class _Collector:
         self.artifacts: dict[str, Artifact] = {}
         self.blobs: dict[str, bytes] = {}
 
+    @property
+    def address(self) -> str:
+        return ""
+
     def apply(
         self,
-        transitions: Sequence[Transition],
+        transitions: Sequence[Transition] = (),
         logs: Sequence[LogLine] = (),
         artifacts: Sequence[Artifact] = (),
         *,
@@ -515,21 +506,9 @@ class _Collector:
     def heartbeat(self, beats: Sequence[Beat], *, lease_s: float, now: datetime | None = None) -> list[BeatReply]:  # noqa: ARG002 the port's signature
         return [BeatReply(beat.run_id, alive=True) for beat in beats]
 
-    def get_flow_run(self, run_id: str) -> FlowRun:
-        raise _out_of_reach(f"get_flow_run {run_id}")
-
-    def get_task_run(self, run_id: str) -> TaskRun:
-        raise _out_of_reach(f"get_task_run {run_id}")
-
-    def __getattr__(self, verb: str) -> Callable[..., Any]:
-        """The store's other verbs, such as those of variables: they say why they cannot be had."""
-        if verb.startswith("_"):
-            raise AttributeError(verb)
-
-        def refuse(*_: Any, **__: Any) -> NoReturn:
-            raise _out_of_reach(verb)
-
-        return refuse
+    def call(self, verb: Verb, arguments: Mapping[str, Any]) -> NoReturn:  # noqa: ARG002 the port's signature
+        """Any other verb says why it cannot be had."""
+        raise _out_of_reach(verb.name)
 
     def close(self) -> None:
         pass

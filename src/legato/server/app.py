@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -16,11 +16,12 @@ from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 
 from legato.core.clock import Clock
-from legato.core.records import BeatReply, Claim, ClaimRequest, Verdict
 from legato.engine.results import BlobStore
 from legato.server.assets import make_ui
 from legato.server.bundles import BUNDLE_ROUTES
+from legato.server.describe import describe
 from legato.server.desk import Desk
+from legato.server.dispatch import Dispatcher
 from legato.server.docs import docs_page
 from legato.server.gate import MAX_BUNDLE, Gate, Policy
 from legato.server.hot import hot_routes
@@ -29,7 +30,6 @@ from legato.server.routes import OK, ROUTES, AtDesk, flow_run_filter
 from legato.server.ui import UI_ROUTES
 from legato.services.loop import ServiceLoop
 from legato.store.sql import SqlStore
-from legato.store.wire import HeartbeatBatch, Problem, TransitionBatch
 
 VERSION = version("legato")
 UI_FOLDER = Path(__file__).parent / "ui_dist"
@@ -71,7 +71,8 @@ class Server:
             state=State({"server": self, "version": VERSION}),
         )
         self._app = app
-        self.gate = Gate(app, make_ui(UI_FOLDER), policy or Policy(VERSION))  # type: ignore[arg-type]
+        dispatcher = Dispatcher(app, self._desk, self._others())  # type: ignore[arg-type]
+        self.gate = Gate(dispatcher, make_ui(UI_FOLDER), policy or Policy(VERSION))
 
     def _desk(self) -> Desk:
         assert self.desk is not None, "routes are called while the application runs"
@@ -89,80 +90,15 @@ class Server:
         finally:
             await self.desk.stop()
 
+    def _others(self) -> Iterator[tuple[str, str]]:
+        """Method and path of every route that is no verb of the store."""
+        for route in self._app.routes:
+            yield from ((method, route.path_format) for method in route.methods if route.path_format.startswith("/api/"))
+        yield from (("POST", f"/api/{name}") for name in ("transitions", "heartbeats", "claims"))
+
     def openapi_schema(self) -> dict[str, Any]:
-        """The API's description, with the routes that Litestar does not describe by itself."""
-        schema = self._app.openapi_schema.to_schema()
-        refs, components = msgspec.json.schema_components(
-            [TransitionBatch, list[Verdict], HeartbeatBatch, list[BeatReply], ClaimRequest, list[Claim]],
-            ref_template="#/components/schemas/{name}",
-        )
-        schema["components"]["schemas"] = {**components, **schema["components"]["schemas"]}
-        for path, words, taken, given in (
-            (
-                "/api/transitions",
-                "Decide and record transitions, and log lines and artifacts with them; one verdict a transition, in order.",
-                refs[0],
-                refs[1],
-            ),
-            ("/api/heartbeats", "Renew leases; a reply that is not alive means stop.", refs[2], refs[3]),
-            ("/api/claims", "Take due runs; waits up to `wait` seconds for the first.", refs[4], refs[5]),
-        ):
-            schema["paths"][path] = {"post": _described(words, taken, given, waits=path.endswith("claims"))}
-        _describe_problems(schema)
-        stream = {"200": {"description": "server-sent events", "content": {"text/event-stream": {}}}}
-        schema["paths"]["/api/events/stream"] = {
-            "get": {"summary": "What is recorded, live.", "operationId": "stream", "responses": stream}
-        }
-        return schema
-
-
-_PROBLEMS = {
-    "400": "The request cannot be read",
-    "401": "An API key is asked for, or another than the one shown",
-    "403": "A page of another site may not do this",
-    "404": "There is no such thing",
-    "405": "The address takes another method",
-    "409": "It has changed, or is in the way",
-    "413": "The body is too large",
-    "415": "The body is of another kind",
-    "421": "The server is not called so",
-    "422": "What is asked for cannot be",
-    "503": "Try again later",
-}
-
-
-def _describe_problems(schema: dict[str, Any]) -> None:
-    """Every operation may answer with a problem (RFC 9457), and says so; tuples are written as OpenAPI 3.1 wants them."""
-    (problem,), components = msgspec.json.schema_components([Problem], ref_template="#/components/schemas/{name}")
-    schema["components"]["schemas"] |= components
-    content = {"application/problem+json": {"schema": problem}}
-    for operations in schema["paths"].values():
-        for operation in operations.values():
-            if isinstance(operation, dict) and "responses" in operation:
-                answers = operation["responses"]
-                answers |= {status: {"description": words, "content": content} for status, words in _PROBLEMS.items()}
-    _mend_tuples(schema)
-
-
-def _mend_tuples(schema: Any) -> None:
-    if isinstance(schema, dict):
-        if isinstance(schema.get("items"), list):
-            schema["prefixItems"] = schema.pop("items")
-        for inner in schema.values():
-            _mend_tuples(inner)
-    elif isinstance(schema, list):
-        for inner in schema:
-            _mend_tuples(inner)
-
-
-def _described(words: str, taken: dict[str, Any], given: dict[str, Any], *, waits: bool) -> dict[str, Any]:
-    wait = {"name": "wait", "in": "query", "required": False, "schema": {"type": "number", "minimum": 0, "maximum": 120}}
-    return {
-        "summary": words,
-        "parameters": [wait] if waits else [],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": taken}}},
-        "responses": {"200": {"description": "Answered", "content": {"application/json": {"schema": given}}}},
-    }
+        """The API's description."""
+        return describe(self._app.openapi_schema.to_schema())
 
 
 def _without_logging(config: AppConfig) -> AppConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 from litestar import Response, get, put
 from litestar.enums import MediaType
 from litestar.params import FromPath, RawBody
@@ -12,7 +13,13 @@ from legato.core.digests import hex_digest
 from legato.core.errors import NotFound, ResultMissing, UsageError
 from legato.server.routes import AtDesk
 from legato.storage.local import LocalStorage
-from legato.store.wire import Reason
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """Under which key a bundle is stored."""
+
+    why: str
+
 
 KEY_CHARACTERS = frozenset("0123456789abcdef")
 
@@ -24,14 +31,14 @@ def _checked(key: str) -> str:
 
 
 @put("/api/bundles/{key:str}")
-async def put_bundle(desk: AtDesk, key: FromPath[str], body: RawBody) -> Reason:
+async def put_bundle(desk: AtDesk, key: FromPath[str], body: RawBody) -> Stored:
     """Store a bundle (its bytes) under its hash. Storing it again changes nothing."""
     _checked(key)
     if hex_digest(body, 32) != key:
         raise UsageError("the bytes do not have this hash", hint="they were changed on the way: send them again")
     storage = _storage(desk)
     await asyncio.to_thread(storage.put, body)
-    return Reason(key)
+    return Stored(key)
 
 
 @get("/api/bundles/{key:str}", media_type=MediaType.MESSAGEPACK)

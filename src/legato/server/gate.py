@@ -11,14 +11,14 @@ import logging
 import secrets
 import time
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 import msgspec
 
 from legato.server.names import Names, is_trusted
-from legato.server.problems import CONTENT_TYPE, BadRequest, body_of, problem_of
+from legato.server.problems import CONTENT_TYPE, TRY_AGAIN, BadRequest, body_of, problem_of
 from legato.system import new_id
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -26,6 +26,8 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 MAX_BODY = 1 << 20
 MAX_BATCH = 8 << 20
@@ -300,14 +302,16 @@ def _too_large(limit: int) -> BadRequest:
     return BadRequest(f"a body may have {limit >> 20} MB here", status=413, code="too_large", hint="send smaller batches")
 
 
-async def send_json(body: bytes, send: Send, *, status: int = 200, content_type: str = "application/json") -> None:
+async def send_json(body: bytes, send: Send, *, status: int = 200, content_type: str = "application/json", headers: Headers = ()) -> None:
     """A whole answer at once."""
-    headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    told = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode()), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": told})
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_problem(error: Exception, request_id: str, send: Send) -> None:
+async def send_problem(error: Exception, request_id: str, send: Send, *, route: str = "", headers: Headers = ()) -> None:
     """The answer to a request that failed."""
-    problem = problem_of(error, request_id)
-    await send_json(body_of(problem), send, status=problem.status, content_type=CONTENT_TYPE)
+    problem = problem_of(error, request_id, route)
+    if problem.status in TRY_AGAIN:
+        headers = [*headers, (b"retry-after", b"1")]
+    await send_json(body_of(problem), send, status=problem.status, content_type=CONTENT_TYPE, headers=headers)

@@ -21,7 +21,9 @@ from legato.server.desk import Desk
 from legato.server.gate import REQUEST_KEY, read_body, send_json, send_problem
 from legato.server.hub import Need
 from legato.server.problems import BadRequest
-from legato.store.wire import HeartbeatBatch, TransitionBatch
+from legato.store.port import Store
+from legato.store.shapes import shape
+from legato.store.verbs import verbs_of
 from legato.system import randomness
 
 _jitter = randomness()
@@ -33,9 +35,8 @@ ASK_AGAIN_S = 15.0
 """A waiting claim asks again after this to twice this, with jitter, should a wake-up ever be lost."""
 
 _encode = msgspec.json.Encoder().encode
-_batch = msgspec.json.Decoder(TransitionBatch).decode
-_beats = msgspec.json.Decoder(HeartbeatBatch).decode
-_request = msgspec.json.Decoder(ClaimRequest).decode
+_verbs = verbs_of(Store)
+_batch, _beats, _request = (msgspec.json.Decoder(shape(_verbs[name]).body).decode for name in ("apply", "heartbeat", "claim_runs"))
 
 
 def hot_routes(desk: Desk) -> list[ASGIRouteHandler]:
@@ -45,7 +46,7 @@ def hot_routes(desk: Desk) -> list[ASGIRouteHandler]:
     async def transitions(scope: Scope, receive: Receive, send: Send) -> None:
         async def answer() -> bytes:
             batch = _batch(await read_body(receive))  # type: ignore[arg-type]
-            return _encode(await desk.writer.apply(batch.transitions, batch.logs, batch.artifacts, batch.id))
+            return _encode(await desk.writer.apply(batch.transitions, batch.logs, batch.artifacts, batch.batch_id))
 
         await _answered(scope, send, answer)
 
@@ -53,8 +54,6 @@ def hot_routes(desk: Desk) -> list[ASGIRouteHandler]:
     async def heartbeats(scope: Scope, receive: Receive, send: Send) -> None:
         async def answer() -> bytes:
             batch = _beats(await read_body(receive))  # type: ignore[arg-type]
-            if not 0 < batch.lease_s <= 86_400:
-                raise BadRequest("lease_s must be above 0 and at most 86400")
             beat = desk.writer.call(lambda: desk.store.heartbeat(batch.beats, lease_s=batch.lease_s, now=desk.now()), stirs=False)
             return _encode(await beat)
 

@@ -30,6 +30,8 @@ _OF_THE_SENDER = (OverflowError, RecursionError, UnicodeError)
 _SEE_DOCS = "see /api/docs for what this route takes"
 
 CONTENT_TYPE = "application/problem+json"
+TRY_AGAIN = (429, 503)
+"""Statuses whose answers say when to ask again."""
 
 
 class BadRequest(UsageError):
@@ -80,7 +82,7 @@ def body_of(problem: Problem) -> bytes:
 def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The exception handler of the application."""
     problem = problem_of(error, request_id_of(request.scope), f"{request.method} {request.scope['path']}")
-    headers = {"retry-after": "1"} if problem.status in (429, 503) else {}
+    headers = {"retry-after": "1"} if problem.status in TRY_AGAIN else {}
     return Response(body_of(problem), status_code=problem.status, media_type=CONTENT_TYPE, headers=headers)
 
 

@@ -28,7 +28,8 @@ from legato import crashing
 from legato.core.errors import LegatoError, Unavailable
 from legato.core.records import Artifact, LogLine, Transition, Verdict, VerdictKind
 from legato.forking import at_fork
-from legato.store.port import RunStore, Spooled, batch_of, send_batch
+from legato.store.batches import Spooled, batch_of, send_batch
+from legato.store.port import RunStore
 from legato.supervised import Supervised
 from legato.system import new_id
 

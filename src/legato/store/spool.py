@@ -19,7 +19,8 @@ import msgspec
 from legato import crashing
 from legato.core.errors import NotFound, Unavailable
 from legato.core.records import Artifact, LogLine, Transition
-from legato.store.port import RunStore, Spooled, batch_of, send_batch
+from legato.store.batches import Spooled, batch_of, send_batch
+from legato.store.port import RunStore
 from legato.system import new_id, process_is_alive
 
 _NAME = re.compile(r"(\d{1,10})-[\w-]+\.(spool|jsonl)")

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from legato.store.database import LATEST, Database
+from legato.store.port import Store
 from legato.store.sql.deployments import SqlDeployments
 from legato.store.sql.history import SqlHistory, SqlMade
 from legato.store.sql.queues import SqlQueues
@@ -17,7 +18,7 @@ from legato.store.sql.subject import statements
 __all__ = ["Batched", "SqlStore", "statements"]
 
 
-class SqlStore(SqlReports, SqlRuns, SqlHistory, SqlMade, SqlDeployments, SqlQueues):
+class SqlStore(SqlReports, SqlRuns, SqlHistory, SqlMade, SqlDeployments, SqlQueues, Store):
     """The `Store` port on SQLite or PostgreSQL, in one workspace."""
 
     can_wait = False

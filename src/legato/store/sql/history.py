@@ -55,11 +55,11 @@ class SqlHistory(SqlSubject):
         with self._reading() as session:
             return [rows.journal_entry_of(row) for row in session.rows(self._sql["transitions_of"], run_id=run_id)]
 
-    def read_journal(self, after: int, *, limit: int = 1000) -> list[JournalEntry]:
+    def read_journal(self, after: int = 0, *, limit: int = 1000) -> list[JournalEntry]:
         with self._reading() as session:
             return [rows.journal_entry_of(row) for row in session.rows(self._sql["journal_after"], after=after, limit=limit)]
 
-    def read_changes(self, after: int, *, limit: int = 1000) -> list[Change]:
+    def read_changes(self, after: int = 0, *, limit: int = 1000) -> list[Change]:
         with self._reading() as session:
             return [rows.change_of(row) for row in session.rows(self._sql["changes_after"], after=after, limit=limit)]
 

@@ -109,12 +109,12 @@ class SqlQueues(SqlSubject):
         session.run(self._sql["free_slots_of_limit"], id=queue.id)
         note(session, ChangeKind.QUEUE, queue.id, "deleted", self._now(None), body={"name": queue.name})
 
-    def preview_queue(self, name: str, *, until: datetime, limit: int = 100) -> list[FlowRun]:
+    def preview_queue(self, name: str, *, until: datetime | None = None, limit: int = 100) -> list[FlowRun]:
         with self._reading() as session:
             from legato.store import lists  # noqa: PLC0415 start-up time: whoever only runs a flow lists nothing
 
             sql, parameters = lists.select_due(_queue(session, name).filter, lock=False)
-            ids = [row[0] for row in session.rows(sql, **parameters, until=to_us(until), limit=limit)]
+            ids = [row[0] for row in session.rows(sql, **parameters, until=to_us(self._now(until)), limit=limit)]
             runs = {run.id: run for run in flow_runs(session, ids)} if ids else {}
         return [runs[id_] for id_ in ids]
 

@@ -32,7 +32,7 @@ class SqlReports(SqlSubject):
 
     def apply(
         self,
-        transitions: Sequence[Transition],
+        transitions: Sequence[Transition] = (),
         logs: Sequence[LogLine] = (),
         artifacts: Sequence[Artifact] = (),
         *,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from legato.core.clock import to_us
-from legato.core.errors import Conflict, NotFound
+from legato.core.errors import Conflict, NotFound, UsageError
+from legato.core.ids import is_id
 from legato.core.names import typed
 from legato.core.ownership import is_held
 from legato.core.records import ChangeKind, FlowRun, FlowRunFilter, FlowRunPage, RunInput, RunKind, Transition, VerdictKind
@@ -26,6 +27,8 @@ class SqlRuns(SqlSubject):
 
     @changes
     def create_flow_run(self, session: Session, run: FlowRun, *, now: datetime | None = None) -> FlowRun:
+        if not is_id(run.id):
+            raise UsageError(f"'{run.id[:80]}' is no id", hint="give a UUID in its canonical form")
         if run.deployment_id is not None:
             deployment = deployments_by_id(session, {run.deployment_id}).get(run.deployment_id)
             if deployment is None:
@@ -79,7 +82,7 @@ class SqlRuns(SqlSubject):
         uses = {name: int(n) for name, n in session.rows(self._sql["tag_uses"], names=list(tags))}
         return tuple(sorted(tags, key=lambda tag: uses.get(tag, 0)))
 
-    def find_flow_runs(self, text: str, *, limit: int = 10) -> list[FlowRun]:
+    def find_flow_runs(self, text: str = "", *, limit: int = 10) -> list[FlowRun]:
         with self._reading() as session:
             found = session.rows(self._sql["flow_runs_by_name"], name=rows.storable(text), limit=limit)
             prefix = text.lower()
