@@ -246,10 +246,16 @@ class Walk:
         with self.store._database.read() as session:
             runs = {r[0]: r for r in session.rows("select id, state_type, seq, epoch, lease_expires_at, work_queue from flow_run")}
             slots = [r[0] for r in session.rows("select holder from slot")]
-            journal = {r[0]: r for r in session.rows("select run_id, max(seq), count(*) from journal where kind <> 'gone' group by run_id")}
+            journal = {
+                r[0]: r
+                for r in session.rows(
+                    "select coalesce(t.id, r.id), max(j.seq), count(*) from journal j left join task_run t on t.n = j.run left join flow_run r on r.n = -j.run"
+                    " where j.run <> 0 group by j.run"
+                )
+            }
             positions = session.row("select count(*), coalesce(max(pos), 0) from journal")
             open_tasks = session.rows(
-                "select f.state_type from task_run t join flow_run f on f.id = t.flow_run_id"
+                "select f.state_type from task_run t join flow_run f on f.n = t.flow_run"
                 " where t.state_type not in ('completed', 'failed', 'crashed', 'cancelled')"
             )
         assert positions is not None

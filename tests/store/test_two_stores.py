@@ -103,8 +103,8 @@ class Load:
 def check(store: SqlStore) -> None:
     with store._database.read() as session:
         dense = session.row("select count(*), coalesce(max(pos), 0) from journal")
-        gaps = session.rows("select run_id from journal where kind <> 'gone' group by run_id having count(*) <> max(seq)")
-        doubled = session.rows("select run_id, seq from journal where kind <> 'gone' group by run_id, seq having count(*) > 1")
+        gaps = session.rows("select run from journal where run <> 0 group by run having count(*) <> max(seq)")
+        doubled = session.rows("select run, seq from journal where run <> 0 group by run, seq having count(*) > 1")
         homeless = session.rows("select holder from slot where holder not in (select id from flow_run where lease_expires_at is not null)")
         leases = session.rows("select id from flow_run where lease_expires_at is not null and epoch % 2 = 0")
     assert dense is not None

@@ -6,7 +6,7 @@ Statements are written once, with `:name` parameters and `in :names*` for lists,
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -42,6 +42,10 @@ class Session(Protocol):
 
     def update(self, table: str, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
         """Change many rows by their `id`, which is the first of `columns`."""
+        ...
+
+    def numbers(self, table: str, count: int) -> Iterator[int]:
+        """The numbers (`n`) of the next rows of a table, at most so many: whoever writes them names the rows by these."""
         ...
 
     def lock_keys(self, keys: Sequence[str]) -> None:
@@ -89,7 +93,7 @@ class Database(Protocol):
     def close(self) -> None: ...
 
 
-LATEST = 5
+LATEST = 6
 """The schema version this code works with: the number of the last file in `migrations/`."""
 
 _SECTION = re.compile(r"^-- (\w+):", re.MULTILINE)

@@ -86,6 +86,10 @@ class PostgresSession:
             same, parameters = _by_column(rows)
             self._connection.execute(_update_sql(table, tuple(columns.items()), same), parameters)
 
+    def numbers(self, table: str, count: int) -> Iterator[int]:
+        sql = "select nextval(pg_get_serial_sequence(%s, 'n')) from generate_series(1, %s)"
+        return (row[0] for row in self._connection.execute(sql, [table, count]))  # asked for at once, waited for when the first is wanted
+
     def lock_keys(self, keys: Sequence[str]) -> None:
         for key in keys:
             self._connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])

@@ -138,6 +138,9 @@ LOG_COLUMNS = (
 
 FLOW_RUN: Mapping[str, str] = columns.types_of(FLOW_RUN_COLUMNS)
 TASK_RUN: Mapping[str, str] = columns.types_of(TASK_RUN_COLUMNS)
+NUMBERED_TASK_RUN: Mapping[str, str] = {"n": "bigint", "flow_run": "bigint", **{k: v for k, v in TASK_RUN.items() if k != "flow_run_id"}}
+NUMBERED_FLOW_RUN: Mapping[str, str] = {"n": "bigint", **FLOW_RUN}
+"""Rows as they are written: with their numbers, and runs named by theirs."""
 LOG: Mapping[str, str] = columns.types_of(LOG_COLUMNS)
 
 RUN_INPUT: Mapping[str, str] = {
@@ -151,9 +154,7 @@ RUN_INPUT: Mapping[str, str] = {
 }
 
 JOURNAL: Mapping[str, str] = {
-    "kind": "text",
-    "run_id": "text",
-    "flow_run_id": "text",
+    "run": "bigint",
     "seq": "bigint",
     "attempt": "bigint",
     "state_type": "text",
@@ -162,6 +163,9 @@ JOURNAL: Mapping[str, str] = {
     "message": "text",
     "due_at": "bigint",
 }
+
+JOURNAL_ENTRY = ("kind", "run_id", "flow_run_id", *list(JOURNAL)[1:])
+"""What an entry is read as: its runs by their ids."""
 
 CHANGE: Mapping[str, str] = {
     "kind": "text",
@@ -200,6 +204,11 @@ _tags = msgspec.json.Decoder(tuple[str, ...]).decode
 _value = msgspec.json.Decoder().decode
 
 
+def state_name(type_: str, name: str) -> str:
+    """The name of a journal entry's state: one that is called as its type is has none there."""
+    return name or type_.capitalize()
+
+
 def us(at: datetime | None) -> int | None:
     """Microseconds of an instant that may be missing."""
     return None if at is None else to_us(at)
@@ -220,8 +229,11 @@ def _flow_run_writer() -> Callable[..., tuple[Any, ...]]:
 
 @functools.cache
 def task_run_writer() -> Callable[..., tuple[Any, ...]]:
-    """A function of a task run, and of what holds its changing columns as they are stored, that gives its row in the order of TASK_RUN."""
-    return columns.writer("task_run", TASK_RUN_COLUMNS, changing_from="w")
+    """A function of a task run, and of what holds its changing columns as they are stored, that gives its row in the order of
+    NUMBERED_TASK_RUN, after the numbers.
+    """
+    written = [column for column in TASK_RUN_COLUMNS if column.name != "flow_run_id"]
+    return columns.writer("task_run", written, changing_from="w")
 
 
 @functools.cache
@@ -287,7 +299,7 @@ def run_input_of(row: Row) -> RunInput:
 
 
 def journal_entry_of(row: Row) -> JournalEntry:
-    """The entry of a row selected as pos, then the order of JOURNAL, then the flow's name, the deployment and the tags."""
+    """The entry of a row selected as pos, then the order of JOURNAL_ENTRY, then the flow's name, the deployment and the tags."""
     pos, kind, run_id, flow_run_id, seq, attempt, type_, name, at, message, due_at, flow_name, deployment_id, tags = row
     return JournalEntry(
         pos=pos,
@@ -296,7 +308,7 @@ def journal_entry_of(row: Row) -> JournalEntry:
         flow_run_id=flow_run_id,
         seq=seq,
         attempt=attempt,
-        state=State(_state_types[type_], name, from_us(at), message, instant(due_at)),
+        state=State(_state_types[type_], state_name(type_, name), from_us(at), message, instant(due_at)),
         flow_name=flow_name or "",
         deployment_id=deployment_id,
         tags=_tags(tags) if tags and tags != "[]" else (),

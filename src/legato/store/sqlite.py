@@ -111,6 +111,10 @@ class SqliteSession:
                 self._connection.execute(sql_of(table, names, same, at_once), [*once, *chain.from_iterable(each[start : start + at_once])])
                 start += at_once
 
+    def numbers(self, table: str, count: int) -> Iterator[int]:
+        last = self._connection.execute(f"select coalesce(max(n), 0) from {table}").fetchone()[0]  # noqa: S608 names are ours
+        yield from range(last + 1, last + 1 + count)
+
     def lock_keys(self, keys: Sequence[str]) -> None:
         """Nothing to do: there is one writer at a time."""
 

@@ -6,7 +6,7 @@ journal rows. The writes need no reading back: SQL sees each run once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -32,10 +32,17 @@ _CHANGING: Mapping[RunKind, Mapping[str, str]] = {
 }
 
 
+_PLAIN_NAMES = {type_: type_.value.capitalize() for type_ in StateType}
+
+
 class Working(RunFacts):
     """A run while a batch is being decided: the facts the rules see, and the rest of the columns that a transition may change."""
 
     id: str = ""
+    n: int = 0
+    """Its row's number."""
+    flow_run: int = 0
+    """A task run's flow run, by its number."""
     kind: RunKind = _TASK
     record: FlowRun | TaskRun | None = None
     changed: bool = False
@@ -62,6 +69,7 @@ class Batch:
         self._now = now
         self._runs: dict[str, Working] = {}
         self._reuse = Reuse(session, statements, now)
+        self._numbers: dict[RunKind, Iterator[int]] = {}
         self._journal: list[Row] = []
         self._freed: list[str] = []
         self._swept: list[tuple[str, State]] = []
@@ -71,6 +79,8 @@ class Batch:
 
         `trusting`: task runs that are said to be new are not looked for. If one is there after all, `write` raises `Conflict`.
         """
+        self._take_numbers(_FLOW, "flow_run", sum(t.flow_run is not None for t in transitions))
+        self._take_numbers(_TASK, "task_run", sum(t.task_run is not None for t in transitions))
         flow_ids = {t.run_id for t in transitions if t.kind is _FLOW}
         new_ids = {t.run_id for t in transitions if t.task_run is not None} if trusting else set()
         task_ids = {t.run_id for t in transitions if t.kind is _TASK} - new_ids
@@ -91,6 +101,10 @@ class Batch:
             self._runs[row[0]] = _working_task(row)
         asks = [self._ask_of(t, self._runs.get(t.run_id)) for t in transitions if t.kind is _TASK and t.state.type is RUNNING]
         self._reuse.load([ask for ask in asks if ask is not None])
+
+    def _take_numbers(self, kind: RunKind, table: str, count: int) -> None:
+        if count:
+            self._numbers[kind] = self._session.numbers(table, count)
 
     def _load_flow_runs(self, ids: Iterable[str]) -> None:
         for row in self._session.rows(self._sql["flow_run_facts"], ids=sorted(ids)):
@@ -145,15 +159,15 @@ class Batch:
     def _recorded(self, run: Working, seq: int) -> State | None:
         if seq == run.seq:
             return State(run.state_type, run.state_name, from_us(run.state_at), run.state_message)
-        for _, run_id, _, written, _, type_, name, at, message, _ in reversed(self._journal):  # by this very batch
-            if run_id == run.id and written == seq:
-                return State(StateType(type_), name, from_us(at), message)
-        row = self._session.row(self._sql["recorded_state"], run_id=run.id, seq=seq)
-        return None if row is None else State(StateType(row[0]), row[1], from_us(row[2]), row[3])
+        for key, written, _, type_, name, at, message, _ in reversed(self._journal):  # by this very batch
+            if key == _key(run) and written == seq:
+                return State(StateType(type_), rows.state_name(type_, name), from_us(at), message)
+        row = self._session.row(self._sql["recorded_state"], run=_key(run), seq=seq)
+        return None if row is None else State(StateType(row[0]), rows.state_name(row[0], row[1]), from_us(row[2]), row[3])
 
     def _project(self, t: Transition, state: State, result: Result | None, run: Working | None) -> None:
         if run is None:
-            run = self._runs[t.run_id] = _created(t)
+            run = self._runs[t.run_id] = self._begin(t)
         came_from = run.state_type
         at = to_us(state.at)
         type_ = state.type
@@ -179,7 +193,16 @@ class Batch:
             run.due_at, run.ended_at, run.result, run.error = due_at, None, None, None
         if t.kind is _FLOW:
             self._after_flow_run(t, run, state, came_from)
-        self._journal.append((t.kind.value, run.id, "", t.seq, t.attempt, type_.value, name, at, message, due_at))
+        known = "" if name == _PLAIN_NAMES[type_] else name
+        self._journal.append((_key(run), t.seq, t.attempt, type_.value, known, at, message, due_at))
+
+    def _begin(self, t: Transition) -> Working:
+        """The working form of a run whose first transition was accepted, with its number."""
+        run = _created(t)
+        run.n = next(self._numbers[run.kind])
+        if t.task_run is not None:
+            run.flow_run = self._runs[t.task_run.flow_run_id].n
+        return run
 
     def _after_flow_run(self, t: Transition, run: Working, state: State, came_from: StateType) -> None:
         """What a flow run's transition brings with it: leases and slots let go, what ran inside swept up."""
@@ -219,10 +242,10 @@ class Batch:
                     old[run.kind].append(_row_of_changes(run.kind)(run))
         session = self._session
         if new[_FLOW]:
-            session.insert("flow_run", *in_workspace(session, rows.FLOW_RUN, new[_FLOW]))
+            session.insert("flow_run", *in_workspace(session, rows.NUMBERED_FLOW_RUN, new[_FLOW]))
             self._register([run.record for run in self._runs.values() if isinstance(run.record, FlowRun)])
         if new[_TASK]:
-            session.insert("task_run", rows.TASK_RUN, new[_TASK])
+            session.insert("task_run", rows.NUMBERED_TASK_RUN, new[_TASK])
         if old[_FLOW]:
             session.update("flow_run", _CHANGING[_FLOW], old[_FLOW])
         if old[_TASK]:
@@ -288,6 +311,11 @@ def tag_runs(session: Session, sql: Mapping[str, str], pairs: Iterable[tuple[str
             session.run(sql["tag_run"], name=tag, run_id=run_id)
 
 
+def _key(run: Working) -> int:
+    """What a journal entry names its run by."""
+    return run.n if run.kind is _TASK else -run.n
+
+
 def _finite(seconds: float | None) -> float | None:
     """A duration as it is stored; what never ends is none, and what lasts longer than anything else does lasts as long as that."""
     if seconds is None or seconds != seconds:  # noqa: PLR0124 NaN is the one number that is not itself
@@ -328,6 +356,7 @@ def _working_flow(row: Row) -> Working:
         error=row[20],
         epoch=row[21],
         unstarted=row[22],
+        n=row[23],
     )
 
 
@@ -348,6 +377,8 @@ def _working_task(row: Row) -> Working:
         error=row[12],
         cache_key=row[13],
         cache_expires_s=row[14],
+        n=row[15],
+        flow_run=row[16],
     )
 
 
@@ -385,9 +416,9 @@ def _created(t: Transition) -> Working:
 
 def _new_row(run: Working) -> tuple[Any, ...]:
     if isinstance(run.record, TaskRun):
-        return rows.task_run_writer()(run.record, run)
+        return (run.n, run.flow_run, *rows.task_run_writer()(run.record, run))
     assert run.record is not None
-    return rows.flow_run_row(run.record, run)
+    return (run.n, *rows.flow_run_row(run.record, run))
 
 
 @cache

@@ -51,49 +51,6 @@ CREATE TABLE run_tag (
 
 CREATE INDEX run_tag_run on run_tag (run, tag);
 
-CREATE TABLE task_run (
-    n integer primary key,
-    id text not null unique,
-    flow_run_id text not null,
-    key text not null,
-    name text not null,
-    state_type text not null,
-    state_name text not null,
-    state_at bigint not null,
-    state_message text not null,
-    seq bigint not null,
-    attempt bigint not null,
-    flow_attempt bigint not null,
-    created_at bigint not null,
-    started_at bigint,
-    ended_at bigint,
-    tags text not null,
-    upstream text not null,
-    cache_key text,
-    cache_expires_s double precision,
-    retries bigint not null,
-    result text,
-    error text
-, call text not null default '', code text, parent_task_id text);
-
-CREATE INDEX task_run_flow_run on task_run (flow_run_id, n);
-
-CREATE TABLE journal (
-    pos integer primary key,
-    kind text not null,
-    run_id text not null,
-    flow_run_id text not null,
-    seq bigint not null,
-    attempt bigint not null,
-    state_type text not null,
-    state_name text not null,
-    at bigint not null,
-    message text not null,
-    due_at bigint
-, workspace bigint not null default 1, actor text);
-
-CREATE INDEX journal_run on journal (run_id, seq);
-
 CREATE TABLE log (
     n integer primary key,
     flow_run_id text not null,
@@ -329,3 +286,51 @@ CREATE TABLE answered (
 CREATE INDEX answered_at on answered (at);
 
 CREATE INDEX batch_at on batch (at);
+
+CREATE TABLE "task_run" (
+    n integer primary key,
+    id text not null,
+    flow_run bigint not null,
+    key text not null,
+    name text not null,
+    state_type text not null,
+    state_name text not null,
+    state_at bigint not null,
+    state_message text not null,
+    seq bigint not null,
+    attempt bigint not null,
+    flow_attempt bigint not null,
+    created_at bigint not null,
+    started_at bigint,
+    ended_at bigint,
+    tags text not null,
+    upstream text not null,
+    cache_key text,
+    cache_expires_s double precision,
+    retries bigint not null,
+    result text,
+    error text,
+    call text not null default '',
+    code text,
+    parent_task_id text
+);
+
+CREATE TABLE "journal" (
+    pos integer primary key,
+    run bigint not null,
+    seq bigint not null,
+    attempt bigint not null,
+    state_type text not null,
+    state_name text not null,
+    at bigint not null,
+    message text not null,
+    due_at bigint,
+    workspace bigint not null default 1,
+    actor text
+);
+
+CREATE UNIQUE INDEX task_run_id on task_run (id);
+
+CREATE INDEX task_run_flow_run on task_run (flow_run);
+
+CREATE INDEX journal_run on journal (run, seq);

@@ -1,19 +1,19 @@
 -- flow_run_facts: what the rules need of flow runs, with the columns a transition may change. Locked in id order on PostgreSQL.
 select id, state_type, state_name, seq, attempt, name, id, cancel_requested_at, lease_expires_at, retries, on_lost, lost,
        state_at, state_message, due_at, started_at, ended_at, work_queue, agent_id, result, error,
-       epoch, unstarted
+       epoch, unstarted, n
 from flow_run where id in :ids* order by id {lock};
 
 -- task_run_facts: the same of task runs. They need no lock of their own: whoever writes one holds its flow run's row.
-select id, state_type, state_name, seq, attempt, name, flow_run_id, started_at, state_at, state_message, ended_at, result, error,
-       cache_key, cache_expires_s
-from task_run where id in :ids* order by id;
+select t.id, t.state_type, t.state_name, t.seq, t.attempt, t.name, f.id, t.started_at, t.state_at, t.state_message, t.ended_at, t.result,
+       t.error, t.cache_key, t.cache_expires_s, t.n, t.flow_run
+from task_run t join flow_run f on f.n = t.flow_run where t.id in :ids* order by t.id;
 
 -- flow_runs_of_tasks: whose rows are to be locked before the tasks are read.
-select distinct flow_run_id from task_run where id in :ids*;
+select distinct f.id from task_run t join flow_run f on f.n = t.flow_run where t.id in :ids*;
 
 -- recorded_state: what the journal holds at a run's sequence number. index: journal_run
-select state_type, state_name, at, message from journal where run_id = :run_id and seq = :seq;
+select state_type, state_name, at, message from journal where run = :run and seq = :seq;
 
 -- add_flow: a flow, when it is first heard of.
 insert into flow (workspace, id, name, created_at) values (:workspace, :id, :name, :now) on conflict (workspace, name) do nothing;
@@ -38,7 +38,7 @@ select t.n, r.expected_start_at, r.n from tag t, flow_run r where t.workspace = 
 delete from slot where holder in :ids*;
 
 -- unfinished_tasks: task runs left open under a flow run that is gone. index: task_run_flow_run
-select id from task_run where flow_run_id = :flow_run_id and state_type in ('scheduled', 'pending', 'running', 'paused');
+select id from task_run where flow_run = (select n from flow_run where id = :flow_run_id) and state_type in ('scheduled', 'pending', 'running', 'paused');
 
 -- unfinished_children: flow runs that ran inside a process that is gone. index: flow_run_parent
 select id from flow_run where workspace = :workspace and parent_run_id = :flow_run_id and deployment_id is null
@@ -48,15 +48,15 @@ and state_type in ('scheduled', 'pending', 'running', 'paused');
 select {flow_run} from flow_run where id in :ids* and workspace = :workspace;
 
 -- task_run_by_id:
-select {task_run} from task_run where id = :id;
+select {task_run} from task_run t where t.id = :id;
 
 -- task_runs_after: task runs of one flow run, in order of creation. index: task_run_flow_run
-select n, {task_run} from task_run where flow_run_id = :flow_run_id and n > :after order by n limit :limit;
+select t.n, {task_run} from task_run t where t.flow_run = (select n from flow_run where id = :flow_run_id) and t.n > :after order by t.n limit :limit;
 
 -- count_task_runs: those of the latest attempt that has any: what earlier attempts did is history. index: task_run_flow_run
-select t.flow_run_id, t.state_type, count(*) from task_run t where t.flow_run_id in :ids*
-and t.flow_attempt = (select l.flow_attempt from task_run l where l.flow_run_id = t.flow_run_id order by l.n desc limit 1)
-group by t.flow_run_id, t.state_type;
+select f.id, t.state_type, count(*) from flow_run f join task_run t on t.flow_run = f.n where f.id in :ids*
+and t.flow_attempt = (select l.flow_attempt from task_run l where l.flow_run = f.n order by l.n desc limit 1)
+group by f.id, t.state_type;
 
 -- flow_runs_by_id_prefix: ids that begin with a text, newest first; the text holds only hex digits and dashes.
 select {flow_run} from flow_run where id >= :low and id < :high and workspace = :workspace order by id desc limit :limit;
@@ -66,13 +66,13 @@ select {flow_run} from flow_run where workspace = :workspace and name = :name or
 
 -- transitions_of: the journal of one run. index: journal_run
 select pos, {journal}, r.flow_name, r.deployment_id, r.tags
-from journal j left join task_run t on t.id = j.run_id left join flow_run r on r.id = coalesce(t.flow_run_id, j.run_id)
-where j.run_id = :run_id order by j.seq;
+from journal j left join task_run t on t.n = j.run left join flow_run r on r.n = coalesce(t.flow_run, -j.run)
+where j.run = coalesce((select n from task_run where id = :run_id), -(select n from flow_run where id = :run_id)) order by j.seq;
 
 -- journal_after: recorded transitions, in commit order, with what runs are matched by. index: the primary key
 select pos, {journal}, r.flow_name, r.deployment_id, r.tags
-from journal j left join task_run t on t.id = j.run_id left join flow_run r on r.id = coalesce(t.flow_run_id, j.run_id)
-where j.pos > :after and j.workspace = :workspace and j.kind <> 'gone'
+from journal j left join task_run t on t.n = j.run left join flow_run r on r.n = coalesce(t.flow_run, -j.run)
+where j.pos > :after and j.workspace = :workspace and j.run <> 0
 order by j.pos limit :limit;
 
 -- changes_after: what was done to other things, in commit order. index: the primary key
@@ -82,11 +82,11 @@ select pos, kind, subject, event, at, actor, message, body from change where pos
 select coalesce(max(pos), 0) from change;
 
 -- hollow_journal: of a run that is deleted nothing is left but the positions, which stay dense. index: journal_run
-update journal set kind = 'gone', run_id = '', flow_run_id = '', message = '', due_at = null where run_id = :id;
+update journal set run = 0, message = '', due_at = null where run = -(select n from flow_run where id = :id);
 
 -- hollow_journal_of_tasks: nor of its task runs. index: journal_run, task_run_flow_run
-update journal set kind = 'gone', run_id = '', flow_run_id = '', message = '', due_at = null
-where run_id in (select id from task_run where flow_run_id = :id);
+update journal set run = 0, message = '', due_at = null
+where run in (select t.n from task_run t where t.flow_run = (select n from flow_run where id = :id));
 
 -- journal_position:
 select coalesce(max(pos), 0) from journal;
@@ -155,7 +155,7 @@ delete from flow_run where id = :id;
 delete from run_tag where run = (select n from flow_run where id = :id);
 
 -- delete_task_runs:
-delete from task_run where flow_run_id = :id;
+delete from task_run where flow_run = (select n from flow_run where id = :id);
 
 -- delete_logs:
 delete from log where flow_run_id = :id;
