@@ -123,7 +123,7 @@ AT = Kind("bigint", "to_us(v)", "EPOCH + timedelta(0, 0, v)", {"to_us": to_us, "
 def enum_of(type_: Any) -> Kind:
     """A closed choice, stored as its text."""
     return Kind(
-        "text", f"{type_.__name__}_of[v].value", f"{type_.__name__}_of[v]", {f"{type_.__name__}_of": {one.value: one for one in type_}}
+        "text", f"{type_.__name__}_of[v]._value_", f"{type_.__name__}_of[v]", {f"{type_.__name__}_of": {one.value: one for one in type_}}
     )
 
 
@@ -204,7 +204,7 @@ def changed(columns: Sequence[Column]) -> Callable[[Any], tuple[Any, ...]]:
 
 def _held(column: Column, holder: str) -> str:
     """A changing column as it is held while a batch is decided: as it is stored, but for choices, which rules compare."""
-    return f"{holder}.{column.name}" + (".value" if column.kind.store.endswith(".value") else "")
+    return f"{holder}.{column.name}" + ("._value_" if column.kind.store.endswith("._value_") else "")
 
 
 def _inlined(expression: str, value: str) -> str:

@@ -40,9 +40,19 @@ _NAME = re.compile(r"(?<![:\w]):(\w+)")
 
 
 @cache
-def _translated(sql: str) -> str:
-    """The statement in psycopg's spelling."""
-    return _NAME.sub(r"%(\1)s", _LIST.sub(r"= any(:\1)", sql.replace("%", "%%"))).replace("{lock}", "for update")
+def _translated(sql: str, for_one: str = "") -> str:
+    """The statement in psycopg's spelling; `for_one`: its only list, which has one item. That spelling is planned once: for a list's length
+    the server plans anew each time, because a plan for any length looks dearer.
+    """
+    lists = _LIST.sub(r"= :\1" if for_one else r"= any(:\1)", sql.replace("%", "%%"))
+    return _NAME.sub(r"%(\1)s", lists).replace("{lock}", "for update")
+
+
+@cache
+def _only_list(sql: str) -> str:
+    """The name of a statement's list, where there is one and no other; else nothing."""
+    names = _LIST.findall(sql)
+    return names[0] if len(names) == 1 else ""
 
 
 class PostgresSession:
@@ -61,6 +71,10 @@ class PostgresSession:
     def _execute(self, sql: str, parameters: Mapping[str, Any]) -> psycopg.Cursor[Any]:
         given = {name: _given(value) for name, value in parameters.items()}
         given["workspace"] = self.workspace
+        only = _only_list(sql)
+        if only and len(given[only]) == 1:
+            (given[only],) = given[only]
+            return self._connection.execute(_translated(sql, only), given)
         return self._connection.execute(_translated(sql), given)
 
     def rows(self, sql: str, **parameters: Any) -> list[Row]:
@@ -87,8 +101,8 @@ class PostgresSession:
             self._connection.execute(_update_sql(table, tuple(columns.items()), same), parameters)
 
     def numbers(self, table: str, count: int) -> Iterator[int]:
-        sql = "select nextval(pg_get_serial_sequence(%s, 'n')) from generate_series(1, %s)"
-        return (row[0] for row in self._connection.execute(sql, [table, count]))  # asked for at once, waited for when the first is wanted
+        cursor = self._connection.execute(_NUMBERS[table], [-(-count // _AT_ONCE)])
+        return (n for taken in (cursor,) for (first,) in taken.fetchall() for n in range(first, first + _AT_ONCE))
 
     def lock_keys(self, keys: Sequence[str]) -> None:
         for key in keys:
@@ -122,6 +136,12 @@ def _by_column(rows: Sequence[Row]) -> tuple[tuple[bool, ...], list[str | None]]
     return same, once + [_json(column).decode() for column, is_same in zip(columns, same, strict=True) if not is_same]
 
 
+_AT_ONCE = 1000
+"""Numbers of rows that are taken from a sequence at once: it rises by so many (asked for one by one, they cost as much as the row)."""
+_NUMBERS = {
+    table: f"select nextval('{table}_n_seq'::regclass) from generate_series(1, %s)"  # noqa: S608 names are ours
+    for table in ("flow_run", "task_run")
+}
 _MANY = 4
 _Columns: TypeAlias = tuple[tuple[str, str], ...]
 

@@ -194,7 +194,8 @@ class Batch:
         if t.kind is _FLOW:
             self._after_flow_run(t, run, state, came_from)
         known = "" if name == _PLAIN_NAMES[type_] else name
-        self._journal.append((_key(run), t.seq, t.attempt, type_.value, known, at, message, due_at))
+        # `value` is a property written in Python, and costs as much as the row
+        self._journal.append((run.n if run.kind is _TASK else -run.n, t.seq, t.attempt, type_._value_, known, at, message, due_at))
 
     def _begin(self, t: Transition) -> Working:
         """The working form of a run whose first transition was accepted, with its number."""

@@ -18,3 +18,7 @@ alter table journal drop column kind;
 alter table journal drop column run_id;
 alter table journal drop column flow_run_id;
 create index journal_run on journal (run, seq);
+
+-- numbers are taken a thousand at a time
+alter sequence flow_run_n_seq increment by 1000;
+alter sequence task_run_n_seq increment by 1000;
