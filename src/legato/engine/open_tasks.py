@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -37,25 +36,22 @@ class OpenTasks:
     """One flow run's."""
 
     def __init__(self) -> None:
-        self._open: set[Future[Any]] = set()
+        self._open: dict[Future[Any], Submitted | None] = {}
         self._failed: dict[Future[Any], None] = {}
-        self._shells: weakref.WeakSet[Submitted] = weakref.WeakSet()
         self.failed_elsewhere: list[str] = []
         """Failures of tasks that worker processes have submitted, as they are said."""
 
     def opened(self, future: Future[Any], shell: Submitted | None, by: str) -> None:
         """A task was submitted by the code of the run `by`: the flow does not end before it."""
-        self._open.add(future)
+        self._open[future] = shell
         future.opened_by = by
         future.scope = SCOPE.get()
-        if shell is not None:
-            self._shells.add(shell)
         future.then(self._closed)
 
     def _closed(self, future: Future[Any]) -> None:
         if future.unseen_failure:
             future.note_failure(self._failed)
-        self._open.discard(future)
+        self._open.pop(future, None)
 
     def under_way(self) -> list[Future[Any]]:
         """The submitted tasks that have not ended."""
@@ -122,14 +118,14 @@ class OpenTasks:
 
     def stop(self, reason: str) -> None:
         """Ask the submitted tasks that have not ended to stop."""
-        for shell in list(self._shells) if reason else ():
-            shell.stop(CALLERS_TIMEOUT if reason == TIMEOUT else reason)
+        for shell in self._open.copy().values() if reason else ():
+            if shell is not None:
+                shell.stop(CALLERS_TIMEOUT if reason == TIMEOUT else reason)
 
     def abandon(self, reason: str) -> None:
         """Record the end of tasks that were asked to stop and have not: they are blocked outside of Python. What they still do does not count."""
-        open_ = {future.run_id: future for future in self.under_way()}
-        for shell in list(self._shells):
-            if shell.run_id in open_ and not shell.is_abandoned:
+        for shell in self._open.copy().values():
+            if shell is not None and not shell.is_abandoned:
                 shell.abandon(reason)
                 console.line("WARNING", f"task run '{shell.name}'", "it could not be stopped: its thread was abandoned")
 

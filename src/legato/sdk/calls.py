@@ -481,10 +481,13 @@ class _Mapping:
             )
         whole = {name: value.value if isinstance(value, Unmapped) else value for name, value in self._named.items() if name not in mapped}
         extra = {"wait_for": self._wait_for} if self._wait_for else {}
-        for i in range(lengths.pop()):
-            one = {name: mapped[name][i] if name in mapped else whole[name] for name in self._named}
-            keyword = {name: value for name, value in one.items() if not isinstance(name, int)}
-            yield self._submit(*[one[n] for n in range(self._positional)], **keyword, **extra)
+        columns = [mapped[name] if name in mapped else repeat(whole[name]) for name in self._named]  # positional ones first
+        names = [name for name in self._named if not isinstance(name, int)]
+        for row in zip(*columns, strict=False):
+            if names or extra:
+                yield self._submit(*row[: self._positional], **dict(zip(names, row[self._positional :], strict=True)), **extra)
+            else:
+                yield self._submit(*row)
 
     def _columns(self) -> dict[Any, list[Any]]:
         """The elements of each argument that is taken apart. One without a length is read no further than the others."""
