@@ -65,7 +65,7 @@ class Item:
 
 def item_of(run: Run) -> Item:
     """What stands for work that a run's code hands on to a pool here."""
-    return Item(run, _lane_here(run))
+    return Item(run, lane_of(run))
 
 
 class _Here(threading.local):
@@ -95,30 +95,30 @@ _LANE: contextvars.ContextVar[Lane | None] = contextvars.ContextVar("legato_lane
 
 def lane_of(run: Run) -> Lane:
     """The lane of a run's code that runs here."""
-    lane = _lane_here(run)
-    while lane.children:
-        lane.joins(lane.children.pop())
-    if run.lanes is not None and len(run.lanes) > 1:
-        _join(run.lanes, lane)
-    return lane
-
-
-def _lane_here(run: Run) -> Lane:
     lanes = run.lanes
     if lanes is None:
         lanes = run.lanes = {}
     asyncio, task = sys.modules.get("asyncio"), None
     if asyncio is not None and (loop := asyncio._get_running_loop()) is not None:  # noqa: SLF001 behind get_running_loop, which raises instead
         task = asyncio.current_task(loop)
-    if task is None and _here.items and (item := _here.items[-1]).run is run:
-        if item.lane is None:
-            item.lane = Lane(run.new_lane_number(), run.taint_inside, item.creator)
-        return item.lane
-    token = _here.token if task is None else _token_of(task)
-    if not token:
-        token = _here.token = next(_tokens)
-    lane = lanes.get(token)
-    return lane if lane is not None else lanes.setdefault(token, _new_lane(run, lanes, task))
+    if task is None and _here.items and _here.items[-1].run is run:
+        lane = _lane_of_item(_here.items[-1], run)
+    else:
+        token = _here.token if task is None else _token_of(task)
+        if not token:
+            token = _here.token = next(_tokens)
+        lane = lanes.get(token) or lanes.setdefault(token, _new_lane(run, lanes, task))
+    while lane.children:
+        lane.joins(lane.children.pop())
+    if len(lanes) > 1:
+        _join(lanes, lane)
+    return lane
+
+
+def _lane_of_item(item: Item, run: Run) -> Lane:
+    if item.lane is None:
+        item.lane = Lane(run.new_lane_number(), run.taint_inside, item.creator)
+    return item.lane
 
 
 def _new_lane(run: Run, lanes: dict[int, Lane], task: Any) -> Lane:
