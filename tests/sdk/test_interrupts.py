@@ -3,7 +3,9 @@
 The lines are counted with a trace function, which sends the signal at the chosen ones: the same line each time, on any machine.
 """
 
+import asyncio
 import logging
+import os
 import random
 import signal
 import sys
@@ -189,3 +191,42 @@ def test_ctrl_c_that_the_flow_has_caught_is_not_raised_again(h: Harness) -> None
         return "cleaned up"
 
     assert main() == "cleaned up"
+
+
+@pytest.mark.parametrize("inside", ["flow", "task", "submitted task's loop"])
+def test_a_loop_that_a_flow_runs_cancels_its_code_as_asyncio_does(h: Harness, inside: str) -> None:
+    cleaned_up: list[str] = []
+
+    async def work() -> None:
+        asyncio.get_running_loop().call_later(0.05, os.kill, os.getpid(), signal.SIGINT)
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            cleaned_up.append("cancelled")
+            raise
+
+    @task
+    def in_task() -> None:
+        asyncio.run(work())
+
+    @task
+    async def is_async() -> None:
+        await work()
+
+    @flow
+    def main() -> None:
+        if inside == "flow":
+            asyncio.run(work())
+        elif inside == "task":
+            in_task()
+        else:
+            asyncio.run(awaits_it())
+
+    async def awaits_it() -> None:
+        await is_async.submit()
+
+    with pytest.raises(KeyboardInterrupt):
+        main()
+
+    assert cleaned_up == ["cancelled"]
+    assert ended(h), names_of_unended(h)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import _thread
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -47,6 +48,20 @@ def _may_raise_in(frame: FrameType | None) -> bool:
             return frame.f_code in _interruptible
         frame = frame.f_back
     return True
+
+
+def _cancelled_by_asyncio(signum: int, frame: FrameType | None) -> bool:
+    """Whether a running `asyncio.run` has taken it: it cancels its main task, as it does where SIGINT is Python's own; once, not a second time."""
+    runners: Any = sys.modules.get("asyncio.runners")
+    while runners is not None and frame is not None:
+        if frame.f_code is runners.Runner.run.__code__:
+            runner, task = frame.f_locals["self"], frame.f_locals.get("task")
+            if task is None or task.done() or runner._interrupt_count:  # noqa: SLF001 its handler is put in place only if it finds Python's
+                return False
+            runner._on_sigint(signum, frame, task)  # noqa: SLF001 as above
+            return True
+        frame = frame.f_back
+    return False
 
 
 class Stopped(Protocol):
@@ -90,8 +105,10 @@ class _MainThread:
             self._held_since = None
             raise KeyboardInterrupt
 
-    def _interrupt(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002 the signal module's signature
+    def _interrupt(self, signum: int, frame: FrameType | None) -> None:
         """SIGINT."""
+        if _cancelled_by_asyncio(signum, frame):
+            return
         if _may_raise_in(frame):
             self._held_since = None
             raise KeyboardInterrupt
