@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from legato.store.sqlite import schema_of_migrations
+from legato.store.sqlite_schema import schema_of_migrations
 
 HEAD = """-- What the migrations make together, written by `python tools/schema.py`: a new database is made from it in a fifth of their time.
--- A test holds it against them. Trigrams are not in it: they are made where this SQLite has them (see `sqlite.py`).
+-- A test holds it against them. Trigrams are not in it: they are made where this SQLite has them (see `sqlite_schema.py`).
 
 """
 

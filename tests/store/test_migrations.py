@@ -10,11 +10,11 @@ import pytest
 from legato.core.ownership import is_held
 from legato.core.records import Beat, FlowRunFilter
 from legato.core.states import PAUSED, PENDING, RUNNING, SCHEDULED, StateType
-from legato.store import sqlite
+from legato.store import sqlite_schema
 from legato.store.migrate import LATEST, migrations
 from legato.store.open import open_sql_store
 from legato.store.sql import SqlStore
-from legato.store.sqlite import _file_lock
+from legato.store.sqlite_schema import file_lock
 
 from tests.store.make import add_queue, at, claim
 
@@ -105,7 +105,7 @@ def migrate_in_a_child(path: Path, killed_at: int) -> tuple[int, int]:
         try:
             connection = sqlite3.connect(path, isolation_level=None)
             connection.set_trace_callback(count)
-            sqlite._migrate(connection, path)
+            sqlite_schema.migrate(connection, path)
             os.write(told, str(seen).encode())
             os._exit(0)
         finally:
@@ -139,11 +139,11 @@ def test_a_migration_killed_at_any_statement_is_done_by_the_next_start(tmp_path:
 def test_a_new_database_is_what_the_migrations_make() -> None:
     """It is made from one script, which is written down by `python tools/schema.py` after a migration was added."""
     connection = sqlite3.connect(":memory:")
-    connection.executescript(sqlite.schema())
+    connection.executescript(sqlite_schema.schema())
 
     found = connection.execute("select sql from sqlite_master where sql is not null order by rowid").fetchall()
     connection.close()
-    assert [sql for (sql,) in found] == sqlite.schema_of_migrations()
+    assert [sql for (sql,) in found] == sqlite_schema.schema_of_migrations()
 
 
 def test_a_lock_that_a_killed_start_left_behind_holds_up_nobody(tmp_path: Path) -> None:
@@ -152,6 +152,6 @@ def test_a_lock_that_a_killed_start_left_behind_holds_up_nobody(tmp_path: Path) 
     store = open_sql_store(f"sqlite:///{tmp_path}/legato.db")
 
     assert store.info()["schema_version"] == str(LATEST)
-    with _file_lock(tmp_path / "legato.db"):
+    with file_lock(tmp_path / "legato.db"):
         pass
     store.close()

@@ -423,7 +423,7 @@ def test_artifacts_made_while_a_server_is_away_arrive_once_however_often_they_ar
 @pytest.mark.timeout(60)
 def test_a_store_that_becomes_slow_under_many_threads_leaves_nobody_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those who began to send while it was near meet those who ask as one does of a far store."""
-    monkeypatch.setattr("legato.store.outbox.SLOW_S", 0.002)
+    monkeypatch.setattr("legato.store.delivery.SLOW_S", 0.002)
     for round_ in range(30):
         store = FakeStore()
         pause = threading.Event()

@@ -13,7 +13,7 @@ from legato.core.states import FAILED
 from legato.store import database, lists
 from legato.store.open import open_sql_store
 from legato.store.sql import SqlStore, statements
-from legato.store.sqlite import _translated as for_sqlite
+from legato.store.sqlite_session import translated as for_sqlite
 
 LARGE = ("flow_run", "task_run", "journal", "log", "run_tag", "tick")
 """Tables that no statement may walk from end to end."""

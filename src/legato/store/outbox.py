@@ -4,11 +4,8 @@ Beside its store (embedded), whoever adds an item flushes when 500 wait or the o
 else would: a flusher of its own gains nothing under the GIL. Far from it (a server), one sender thread makes the requests, and reporters only
 append: a round trip costs the sender, not the tasks. Gates are items of the same queue, so order holds by itself.
 
-Three kinds of failure, by who can act. The store cannot be reached: batches are kept in order, in the spool or else in memory, and sent when
-it is back. The store refuses: the batch is halved until what is at fault stands alone, and that is set aside by name. Anything else is our
-fault: the same halving, told with its traceback. None of them reaches user code, or ends a thread. A repeat is answered "already", and log
-lines carry their batch's id, so sending twice is safe. Of an artifact only the latest content waits: progress may be told a million times,
-and is written once a flush.
+What becomes of a batch that cannot be sent is `delivery`'s business; none of it reaches user code, or ends a thread. Of an artifact only the
+latest content waits: progress may be told a million times, and is written once a flush.
 """
 
 from __future__ import annotations
@@ -20,38 +17,23 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Any
 
-import msgspec
-
-from legato import crashing
-from legato.core.errors import LegatoError, Unavailable
-from legato.core.records import Artifact, LogLine, Transition, Verdict, VerdictKind
+from legato.core.errors import Unavailable
+from legato.core.records import Artifact, LogLine, Transition, Verdict
 from legato.forking import at_fork
-from legato.store.batches import Spooled, batch_of, send_batch
+from legato.store.delivery import RETRY_EVERY_S, Delivery
+from legato.store.items import MAX_BYTES, Asked, Moving, Outcome, batched, contents_of, size_of
 from legato.store.port import RunStore
 from legato.supervised import Supervised
 from legato.system import new_id
-
-if TYPE_CHECKING:
-    from logging import Logger
-
-    from legato.store.spool import Spool
 
 __all__ = ["Moving", "Outbox", "drain_spools"]
 
 MAX_ITEMS = 500
 MAX_AGE_S = 0.05
-MAX_BYTES = 2_000_000
-"""Bytes of one request, roughly: a server takes several times as many, and what is still too large is halved."""
 MAX_WAITING = 50_000
 """Items that may wait for a far store; above it a reporter waits for one request of the sender's, never for the store."""
-SLOW_S = 0.1
-"""A store that takes so long for a batch is far, wherever it is: a slow disk, a network file system, a busy neighbour."""
-RETRY_EVERY_S = 1.0
-"""How often an unreachable store is tried again."""
-POISONED_AT = 4
-"""Times that a server may answer one batch with an error of its own before the batch counts as refused, so that it holds up no others."""
 
 
 def drain_spools(folder: Path, store: RunStore) -> int:
@@ -61,41 +43,10 @@ def drain_spools(folder: Path, store: RunStore) -> int:
     return spool.drain_spools(folder, store)
 
 
-class Moving(Protocol):
-    """An artifact whose content is made when it is sent: for what changes faster than anybody reads."""
-
-    @property
-    def id(self) -> str: ...
-
-    def content(self) -> Artifact:
-        """The artifact as it stands. Called on any thread."""
-        ...
-
-
-class _Asked:
-    """A gate among what waits for a far store: a transition whose verdict somebody waits for; or None, who waits for all that went before."""
-
-    __slots__ = ("answered", "outcome", "transition")
-
-    def __init__(self, transition: Transition | None) -> None:
-        self.transition = transition
-        self.answered = threading.Event()
-        self.outcome: Verdict | BaseException | None = None
-
-    def answer(self, outcome: Verdict | BaseException | None) -> None:
-        if not self.answered.is_set():
-            self.outcome = outcome
-            self.answered.set()
-
-
-Item: TypeAlias = Transition | LogLine | Artifact
-Outcome: TypeAlias = Verdict | Exception | None
-
-_encode = msgspec.json.Encoder().encode
 _outboxes: weakref.WeakSet[Outbox] = weakref.WeakSet()
 
 
-class Outbox:
+class Outbox(Delivery):
     """One process's way of writing to a store. Safe to use from any thread.
 
     `on_verdict` is told of every report that was not simply recorded (refused, or replaced by another state).
@@ -105,19 +56,10 @@ class Outbox:
     def __init__(
         self, store: RunStore, *, spool: Path | None = None, on_verdict: Callable[[Transition, Verdict], None] | None = None
     ) -> None:
-        self._store = store
-        self._folder = spool
-        self._kept: Spool | None = None
-        """The spool, once something was kept in it."""
-        self._is_far = bool(getattr(store, "can_wait", False) is True)
-        self._retry_at = 0.0
-        self._on_verdict = on_verdict
-        self._items: deque[Transition | LogLine | _Asked] = deque()
-        self._unsent: deque[Spooled] = deque()
-        """Batches that could be neither sent nor spooled, in order, as they were made up."""
+        super().__init__(store, spool, on_verdict)
+        self._items: deque[Transition | LogLine | Asked] = deque()
         self._artifacts: dict[str, Artifact | Moving] = {}
         self._artifact_bytes = 0
-        self._refusals: tuple[str, int] = ("", 0)
         self._closed = False
         self._begin()
         _outboxes.add(self)
@@ -156,7 +98,7 @@ class Outbox:
 
     def show(self, artifact: Artifact | Moving) -> None:
         """Add an artifact, in place of earlier content of the same that still waits. One that moves is asked for its content when sent."""
-        size = _size(artifact) if isinstance(artifact, Artifact) else 0
+        size = size_of(artifact) if isinstance(artifact, Artifact) else 0
         now = time.monotonic()
         with self._artifacts_lock:
             if not self._items and not self._artifacts:
@@ -193,7 +135,7 @@ class Outbox:
         and what the store (or we) had against it when it was refused as a request.
         """
         if self._is_far:
-            outcome: object = self._ask(_Asked(transition))
+            outcome: object = self._ask(Asked(transition))
         else:
             with self._lock:
                 outcome = self._gate_here(transition)
@@ -208,18 +150,18 @@ class Outbox:
         self._send_unsent()
         waiting = self._take(MAX_ITEMS * 4)
         if self._is_far and any(
-            type(item) is _Asked for item in waiting
+            type(item) is Asked for item in waiting
         ):  # it has become far meanwhile, and others have asked as one does there
-            mine = _Asked(transition)
+            mine = Asked(transition)
             taken = [*waiting, mine]
-            self._answer(taken, [item for item in taken if type(item) is _Asked])
+            self._answer(taken, [item for item in taken if type(item) is Asked])
             return mine.outcome
         return self._sent_or_kept([*waiting, transition], asked=1)[-1]
 
     def flush(self) -> None:
         """Have everything sent that waits, and wait for it. Raises `Unavailable` when it can neither be sent nor spooled."""
         if self._is_far and self._loop is not None and self._loop.is_alive:
-            outcome = self._ask(_Asked(None))
+            outcome = self._ask(Asked(None))
             if isinstance(outcome, BaseException) and self._folder is None:
                 raise outcome
             return
@@ -233,7 +175,7 @@ class Outbox:
                     return  # the disk is full: it waits in memory, and that was said
                 raise Unavailable("the store cannot be reached; what was reported waits in memory")
 
-    def _ask(self, asked: _Asked) -> Verdict | BaseException | None:
+    def _ask(self, asked: Asked) -> Verdict | BaseException | None:
         """Put a gate in line, and wait for its answer, which comes with the answer to everything before it."""
         with self._turn:
             self._waiters += 1
@@ -258,17 +200,8 @@ class Outbox:
         """Keep a transition for later: what a gate becomes when the store stays away and the work is done."""
         with self._lock:
             taken = self._take(MAX_ITEMS * 1000)
-            self._items.extend(item for item in taken if type(item) is _Asked)  # they are somebody's who waits for the answer
-            self._keep(_batch(_contents([*(item for item in taken if type(item) is not _Asked), transition])))
-
-    @property
-    def _spool(self) -> Path | None:
-        return None if self._kept is None else self._kept.path
-
-    @property
-    def is_spooling(self) -> bool:
-        """Whether batches wait, on disk or in memory, for the store to come back."""
-        return bool(self._unsent) or self._spool is not None
+            self._items.extend(item for item in taken if type(item) is Asked)  # they are somebody's who waits for the answer
+            self._keep(batched(contents_of([*(item for item in taken if type(item) is not Asked), transition])))
 
     def close(self, *, wait_s: float = 5.0) -> bool:
         """Send what waits, trying for up to `wait_s` seconds; returns False when something stays behind."""
@@ -309,7 +242,7 @@ class Outbox:
             size = 0
             while items and len(taken) < most and size < MAX_BYTES:
                 item = items.popleft()
-                size += _size(item)
+                size += size_of(item)
                 taken.append(item)
         return taken + self._take_artifacts() if self._artifacts else taken
 
@@ -325,14 +258,14 @@ class Outbox:
         if self._spool is not None and time.monotonic() < self._retry_at and not self._waiters:
             taken = self._take(2 * MAX_ITEMS)
             self._oldest = time.monotonic()
-            return self._keep(_batch(_contents(taken)))
+            return self._keep(batched(contents_of(taken)))
         try:
             self._send_unsent()
         except Unavailable:
             return False
         taken = self._take(2 * MAX_ITEMS)
         self._oldest = time.monotonic()
-        asked = [item for item in taken if type(item) is _Asked] if self._is_far else []
+        asked = [item for item in taken if type(item) is Asked] if self._is_far else []
         if not asked:
             if taken:
                 self._send_reports(taken)
@@ -340,12 +273,12 @@ class Outbox:
         self._answer(taken, asked)
         return not self._unsent
 
-    def _answer(self, taken: list[Any], asked: Sequence[_Asked]) -> None:
+    def _answer(self, taken: list[Any], asked: Sequence[Asked]) -> None:
         """Send a batch with gates among it, and tell those who wait; whatever happens, they are answered."""
         try:
             outcomes = self._sent_or_kept(taken, asked=len(asked))
             for item, outcome in zip(taken, outcomes, strict=True):
-                if isinstance(item, _Asked):
+                if isinstance(item, Asked):
                     item.answer(outcome)
         except BaseException as error:
             for one in asked:
@@ -355,26 +288,12 @@ class Outbox:
             for one in asked:
                 one.answer(None)
 
-    def _send_reports(self, items: list[Item]) -> None:
-        """The same for a batch that nobody waits for, which most are."""
-        batch_id = new_id() if any(type(item) is LogLine for item in items) else ""
-        try:
-            self._drain_own()
-            outcomes = self._deliver(items, batch_id)
-        except Unavailable:
-            self._keep(batch_of(items, batch_id))
-            return
-        accepted = VerdictKind.ACCEPTED
-        self._tell(
-            [(item, o) for item, o in zip(items, outcomes, strict=True) if o is not None and getattr(o, "kind", None) is not accepted]
-        )
-
     def _sent_or_kept(self, items: Sequence[Any], *, asked: int) -> list[Outcome]:
         """What became of each item: a verdict, what was wrong with it, or None for what has none. When the store is away, reports are kept,
-        and gates are told `Unavailable` (their senders decide): the last item is one when `asked` says so, or those that are `_Asked`.
+        and gates are told `Unavailable` (their senders decide): the last item is one when `asked` says so, or those that are `Asked`.
         """
-        gates = {i for i, item in enumerate(items) if isinstance(item, _Asked)} or ({len(items) - 1} if asked else set())
-        contents = [item.transition if isinstance(item, _Asked) else item for item in items]
+        gates = {i for i, item in enumerate(items) if isinstance(item, Asked)} or ({len(items) - 1} if asked else set())
+        contents = [item.transition if isinstance(item, Asked) else item for item in items]
         real = [(i, item) for i, item in enumerate(contents) if item is not None]
         outcomes: list[Outcome] = [None] * len(items)
         batch_id = new_id() if any(type(item) is LogLine for _, item in real) else ""
@@ -383,138 +302,12 @@ class Outbox:
             for (i, _), outcome in zip(real, self._deliver([item for _, item in real], batch_id), strict=True):
                 outcomes[i] = outcome
         except Unavailable as error:
-            self._keep(_batch([item for i, item in real if i not in gates], batch_id))
+            self._keep(batched([item for i, item in real if i not in gates], batch_id))
             for i in gates:
                 outcomes[i] = error
             return outcomes
         self._tell([(item, outcomes[i]) for i, item in real if i not in gates])
         return outcomes
-
-    def _deliver(self, items: Sequence[Item], batch_id: str) -> list[Outcome]:
-        """What the store answered to each. One that it, or we, cannot take is found by halving, and its outcome is the error."""
-        if not items:
-            return []
-        try:
-            return self._send(items, batch_id)
-        except Unavailable as error:
-            if not self._is_poison(items, error):
-                raise
-            failed: Exception = error
-        except Exception as error:  # noqa: BLE001 whatever it is, it is one item's, and must not be everybody's
-            failed = error
-        if len(items) == 1:
-            return [failed]
-        half = len(items) // 2
-        first = self._deliver(items[:half], batch_id and batch_id + "0")
-        return first + self._deliver(items[half:], batch_id and batch_id + "1")
-
-    def _is_poison(self, items: Sequence[Item], error: Unavailable) -> bool:
-        """Whether a server has failed (by its own account) over this very batch so often that the batch must be what is wrong."""
-        if error.code != "internal":
-            return False
-        first = items[0]
-        key = f"{getattr(first, 'run_id', '')}/{getattr(first, 'seq', '')}/{len(items)}"
-        before = self._refusals[1] if self._refusals[0] == key else 0
-        self._refusals = (key, before + 1)
-        return before + 1 >= POISONED_AT or (len(items) == 1 and before > 0)
-
-    def _send(self, items: Sequence[Item], batch_id: str) -> list[Outcome]:
-        batch = batch_of(list(items), batch_id)
-        crashing.reached("outbox.sending")
-        began = time.monotonic()
-        verdicts = send_batch(self._store, batch)
-        crashing.reached("outbox.sent")
-        if time.monotonic() - began > SLOW_S:
-            self._is_far = True  # and it stays that: what waits may be gates by now
-        if len(batch.transitions) == len(items):
-            return list(verdicts)
-        answers = iter(verdicts)
-        return [next(answers) if type(item) is Transition else None for item in items]
-
-    def _tell(self, outcomes: Sequence[tuple[Item, Outcome]]) -> None:
-        accepted, told = VerdictKind.ACCEPTED, self._on_verdict
-        for item, outcome in outcomes:
-            if isinstance(outcome, Exception):
-                self._set_aside(item, outcome)
-            elif told is not None and outcome is not None and outcome.kind is not accepted and isinstance(item, Transition):
-                try:
-                    told(item, outcome)
-                except Exception:  # noqa: BLE001 what comes of a verdict is not what becomes of the reports
-                    _logger().exception("verdict_not_told", extra={"run_id": item.run_id})
-
-    def _set_aside(self, item: Item, why: Exception) -> None:
-        """One report that can never be taken: by name in the log, and beside the spool."""
-        if not isinstance(why, LegatoError):
-            _logger().error("report_failed", exc_info=why, extra={"item": type(item).__name__})
-        if self._folder is not None:
-            self._spool_of_this_process().reject(batch_of([item]), why)
-            return
-        name = getattr(item, "run_id", None) or getattr(item, "id", None) or getattr(item, "flow_run_id", "")
-        _logger().error("report_set_aside: a %s of %s: %s", type(item).__name__.lower(), name, why, extra={"why": str(why)})
-
-    # ------------------------------------------------------------------ keeping
-
-    def _keep(self, batch: Spooled) -> bool:
-        """A batch that cannot be sent now: on disk, or in memory when there is no spool or the disk takes no more."""
-        if not (batch.transitions or batch.logs or batch.artifacts):
-            return True
-        self._retry_at = time.monotonic() + RETRY_EVERY_S
-        if self._folder is not None and not self._unsent:
-            try:
-                self._spool_of_this_process().append(batch)
-            except OSError as error:
-                _logger().error("spool_cannot_be_written: %s; reports wait in memory until there is room", error, extra={"why": str(error)})
-            else:
-                return True
-        self._unsent.append(batch)
-        return False
-
-    def _spool_of_this_process(self) -> Spool:
-        from legato.store.spool import Spool, folder_for  # noqa: PLC0415 start-up time: wanted when the store is away
-
-        if self._kept is None:
-            assert self._folder is not None, "asked only where there is one"
-            self._kept = Spool(folder_for(self._folder, self._store))
-        return self._kept
-
-    def _send_unsent(self) -> None:
-        """What waits in memory goes first. Raises `Unavailable` when the store is still away; then it moves to the spool, if there is room."""
-        while self._unsent:
-            batch = self._unsent[0]
-            items = _items(batch)
-            try:
-                self._drain_own()
-                outcomes = self._deliver(items, batch.id)
-            except Unavailable:
-                if self._folder is None or not self._moved_to_the_spool():
-                    raise
-                return
-            self._unsent.popleft()
-            self._tell([*zip(items, outcomes, strict=True)])
-
-    def _moved_to_the_spool(self) -> bool:
-        try:
-            while self._unsent:
-                self._spool_of_this_process().append(self._unsent[0])
-                self._unsent.popleft()
-        except OSError:
-            return False
-        return True
-
-    def _drain_own(self) -> None:
-        if self._kept is None or self._kept.path is None:
-            return
-        try:
-            self._kept.drain(self._send_spooled)
-        except Unavailable:
-            self._retry_at = time.monotonic() + RETRY_EVERY_S
-            raise
-        except OSError as error:
-            raise Unavailable(f"the spool cannot be read: {error}") from error
-
-    def _send_spooled(self, batch: Spooled) -> None:
-        items = _items(batch)
-        self._tell([*zip(items, self._deliver(items, batch.id), strict=True)])
 
     # ------------------------------------------------------------------ what nobody else sends
 
@@ -564,49 +357,14 @@ class Outbox:
 
     def after_fork(self) -> None:
         """In a forked child: what waits here is the parent's to send, and its threads do not exist."""
+        self.forget()
         self._items.clear()
-        self._unsent.clear()
         self._artifacts, self._artifact_bytes = {}, 0
         self._begin()
-        self._kept = None
 
 
 _LONG_S = 3600.0
 """A wait that is ended by a wake-up."""
-
-
-def _contents(taken: Sequence[Any]) -> list[Item]:
-    """What there is to send of what was taken; those who only wait are told that it was taken."""
-    contents: list[Item] = []
-    for item in taken:
-        if not isinstance(item, _Asked):
-            contents.append(item)
-        elif item.transition is not None:
-            contents.append(item.transition)
-    return contents
-
-
-def _batch(items: list[Item], batch_id: str = "") -> Spooled:
-    return batch_of(items, batch_id or (new_id() if any(type(item) is LogLine for item in items) else ""))
-
-
-def _items(batch: Spooled) -> list[Item]:
-    return [*batch.transitions, *batch.logs, *batch.artifacts]
-
-
-def _size(item: Any) -> int:
-    """Roughly how many bytes of a request this is."""
-    if type(item) is LogLine:
-        return 200 + len(item.message) * (1 if item.message.isascii() else 4)
-    if type(item) is _Asked:
-        return 300 if item.transition is None else _size(item.transition)
-    bare = type(item) is Transition and item.result is None and item.error is None and item.flow_run is None and item.task_run is None
-    if bare and item.cache is None:
-        return 300
-    try:
-        return len(_encode(item))
-    except (UnicodeEncodeError, TypeError, ValueError):
-        return MAX_BYTES // 4  # what cannot be written as it is is dealt with when it is sent
 
 
 def _forget_in_child() -> None:
@@ -615,9 +373,3 @@ def _forget_in_child() -> None:
 
 
 at_fork(in_child=_forget_in_child)
-
-
-def _logger() -> Logger:
-    import logging  # noqa: PLC0415 start-up time: wanted when something went wrong
-
-    return logging.getLogger(__name__)

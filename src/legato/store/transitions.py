@@ -6,22 +6,21 @@ journal rows. The writes need no reading back: SQL sees each run once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import cache
-from typing import Any
 
 import msgspec
 
 from legato.core.clock import from_us, to_us
 from legato.core.ownership import begun, ended
-from legato.core.records import CacheAsk, FlowRun, OnLost, Result, RunKind, TaskRun, Transition, Verdict, VerdictKind
-from legato.core.rules import Facts, RunFacts, decide, is_plain
+from legato.core.records import CacheAsk, FlowRun, Result, RunKind, Transition, Verdict, VerdictKind
+from legato.core.rules import Facts, decide, is_plain
 from legato.core.states import CANCELLED, CRASHED, FINAL, RUNNING, SCHEDULED, State, StateType
 from legato.store import columns, rows
 from legato.store.database import Row, Session
-from legato.store.reuse import FOREVER_S, Reuse, ask_of
+from legato.store.reuse import Reuse, ask_of
 from legato.store.rows import text_of
+from legato.store.working import Working, created, finite, key_of, new_row, row_of_changes, working_flow, working_task
 from legato.system import new_id
 
 _FLOW, _TASK = RunKind.FLOW, RunKind.TASK
@@ -33,31 +32,6 @@ _CHANGING: Mapping[RunKind, Mapping[str, str]] = {
 
 
 _PLAIN_NAMES = {type_: type_.value.capitalize() for type_ in StateType}
-
-
-class Working(RunFacts):
-    """A run while a batch is being decided: the facts the rules see, and the rest of the columns that a transition may change."""
-
-    id: str = ""
-    n: int = 0
-    """Its row's number."""
-    flow_run: int = 0
-    """A task run's flow run, by its number."""
-    kind: RunKind = _TASK
-    record: FlowRun | TaskRun | None = None
-    changed: bool = False
-    state_at: int = 0
-    state_message: str = ""
-    due_at: int | None = None
-    started_at: int | None = None
-    ended_at: int | None = None
-    work_queue: str | None = None
-    agent_id: str | None = None
-    lease_expires_at: int | None = None
-    result: str | None = None
-    error: str | None = None
-    cache_key: str | None = None
-    cache_expires_s: float | None = None
 
 
 class Batch:
@@ -98,7 +72,7 @@ class Batch:
         if wanted := (flow_ids | parents) - self._runs.keys():
             self._load_flow_runs(wanted)
         for row in task_rows:
-            self._runs[row[0]] = _working_task(row)
+            self._runs[row[0]] = working_task(row)
         asks = [self._ask_of(t, self._runs.get(t.run_id)) for t in transitions if t.kind is _TASK and t.state.type is RUNNING]
         self._reuse.load([ask for ask in asks if ask is not None])
 
@@ -108,7 +82,7 @@ class Batch:
 
     def _load_flow_runs(self, ids: Iterable[str]) -> None:
         for row in self._session.rows(self._sql["flow_run_facts"], ids=sorted(ids)):
-            self._runs[row[0]] = _working_flow(row)
+            self._runs[row[0]] = working_flow(row)
 
     def decide(self, t: Transition) -> Verdict:
         """The verdict on one transition; an accepted or replaced one is projected onto the facts."""
@@ -160,9 +134,9 @@ class Batch:
         if seq == run.seq:
             return State(run.state_type, run.state_name, from_us(run.state_at), run.state_message)
         for key, written, _, type_, name, at, message, _ in reversed(self._journal):  # by this very batch
-            if key == _key(run) and written == seq:
+            if key == key_of(run) and written == seq:
                 return State(StateType(type_), rows.state_name(type_, name), from_us(at), message)
-        row = self._session.row(self._sql["recorded_state"], run=_key(run), seq=seq)
+        row = self._session.row(self._sql["recorded_state"], run=key_of(run), seq=seq)
         return None if row is None else State(StateType(row[0]), rows.state_name(row[0], row[1]), from_us(row[2]), row[3])
 
     def _project(self, t: Transition, state: State, result: Result | None, run: Working | None) -> None:
@@ -177,7 +151,7 @@ class Batch:
         run.seq, run.attempt, run.changed = t.seq, t.attempt, True
         due_at = to_us(state.due_at or state.at) if type_ is SCHEDULED else None
         if t.cache is not None:
-            run.cache_key, run.cache_expires_s = columns.name(t.cache.key), _finite(t.cache.expires_s)
+            run.cache_key, run.cache_expires_s = columns.name(t.cache.key), finite(t.cache.expires_s)
         if type_ is RUNNING:
             run.started_at = run.started_at or at
             run.unstarted = 0
@@ -199,7 +173,7 @@ class Batch:
 
     def _begin(self, t: Transition) -> Working:
         """The working form of a run whose first transition was accepted, with its number."""
-        run = _created(t)
+        run = created(t)
         run.n = next(self._numbers[run.kind])
         if t.task_run is not None:
             run.flow_run = self._runs[t.task_run.flow_run_id].n
@@ -238,9 +212,9 @@ class Batch:
         for run in self._runs.values():
             if run.changed:
                 if run.record is not None:
-                    new[run.kind].append(_new_row(run))
+                    new[run.kind].append(new_row(run))
                 else:
-                    old[run.kind].append(_row_of_changes(run.kind)(run))
+                    old[run.kind].append(row_of_changes(run.kind)(run))
         session = self._session
         if new[_FLOW]:
             session.insert("flow_run", *in_workspace(session, rows.NUMBERED_FLOW_RUN, new[_FLOW]))
@@ -281,7 +255,7 @@ class Batch:
         found = [row[0] for row in self._session.rows(self._sql["unfinished_tasks"], flow_run_id=flow_run_id)]
         if missing := [id_ for id_ in found if id_ not in self._runs]:
             for row in self._session.rows(self._sql["task_run_facts"], ids=sorted(missing)):
-                self._runs[row[0]] = _working_task(row)
+                self._runs[row[0]] = working_task(row)
         children = [row[0] for row in self._session.rows(self._sql["unfinished_children"], flow_run_id=flow_run_id)]
         if missing := [id_ for id_ in children if id_ not in self._runs]:
             self._load_flow_runs(missing)
@@ -312,116 +286,7 @@ def tag_runs(session: Session, sql: Mapping[str, str], pairs: Iterable[tuple[str
             session.run(sql["tag_run"], name=tag, run_id=run_id)
 
 
-def _key(run: Working) -> int:
-    """What a journal entry names its run by."""
-    return run.n if run.kind is _TASK else -run.n
-
-
-def _finite(seconds: float | None) -> float | None:
-    """A duration as it is stored; what never ends is none, and what lasts longer than anything else does lasts as long as that."""
-    if seconds is None or seconds != seconds:  # noqa: PLR0124 NaN is the one number that is not itself
-        return None
-    return max(min(float(seconds), FOREVER_S), -FOREVER_S)
-
-
 def _began_inside(run: Working, flow_run_id: str) -> bool:
     """Whether this run began, in this very batch, in the process of that one."""
     record = run.record
     return isinstance(record, FlowRun) and record.parent_run_id == flow_run_id and record.deployment_id is None
-
-
-def _working_flow(row: Row) -> Working:
-    return Working(
-        id=row[0],
-        kind=_FLOW,
-        state_type=StateType(row[1]),
-        state_name=row[2],
-        seq=row[3],
-        attempt=row[4],
-        name=row[5],
-        flow_run_id=row[6],
-        cancel_requested=row[7] is not None,
-        claimed=row[8] is not None,
-        lease_expires_at=row[8],
-        retries=row[9],
-        retry_when_lost=row[10] == OnLost.RETRY,
-        lost=row[11],
-        state_at=row[12],
-        state_message=row[13],
-        due_at=row[14],
-        started_at=row[15],
-        ended_at=row[16],
-        work_queue=row[17],
-        agent_id=row[18],
-        result=row[19],
-        error=row[20],
-        epoch=row[21],
-        unstarted=row[22],
-        n=row[23],
-    )
-
-
-def _working_task(row: Row) -> Working:
-    return Working(
-        id=row[0],
-        state_type=StateType(row[1]),
-        state_name=row[2],
-        seq=row[3],
-        attempt=row[4],
-        name=row[5],
-        flow_run_id=row[6],
-        started_at=row[7],
-        state_at=row[8],
-        state_message=row[9],
-        ended_at=row[10],
-        result=row[11],
-        error=row[12],
-        cache_key=row[13],
-        cache_expires_s=row[14],
-        n=row[15],
-        flow_run=row[16],
-    )
-
-
-def _created(t: Transition) -> Working:
-    """The working form of a run whose first transition was accepted."""
-    if t.task_run is not None:
-        task = t.task_run
-        return Working(
-            t.state.type, t.state.name, t.seq, t.attempt, task.name, task.flow_run_id,
-            id=task.id, record=task, cache_key=columns.name(task.cache_key) if task.cache_key else task.cache_key,
-            cache_expires_s=None if task.cache_expires_s is None else _finite(task.cache_expires_s),
-        )  # fmt: skip
-    run = t.flow_run
-    assert run is not None, "require_the_record answers a first transition without a record"
-    return Working(
-        state_type=t.state.type,
-        state_name=t.state.name,
-        seq=t.seq,
-        attempt=t.attempt,
-        name=run.name,
-        flow_run_id=run.id,
-        id=run.id,
-        kind=_FLOW,
-        record=run,
-        due_at=rows.us(run.due_at),
-        work_queue=run.work_queue and columns.name(run.work_queue),
-        agent_id=run.agent_id and columns.ident(run.agent_id),
-        lease_expires_at=rows.us(run.lease_expires_at),
-        lost=run.lost,
-        epoch=0 if t.state.type is SCHEDULED else begun(0),  # whoever makes a run that is under way holds it
-        retries=run.retries,
-        retry_when_lost=run.on_lost is OnLost.RETRY,
-    )
-
-
-def _new_row(run: Working) -> tuple[Any, ...]:
-    if isinstance(run.record, TaskRun):
-        return (run.n, run.flow_run, *rows.task_run_writer()(run.record, run))
-    assert run.record is not None
-    return (run.n, *rows.flow_run_row(run.record, run))
-
-
-@cache
-def _row_of_changes(kind: RunKind) -> Callable[[Working], tuple[Any, ...]]:
-    return columns.changed(rows.TASK_RUN_COLUMNS if kind is _TASK else rows.FLOW_RUN_COLUMNS)

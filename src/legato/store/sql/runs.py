@@ -17,7 +17,8 @@ from legato.store.database import Session
 from legato.store.sql.deployments import check_parameters, deployments_by_id
 from legato.store.sql.reports import record
 from legato.store.sql.subject import SqlSubject, changes, creation, delete_runs, flow_runs, hold, note, statements
-from legato.store.transitions import Batch, Working
+from legato.store.transitions import Batch
+from legato.store.working import Working
 
 _EVERYTHING = FlowRunFilter()
 

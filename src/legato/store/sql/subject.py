@@ -17,7 +17,8 @@ from legato.core.records import ChangeKind, FlowRun, RunKind, Transition
 from legato.core.states import SCHEDULED, State
 from legato.store import rows
 from legato.store.database import Database, Session, load_statements
-from legato.store.transitions import Batch, Working, in_workspace
+from legato.store.transitions import Batch, in_workspace
+from legato.store.working import Working
 from legato.system import SystemClock
 
 ANSWERS_KEPT_US = 3_600_000_000
