@@ -13,7 +13,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from legato.core.errors import ScheduleError
-from legato.core.schedules import RRuleSchedule, _recurrence, fires_between, next_fires
+from legato.core.schedules import RRuleSchedule, fires_between, next_fires
+from legato.core.schedules.rule_texts import read_recurrence
 
 STARTS = st.datetimes(datetime(2020, 1, 1), datetime(2024, 12, 31)).map(lambda start: start.replace(microsecond=0))
 
@@ -22,7 +23,7 @@ def quickest_s(work: Callable[[], object]) -> float:
     """Processor seconds of the best of three: a garbage collection of the test process is none of ours."""
 
     def once() -> float:
-        _recurrence.cache_clear()
+        read_recurrence.cache_clear()
         begin = process_time()
         work()
         return process_time() - begin
