@@ -1,5 +1,6 @@
 """The outbox: batches, order, gates, and a store that is away."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -453,3 +454,47 @@ def test_a_store_that_becomes_slow_under_many_threads_leaves_nobody_without_an_a
         assert len(answered) == 24
         outbox.close()
         assert sum(len(transitions) for transitions, _ in store.batches) == 48
+
+
+@pytest.mark.timeout(60)
+def test_a_slow_moment_is_over_when_the_store_is_quick_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slow and quick by turns, under threads that ask and report: nobody is left without an answer, and gates are sent by who asks again."""
+    monkeypatch.setattr("legato.store.delivery.SLOW_S", 0.02)
+    monkeypatch.setattr("legato.store.outbox.QUICK_BATCHES", 3)
+    store = FakeStore()
+    quick, is_slow = store.apply, threading.Event()
+    senders: set[str] = set()
+
+    def apply(*args: Any, **kwargs: Any) -> list[Verdict]:
+        senders.add(threading.current_thread().name)
+        if is_slow.is_set():
+            threading.Event().wait(0.025)
+        return list(quick(*args, **kwargs))
+
+    store.apply = apply  # type: ignore[method-assign]
+    outbox = Outbox(store)
+    numbers = itertools.count(1)
+
+    def ask(name: str) -> None:
+        seq = next(numbers)
+        outbox.report(Transition(RunKind.TASK, f"{name}-{seq}", 2, state(COMPLETED), 1))
+        assert outbox.gate(Transition(RunKind.TASK, f"{name}-{seq}", 3, state(COMPLETED), 1)).kind is VerdictKind.ACCEPTED
+
+    ask("first")
+    assert senders == {"MainThread"}
+    for turn in range(6):
+        is_slow.set() if turn % 2 == 0 else is_slow.clear()
+        threads = [threading.Thread(target=lambda name=f"t{n}": [ask(name) for _ in range(10)]) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert not any(thread.is_alive() for thread in threads)
+
+    for _ in range(20):
+        ask("last")
+    senders.clear()
+    ask("last")
+    assert senders == {"MainThread"}
+    outbox.close()
+    assert sum(len(transitions) for transitions, _ in store.batches) == 2 * (1 + 6 * 40 + 21)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SLOW_S = 0.1
 """A store that takes so long for a batch is far, wherever it is: a slow disk, a network file system, a busy neighbour."""
+QUICK_BATCHES = 50
+"""After so many batches in a row that took no more than a tenth of that, it is near again: the slow moment is over."""
 RETRY_EVERY_S = 1.0
 """How often an unreachable store is tried again."""
 POISONED_AT = 4
@@ -45,7 +47,9 @@ class Delivery:
         self._folder = spool
         self._kept: Spool | None = None
         """The spool, once something was kept in it."""
-        self._is_far = bool(getattr(store, "can_wait", False) is True)
+        self._is_far = self._stays_far = bool(getattr(store, "can_wait", False) is True)
+        self._quick = 0
+        """Batches in a row that were quick."""
         self._retry_at = 0.0
         self._on_verdict = on_verdict
         self._unsent: deque[Spooled] = deque()
@@ -114,8 +118,10 @@ class Delivery:
         began = time.monotonic()
         verdicts = send_batch(self._store, batch)
         crashing.reached("outbox.sent")
-        if time.monotonic() - began > SLOW_S:
-            self._is_far = True  # and it stays that: what waits may be gates by now
+        took_s = time.monotonic() - began
+        self._quick = self._quick + 1 if took_s < SLOW_S / 10 else 0
+        if took_s > SLOW_S:
+            self._is_far = True
         if len(batch.transitions) == len(items):
             return list(verdicts)
         answers = iter(verdicts)

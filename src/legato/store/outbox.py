@@ -22,7 +22,7 @@ from typing import Any
 from legato.core.errors import Unavailable
 from legato.core.records import Artifact, LogLine, Transition, Verdict
 from legato.forking import at_fork
-from legato.store.delivery import RETRY_EVERY_S, Delivery
+from legato.store.delivery import QUICK_BATCHES, RETRY_EVERY_S, Delivery
 from legato.store.items import MAX_BYTES, Asked, Moving, Outcome, batched, contents_of, size_of
 from legato.store.port import RunStore
 from legato.supervised import Supervised
@@ -149,9 +149,7 @@ class Outbox(Delivery):
             pass
         self._send_unsent()
         waiting = self._take(MAX_ITEMS * 4)
-        if self._is_far and any(
-            type(item) is Asked for item in waiting
-        ):  # it has become far meanwhile, and others have asked as one does there
+        if any(type(item) is Asked for item in waiting):  # it was far a moment ago, or has just become so, and others ask as one does there
             mine = Asked(transition)
             taken = [*waiting, mine]
             self._answer(taken, [item for item in taken if type(item) is Asked])
@@ -265,7 +263,7 @@ class Outbox(Delivery):
             return False
         taken = self._take(2 * MAX_ITEMS)
         self._oldest = time.monotonic()
-        asked = [item for item in taken if type(item) is Asked] if self._is_far else []
+        asked = [item for item in taken if type(item) is Asked]  # also near: somebody may have asked when it was far, a moment ago
         if not asked:
             if taken:
                 self._send_reports(taken)
@@ -338,6 +336,8 @@ class Outbox(Delivery):
                 while (self._items or self._artifacts or self._unsent) and self._send_some():
                     self._let_on()
                 self._let_on()
+                if self._quick >= QUICK_BATCHES and not (self._stays_far or self._items):
+                    self._is_far = False
             elif (self._items or self._artifacts or self._unsent) and time.monotonic() - self._oldest >= MAX_AGE_S * 0.9:
                 while (self._items or self._artifacts or self._unsent) and self._send_some():
                     pass
