@@ -236,3 +236,14 @@ def test_a_run_that_takes_more_than_it_may_is_ended_and_says_so(place: Workplace
 
     assert ended.state.type is StateType.CRASHED
     assert says in (ended.state.message or "")
+
+
+def test_a_machine_on_which_a_run_has_no_room_is_no_fault_of_the_run(place: Workplace) -> None:
+    (place.home / "runs").write_text("in the way of its folder, as a full disk would be")
+    place.agent()
+    run_id = place.schedule(place.deploy(GOOD))
+    until(lambda: place.run(run_id).state.type is StateType.PENDING, what="a first start in vain")
+
+    (place.home / "runs").unlink()
+
+    assert place.ended(run_id).state.type is StateType.COMPLETED

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from legato.core.records import FlowRun, JournalEntry, RunKind, TaskRun
+from legato.core.retry import MAX_LOST
 from legato.core.states import FINAL, PENDING, REOPENS, RUNNING, SCHEDULED, TRANSITIONS, StateType
 
 HOLDING = frozenset({PENDING, RUNNING})
@@ -212,11 +213,21 @@ def never_run(history: History) -> Iterator[str]:
 def lively(history: History) -> Iterator[str]:
     """I13: in the end all runs are over, and no lease is left."""
     for run in history.runs:
-        is_planned = run.state.type is SCHEDULED and history.ended_at is not None and run.expected_start_at > history.ended_at
-        if not run.state.is_final and not is_planned:
+        if history.ended_at is not None and run.expected_start_at > history.ended_at:
+            continue  # what was due when nobody looked any more
+        if not run.state.is_final:
             yield f"{run.name} is still {run.state.name}: {run.state.message}"
         if run.lease_expires_at is not None:
             yield f"{run.name} still has a lease"
+
+
+def fates(history: History) -> Iterator[str]:
+    """What the world does to a run whose flow is right does not make it fail: it completes, was cancelled, or was lost too often."""
+    for run in history.runs:
+        is_given_up = run.state.type is StateType.CRASHED and run.lost >= MAX_LOST
+        is_given_up |= run.state.message.startswith(f"could not be started {MAX_LOST} times: its agent")
+        if run.state.is_final and not is_given_up and run.state.type not in (StateType.COMPLETED, StateType.CANCELLED):
+            yield f"{run.name} is {run.state.name}, attempt {run.attempt}, lost {run.lost}: {run.state.message}"
 
 
 def not_again(history: History) -> Iterator[str]:
@@ -257,6 +268,7 @@ INVARIANTS = {
     "I12 never run": never_run,
     "I13 liveness": lively,
     "nothing again": not_again,
+    "fates": fates,
     "I15 cancel": no_claim_after_cancel,
 }
 

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -102,6 +102,8 @@ class House:
         self.made: list[str] = []
         self.cancelled: dict[str, datetime] = {}
         self.ended_by_themselves: list[str] = []
+        self.looked_at = SystemClock().now()
+        """When it was last asked whether all is over: what is due later, nobody has to have run."""
         self._server_busy = threading.Lock()
         self._stopped: set[int] = set()
         self._lock = threading.Lock()
@@ -309,8 +311,8 @@ class House:
         """Whether no run that is due waits, or goes on."""
         open_ = FlowRunFilter(states=tuple(type_ for type_ in StateType if type_ not in FINAL))
         oldest = self.surely(lambda: self.store.list_flow_runs(open_, limit=500, oldest_first=True)).items
-        now = SystemClock().now()
-        return not any(run.expected_start_at <= now for run in oldest)
+        self.looked_at = SystemClock().now()
+        return not any(run.expected_start_at <= self.looked_at for run in oldest)
 
     def close(self) -> None:
         for pid in list(self._stopped):
@@ -362,7 +364,7 @@ class House:
             every_s={schedule.id: 4},
             made=self.made,
             cancelled=self.cancelled,
-            ended_at=datetime.now(UTC),
+            ended_at=self.looked_at,
         )
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from legato.core.records import FlowRun, JournalEntry, RunKind, TaskRun
-from legato.core.states import COMPLETED, CRASHED, PENDING, RUNNING, SCHEDULED, State, StateType
+from legato.core.states import COMPLETED, CRASHED, FAILED, PENDING, RUNNING, SCHEDULED, State, StateType
 
 from tests.chaos.history import INVARIANTS, History, Line, broken, overlaps
 from tests.store.make import NOON, at
@@ -114,6 +114,8 @@ SPOILT: list[tuple[str, Spoil]] = [
     ("I13 liveness", lambda h: dataclasses.replace(h, runs=[run("a", 2, SCHEDULED), h.runs[1]])),
     ("I13 liveness", lambda h: dataclasses.replace(h, runs=[msgspec.structs.replace(h.runs[0], lease_expires_at=NOON), h.runs[1]])),
     ("nothing again", and_line(16.8, "start", "a", 2, "one-0")),
+    ("fates", lambda h: dataclasses.replace(h, runs=[run("a", 2, FAILED), h.runs[1]])),
+    ("fates", lambda h: dataclasses.replace(h, runs=[run("a", 2, CRASHED), h.runs[1]])),
     ("I15 cancel", with_(cancelled={"a": at(12.5)})),
 ]  # fmt: skip
 

@@ -360,3 +360,29 @@ def test_what_is_too_large_to_keep_is_made_again_and_not_copied(h: Harness, monk
 
     main()
     assert ran == {"heavy": 2, "load 1": 1, "try": 2}
+
+
+def test_a_run_that_was_taken_up_does_not_begin_before_the_store_has_heard_of_it(h: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store may have handed it to somebody else meanwhile; nothing is lost by waiting."""
+    from legato.core.errors import Unavailable
+    from legato.engine import process
+
+    broken.add("total")
+    with pytest.raises(OSError, match="broken"):
+        pipeline()
+    broken.clear()
+    ran.clear()
+    monkeypatch.setattr(process, "PATIENCE_S", 0.0)
+    gate, seen = h.engine.outbox.gate, []
+
+    def away(transition: Any) -> Any:
+        seen.append((transition.state.name, sum(ran.values())))
+        if len(seen) < 4:
+            raise Unavailable("the server is away")
+        return gate(transition)
+
+    monkeypatch.setattr(h.engine.outbox, "gate", away)
+
+    assert again(h, pipeline) == 10
+    assert seen[:4] == [("Retrying", 0)] * 4 or seen[:4] == [("Running", 0)] * 4
+    assert ran["total"] == 1

@@ -38,7 +38,7 @@ from legato.storage.bundles import working_folder
 from legato.store.outbox import drain_spools
 from legato.store.port import Store
 from legato.supervised import Supervised
-from legato.system import SystemClock, new_id
+from legato.system import SystemClock, new_id, process_is_alive
 
 ANNOUNCE_EVERY_S = 10.0
 GRACE_S = 10.0
@@ -272,6 +272,11 @@ class Agent:
             elif is_over:
                 entry.unlink(missing_ok=True)
 
+        for entry in (self._home / "ready").glob("*"):
+            pid = entry.name.partition("-")[0]
+            if not pid.isdecimal() or not process_is_alive(int(pid)):
+                shutil.rmtree(entry, ignore_errors=True)
+
     def _settle(self, attempt: Attempt) -> None:
         run_id = attempt.claim.flow_run.id
         try:
@@ -317,6 +322,8 @@ class Agent:
         if attempt.process is not None and attempt.process.output is not None:
             attempt.process.output.remove()
         shutil.rmtree(working_folder(self._home, *attempt.key), ignore_errors=True)
+        for folder in (self._home / "ready").glob(f"{attempt.process.pid}-*") if attempt.process is not None else ():
+            shutil.rmtree(folder, ignore_errors=True)
         run = attempt.claim.flow_run
         self._on_event(event, {"run": run.name, "id": run.id, **fields})
 

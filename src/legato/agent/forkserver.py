@@ -8,6 +8,9 @@ ends with the last of them.
 The parent is handed the orphans of its children, and each child those below itself: so what a run has left behind when it ends is known, in
 whatever session it hides, and is ended.
 
+One child is made ahead: it waits with its settings read, its share of memory its own, and the sources of the last runs unpacked, so that a run
+begins some milliseconds sooner. A child that is not ready yet is not waited for.
+
 A child tells which installed packages it had to import; the parent imports them too when it is idle, so that the next run finds pandas there
 instead of spending half a second on it. A package that starts threads when it is imported makes the parent unfit for forking: it says so,
 the agent starts another that leaves this package out.
@@ -26,7 +29,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
@@ -55,8 +58,33 @@ class Leavings(msgspec.Struct):
     kill_at: float
 
 
+SPARE_AFTER_S = 0.05
+"""How long nothing must have been asked before a child is made ahead: the run that has just begun comes first."""
+
+REMEMBERED = 2
+"""The sources of how many bundles are unpacked ahead, the last ones used."""
+
+
+class Spare(NamedTuple):
+    """A child that was made ahead, and the way to tell it what it is to run."""
+
+    pid: int
+    line: socket.socket
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has done what it can do ahead."""
+        try:
+            return bool(self.line.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK))
+        except OSError:
+            return False
+
+
 PRELOADED = (
     *("legato.sdk.entry", "legato.sdk.logging", "legato.sdk.parameters", "legato.task_runners.threads", "legato.store.remote"),
+    *("legato.core.identity", "legato.sdk.class_parts", "legato.sdk.code", "legato.sdk.concluding", "legato.sdk.deployments"),
+    *("legato.sdk.held", "legato.sdk.reached", "legato.sdk.statements", "legato.sdk.tasks", "legato.storage.remote", "legato.store.wire"),
+    *("encodings.idna", "encodings.cp437", "zipfile"),
     *(
         "legato.store.sql",
         "legato.store.sqlite",
@@ -95,6 +123,10 @@ class ForkServer:
         self._buffer = b""
         self._hung_up = False
         self._leavings: list[Leavings] = []
+        self._spare: Spare | None = None
+        self._spares: set[int] = set()
+        """Children that were made ahead and run nothing: the one that waits, and those that are ending."""
+        self._bundles: list[str] = []
         self._hears_of_orphans = become_subreaper()
         self._wake, wake_in = os.pipe()
         os.set_blocking(wake_in, False)
@@ -108,10 +140,13 @@ class ForkServer:
         self._tell({"ready": os.getpid()})
         while not self._hung_up or self._children or self._leavings:
             sources: list[Any] = [self._wake, self._lessons] if self._hung_up else [self._wake, self._lessons, self._control]
-            readable, _, _ = select.select(sources, [], [], 0 if self._to_learn else 0.2 if self._leavings else None)
+            readable, _, _ = select.select(sources, [], [], self._patience())
             self._end_leavings()
             if not readable and self._to_learn:
                 self._learn(self._to_learn.pop(0))
+                self._dismiss_spare()
+            elif not readable and self._spare is None and not self._hung_up:
+                self._make_spare()
             if self._wake in readable:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake, 4096)
@@ -122,6 +157,14 @@ class ForkServer:
             if self._control in readable:
                 self._receive()
 
+    def _patience(self) -> float | None:
+        """How long to wait for something to happen before something is done ahead."""
+        if self._to_learn:
+            return 0
+        if self._spare is None and not self._hung_up:
+            return SPARE_AFTER_S
+        return 0.2 if self._leavings else None
+
     def _receive(self) -> None:
         try:
             data = self._control.recv(_MAX_READ)
@@ -129,29 +172,92 @@ class ForkServer:
             data = b""
         if not data:
             self._hung_up = True
+            self._dismiss_spare()
             return
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
-            self._start(_decode(line))
+            self._start(line)
 
-    def _start(self, request: Request) -> None:
+    def _start(self, line: bytes) -> None:
+        request = _decode(line)
+        bundle = request.claim.deployment.bundle
+        if bundle:
+            self._bundles = [bundle, *(one for one in self._bundles if one != bundle)][:REMEMBERED]
+        pid = self._start_spare(line)
         try:
-            pid = os.fork()
+            pid = pid or os.fork()
         except OSError as error:
             self._tell({"run": request.token, "failed": f"no process could be made: {error.strerror}"})
             return
         if pid == 0:
-            self._become(request)
+            self._leave_parent()
+            self._become(request, frozenset(sys.modules))
         self._children.add(pid)
         self._tell({"run": request.token, "started": pid})
 
-    def _become(self, request: Request) -> NoReturn:
-        """In the child: leave the parent's things behind, run the flow, end as a program of its own does."""
-        loaded = frozenset(sys.modules)
+    # -- a child that is made ahead
+
+    def _make_spare(self) -> None:
+        ours, theirs = socket.socketpair()
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            return
+        if pid == 0:
+            ours.close()
+            self._wait_as_spare(theirs)
+        theirs.close()
+        self._spares.add(pid)
+        self._spare = Spare(pid, ours)
+
+    def _start_spare(self, line: bytes) -> int:
+        """Have the child that was made ahead run this; 0 when there is none, or it is not ready."""
+        spare = self._spare
+        if spare is None or not spare.is_ready:
+            return 0
+        self._spare = None
+        try:
+            spare.line.sendall(line + b"\n")
+        except OSError:
+            return 0  # it has died, and is reaped with the others
+        finally:
+            spare.line.close()
+        self._spares.discard(spare.pid)
+        return spare.pid
+
+    def _dismiss_spare(self) -> None:
+        """What it knows is no longer all there is to know."""
+        if self._spare is not None:
+            self._spare.line.close()
+            self._spare = None
+
+    def _wait_as_spare(self, line: socket.socket) -> NoReturn:
+        """In the child: do what can be done ahead, then wait for a run."""
+        from legato.sdk import entry  # noqa: PLC0415 preloaded
+
+        loaded, request = frozenset(sys.modules), b""
+        try:
+            self._leave_parent()
+            entry.make_ready(self._bundles)
+            line.sendall(b"r")
+            while not request.endswith(b"\n") and (data := line.recv(_MAX_READ)):
+                request += data
+        except OSError:
+            request = b""  # the parent is gone
+        line.close()
+        if not request.endswith(b"\n"):
+            entry.forget_ready()
+            os._exit(0)
+        self._become(_decode(request), loaded)
+
+    def _become(self, request: Request, loaded: frozenset[str]) -> NoReturn:
+        """In the child: run the flow, end as a program of its own does."""
         code = 70
         try:
-            forget_parents_end()
-            self._leave_parent(request)
+            os.environ[TOKEN] = request.token
+            _print_into(request.output)
             from legato.sdk.entry import main  # noqa: PLC0415 preloaded; found here so that the parent keeps no reference to its own copy
 
             code = main(request.claim)
@@ -162,15 +268,16 @@ class ForkServer:
             sys.excepthook(*sys.exc_info())
         end_program(code, loaded)
 
-    def _leave_parent(self, request: Request) -> None:
-        """In the child: signals, session, output and random numbers are its own."""
+    def _leave_parent(self) -> None:
+        """In the child: signals, session and random numbers are its own, and the parent's end is not."""
+        forget_parents_end()
         signal.set_wakeup_fd(-1)
         for one in (signal.SIGCHLD, signal.SIGINT):
             signal.signal(one, signal.SIG_DFL)
         os.setsid()
         self._control.close()
-        os.environ[TOKEN] = request.token
-        _print_into(request.output)
+        if self._spare is not None:
+            self._spare.line.close()
         become_subreaper()
         _reseed_numpy()
 
@@ -201,14 +308,22 @@ class ForkServer:
                 self._children.discard(pid)
                 self._tell({"exited": pid, "code": os.waitstatus_to_exitcode(status)})
                 self._look_for_leavings(pid)
+        for pid in list(self._spares):
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                self._spares.discard(pid)
+                if self._spare is not None and self._spare.pid == pid:
+                    self._dismiss_spare()
         handed = {pid for leavings in self._leavings for pid in leavings.orphans}
         for pid in handed:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
 
+    def _orphans(self) -> set[int]:
+        return children_of(os.getpid()) - self._children - self._spares
+
     def _look_for_leavings(self, pid: int) -> None:
         """A run has ended: whatever is in its group, or was handed over to us just now, is its. Orphans of living runs are theirs."""
-        orphans = children_of(os.getpid()) - self._children if self._hears_of_orphans else set()
+        orphans = self._orphans() if self._hears_of_orphans else set()
         if orphans or group_is_running(pid):
             kill_group(pid, signal.SIGTERM)
             for orphan in orphans:
@@ -218,7 +333,7 @@ class ForkServer:
     def _end_leavings(self) -> None:
         for leavings in list(self._leavings):
             if self._hears_of_orphans:  # what an orphan had started is handed over when it ends
-                leavings.orphans |= children_of(os.getpid()) - self._children
+                leavings.orphans |= self._orphans()
             living = {pid for pid in leavings.orphans if process_is_alive(pid)}
             if time.monotonic() > leavings.kill_at:
                 kill_group(leavings.group, signal.SIGKILL)

@@ -51,7 +51,6 @@ def end_program(code: int, parents_modules: Collection[str]) -> NoReturn:
     _attempt(atexit._run_exitfuncs)  # noqa: SLF001 what it calls then
     _attempt(_flush_streams)
     _attempt(lambda: _let_go([name for name in list(sys.modules) if name not in parents_modules]))
-    _attempt(_write_out)
     _attempt(_flush_streams)
     os._exit(code)
 
@@ -76,16 +75,18 @@ def _let_go(names: list[str]) -> None:
     modules: list[ModuleType] = []
     for name in reversed(names):
         module: Any = sys.modules.get(name)
-        if isinstance(module, ModuleType) and not _is_installed(module) and not name.startswith("legato."):
+        if isinstance(module, ModuleType) and not _is_installed(module) and module.__name__.partition(".")[0] not in ("legato", "__main__"):
             del sys.modules[name]
             modules.append(module)
+    _forget_users_objects()
+    gc.collect()  # before they are let go: the collector ends objects in the order they were made in, and what refers to them after them
     for module in modules:
         held = vars(module)
         for private in (True, False):
             for name in list(held):
                 if name != "__builtins__" and (name.startswith("_") and not name.startswith("__")) is private:
                     held[name] = None
-    _forget_users_objects()
+    _close_files()
     gc.collect()
 
 
@@ -104,9 +105,19 @@ def _forget_users_objects() -> None:
                     value.clear()
 
 
-def _write_out() -> None:
-    """Write what open files still hold, whoever holds them: text before the bytes below it."""
-    files = [one for one in gc.get_objects() if issubclass(type(one), (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom))]
-    for file in sorted(files, key=lambda one: not issubclass(type(one), io.TextIOWrapper)):
+def _close_files() -> None:
+    """Close what is still open, whoever holds it, each before what lies below it: text, what packs, bytes.
+
+    Left to the collector they are closed in the order they were made in, the lowest first, and what the upper ones hold is lost.
+    """
+    streams = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+    files = [one for one in gc.get_objects() if issubclass(type(one), io.IOBase) and all(one is not stream for stream in streams)]
+    for file in sorted(files, key=_layer):
         with contextlib.suppress(Exception):  # closed already, or its other end is
-            file.flush()
+            file.close()
+
+
+def _layer(file: io.IOBase) -> int:
+    if isinstance(file, io.TextIOBase):
+        return 0
+    return 3 if isinstance(file, io.RawIOBase) else 2 if isinstance(file, (io.BufferedWriter, io.BufferedRandom, io.BufferedReader)) else 1

@@ -211,10 +211,13 @@ def _flow_as_it_would_run(session: Session, run: FlowRun) -> Iterator[Flow[Any, 
         return
     import tempfile
 
-    from legato.sdk.entry import flow_in
+    from legato.sdk.entry import unpack_source
+    from legato.sdk.loading import load_flow
 
     with tempfile.TemporaryDirectory(prefix="legato-plan-") as folder:
-        yield flow_in(session.store.get_deployment(run.deployment_id), Path(folder), session.settings)
+        deployment = session.store.get_deployment(run.deployment_id)
+        unpack_source(deployment, Path(folder), session.settings)
+        yield load_flow(deployment.entrypoint, Path(folder))
 
 
 def flow_of(run: FlowRun) -> Flow[Any, Any]:

@@ -64,6 +64,7 @@ class Engine:
         _engines.add(self)
         self.outbox = Outbox(store, spool=spool, on_verdict=self._on_verdict)
         self._held: dict[str, Held] = {}
+        self._not_begun: set[str] = set()
         self._lock = threading.Lock()
         self._beats: Supervised | None = None
         self._warned = False
@@ -82,6 +83,10 @@ class Engine:
         """How many flow runs this process holds now."""
         return len(self._held)
 
+    def has_not_begun(self, run_id: str) -> None:
+        """A run was handed to this process, and does not begin before the store has heard of it."""
+        self._not_begun.add(run_id)
+
     def draw(self) -> float:
         """A number evenly drawn from [0, 1)."""
         if self._random is None:
@@ -91,8 +96,8 @@ class Engine:
     def gate(self, transition: Transition) -> Verdict:
         """Record a transition now, and wait for the verdict.
 
-        An outermost run that was never heard of must reach the store (`Unavailable`); one that is under way, and what begins inside it,
-        outlives the store's absence: after PATIENCE_S its transition is kept on disk for later and taken as accepted, as something that has
+        An outermost run that was never heard of must reach the store (`Unavailable`); one that was handed out and has not begun waits for it;
+        one that is under way, and what begins inside it, outlives the store's absence: after PATIENCE_S its transition is kept on disk for later and taken as accepted, as something that has
         happened, and those that follow wait no more until the store is back.
         """
         if crashing.armed is None:
@@ -107,6 +112,10 @@ class Engine:
             try:
                 verdict = self.outbox.gate(transition)
             except Unavailable as error:
+                if transition.run_id in self._not_begun:  # nothing is lost by waiting, and somebody else may have it by now
+                    self._warn(error, "the run begins when the store is back")
+                    time.sleep(0.25)
+                    continue
                 if self._spool is None or (transition.flow_run is not None and transition.flow_run.parent_run_id is None):
                     raise
                 self._warn(error)
@@ -123,6 +132,7 @@ class Engine:
                 return self._not_taken(transition, error)
             else:
                 self._away_since = None
+                self._not_begun.discard(transition.run_id)
                 return verdict
 
     def _not_taken(self, transition: Transition, error: Exception) -> Verdict:
@@ -130,10 +140,10 @@ class Engine:
         console.line("ERROR", "legato", f"a state ({transition.state.name} of {transition.run_id}) cannot be recorded: {error}")
         return Verdict(VerdictKind.ACCEPTED, seq=transition.seq, attempt=transition.attempt)
 
-    def _warn(self, error: Unavailable) -> None:
+    def _warn(self, error: Unavailable, what: str = "the run goes on, and its states are sent when the store is back") -> None:
         if not self._warned:
             self._warned = True
-            console.line("WARNING", "legato", f"{error.message}; the run goes on, and its states are sent when the store is back")
+            console.line("WARNING", "legato", f"{error.message}; {what}")
 
     def _on_verdict(self, transition: Transition, verdict: Verdict) -> None:
         """A report was not simply recorded. When its flow run is no longer this process's, stop it."""

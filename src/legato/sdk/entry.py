@@ -8,11 +8,14 @@ reports the attempt lost). Whatever the code, a run is over only when the store 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -36,6 +39,8 @@ from legato.storage import bundles
 from legato.storage.local import LocalStorage
 from legato.system import SystemClock
 
+_T = TypeVar("_T")
+
 COMPLETED, FAILED_CODE, CRASHED_CODE, CANCELLED_CODE, SUSPENDED_CODE = 0, 1, 8, 9, 75
 
 
@@ -49,14 +54,20 @@ def main(claim: Claim) -> int:
         return CRASHED_CODE
     finally:
         close_engine()
+        forget_ready()
 
 
 def _run(claim: Claim, engine: Engine) -> int:
     run = claim.flow_run
     try:
-        flow, parameters = _prepare(claim)
-    except Unavailable:
-        raise
+        folder = _patiently(lambda: _working_folder(claim))
+    except OSError as error:  # this machine's, or the server's, and no fault of the run: it is handed out again
+        console.line("ERROR", f"flow run '{run.name}'", f"its source cannot be had here: {error}")
+        return CRASHED_CODE
+    except LegatoError as error:
+        return _could_not_start(claim, engine, error)
+    try:
+        flow, parameters = _prepare(claim, folder)
     except Exception as error:  # noqa: BLE001 whatever keeps a flow from being loaded is the run's failure, and is recorded as such
         return _could_not_start(claim, engine, error)
     shell = flow_shell(flow, engine, run, parameters, new=False)
@@ -87,37 +98,90 @@ def _run_async(shell: FlowShell) -> None:
     asyncio.run(arun_shell(shell))
 
 
-def _prepare(claim: Claim) -> tuple[Flow[Any, Any], dict[str, Any]]:
+def _working_folder(claim: Claim) -> Path:
+    """The folder that the run works in, with the deployment's source in it. Raises `OSError` where that cannot be had."""
     deployment, run, chosen = claim.deployment, claim.flow_run, current_settings()
-    folder = Path.cwd()
-    if deployment.bundle:
-        folder = bundles.working_folder(chosen.home, run.id, run.epoch, run.attempt)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.chdir(folder)
-    flow = flow_in(deployment, folder, chosen)
-    compiled = compiled_flow(flow)
-    return flow, compiled.parameters((), {**deployment.parameters, **run.parameters})
-
-
-def flow_in(deployment: Deployment, folder: Path, chosen: Settings) -> Flow[Any, Any]:
-    """A deployment's flow, loaded from `folder`, into which its bundle is unpacked if it has one."""
-    if deployment.bundle:
-        bundles.unpack(_fetched(storage_of(chosen), deployment.bundle), folder)
+    if not deployment.bundle:
+        return Path.cwd()
+    folder = bundles.working_folder(chosen.home, run.id, run.epoch, run.attempt)
+    ready = _ready.pop(deployment.bundle, None)
+    if ready is not None and not folder.exists():
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ready.rename(folder)
         carry(str(folder), f"deployment {deployment.full_name}")
-    return load_flow(deployment.entrypoint, folder)
+    else:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        unpack_source(deployment, folder, chosen)
+    os.chdir(folder)
+    return folder
+
+
+_ready: dict[str, Path] = {}
+"""By bundle: a folder of this process's own with its source, that a run may take as its working folder."""
+
+COMPILED = 200
+"""How many files of a bundle are compiled ahead, at most: a run imports a few, and compiles what it misses."""
+
+
+def make_ready(keys: Sequence[str]) -> None:
+    """In a process that waits for a run: read the settings, greet the server, and unpack the bundles that it may be of.
+
+    What cannot be had ahead is had then.
+    """
+    chosen = current_settings()
+    if chosen.api_url:
+        with contextlib.suppress(LegatoError, OSError):
+            current_engine().store.list_flow_runs(limit=1)  # the connection stays open
+    for key in keys:
+        folder = bundles.ready_folder(chosen.home, os.getpid(), len(_ready))
+        try:
+            folder.mkdir(mode=0o700, parents=True)
+            bundles.unpack(LocalStorage(chosen.home / "storage").get(key), folder)
+        except (LegatoError, OSError):
+            shutil.rmtree(folder, ignore_errors=True)
+            continue
+        _ready[key] = folder
+        if not sys.dont_write_bytecode:
+            _compile(folder)
+
+
+def _compile(folder: Path) -> None:
+    import py_compile  # noqa: PLC0415 start-up time: nobody waits for this
+
+    for file in sorted(folder.rglob("*.py"))[:COMPILED]:
+        with contextlib.suppress(py_compile.PyCompileError, OSError, ValueError, RecursionError):
+            py_compile.compile(str(file), doraise=True, quiet=2)
+
+
+def forget_ready() -> None:
+    """Remove what was unpacked ahead and is not wanted."""
+    while _ready:
+        shutil.rmtree(_ready.popitem()[1], ignore_errors=True)
+
+
+def unpack_source(deployment: Deployment, folder: Path, chosen: Settings) -> None:
+    """Unpack a deployment's bundle, if it has one."""
+    if deployment.bundle:
+        bundles.unpack(storage_of(chosen).get(deployment.bundle), folder)
+        carry(str(folder), f"deployment {deployment.full_name}")
+
+
+def _prepare(claim: Claim, folder: Path) -> tuple[Flow[Any, Any], dict[str, Any]]:
+    flow = load_flow(claim.deployment.entrypoint, folder)
+    return flow, compiled_flow(flow).parameters((), {**claim.deployment.parameters, **claim.flow_run.parameters})
 
 
 FETCH_PATIENCE_S = 60.0
-"""A server that is away when a run begins is waited for: it was there a moment ago, when the run was claimed."""
+"""A server that is away when a run begins is waited for: it was there a moment ago, when the run was claimed. So is room on a disk."""
 
 
-def _fetched(storage: bundles.Blobs, key: str) -> bytes:
-    """A bundle's bytes. Raises `Unavailable` when the server stays away, which is no fault of the run: it is handed out again."""
+def _patiently(fetch: Callable[[], _T]) -> _T:
+    """What it gives. Raises `OSError` (`Unavailable` is one) when it stays away."""
     clock, waited = SystemClock(), 0.0
     while True:
         try:
-            return storage.get(key)
-        except Unavailable:
+            return fetch()
+        except OSError:
             if waited >= FETCH_PATIENCE_S:
                 raise
             clock.sleep(1.0)

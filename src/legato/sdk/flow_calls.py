@@ -312,6 +312,8 @@ def flow_shell(
     shell.definition, shell.hooks, shell.parameters, shell.tags = flow, compiled.hooks, parameters, run.tags
     if not new:
         shell.seq, shell.attempt, shell.epoch = run.seq, run.attempt, run.epoch
+        if parent is None:
+            engine.has_not_begun(run.id)
     if parent is not None:
         shell.parent_epoch = parent.epoch
     shell.knows_calls = policy.persist or policy.retry.retries > 0 or wanted.any or not new or run.forked_from is not None

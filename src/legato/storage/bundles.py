@@ -116,6 +116,11 @@ def working_folder(home: Path, run_id: str, epoch: int, attempt: int) -> Path:
     return home / "runs" / f"{run_id}-{epoch}-{attempt}"
 
 
+def ready_folder(home: Path, pid: int, number: int) -> Path:
+    """A folder that a process which waits for a run unpacks a bundle into, ahead of time."""
+    return home / "ready" / f"{pid}-{number}"
+
+
 def unpack(data: bytes, folder: Path) -> None:
     """Unpack a bundle. Raises `Corrupt` for one that is damaged, too large, or would write outside `folder`."""
     left = LIMIT_BYTES
