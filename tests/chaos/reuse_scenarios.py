@@ -199,6 +199,7 @@ class Maker:
             [self.code, self.edit, self.edit, self.edit, self.in_body, self.in_body, self.plain, self.moved] if self.way == "edited" else []
         )
         kinds += [self.on_own_thread]
+        kinds += [self.two_of_one, self.state, self.sentinel] if self.way != "in one process" else []
         steps = [self.rng.choice(kinds)(n == edited) for n in range(count)]
         return Scenario(self.seed, self.way, steps, self.edits)
 

@@ -192,6 +192,9 @@ class Form:
             return self._tag(
                 "set of", [self.of(kind), self.sorted_of(value), self.fields_of(vars(value)) if hasattr(value, "__dict__") else None]
             )
+        if isinstance(value, BaseException):
+            came_from = [self.of(value.__cause__), self.of(value.__context__), value.__suppress_context__]
+            return self._tag("exception", [self._reduced(value, kind), came_from])
         foreign = foreign_form(kind)
         return self._tag(*foreign(self, value)) if foreign is not None else self._tag("object", self._reduced(value, kind))
 
@@ -410,10 +413,10 @@ def _array(form: Form, value: Any) -> tuple[str, Encodable]:
 
     numpy: Any = sys.modules["numpy"]
     if type(value) is numpy.ndarray:
-        return "array", form.array(value)
+        return ("array" if value.flags.writeable else "read-only array"), form.array(value)
     if isinstance(value, numpy.ma.MaskedArray):
         parts = [form.array(value.view(numpy.ndarray)), form.array(numpy.ma.getmaskarray(value)), form.of(value.fill_value)]
-        return "masked array", [*parts, form.of(type(value))]
+        return "masked array", [*parts, form.of(type(value)), bool(value.hardmask)]
     return "array of", [form.array(value.view(numpy.ndarray)), _rest(form, value, "_mmap")]
 
 
@@ -452,11 +455,11 @@ def _values(codes: Any) -> Any:
 
 
 def _numpy_column(form: Form, value: Any) -> Encodable:
-    return form.of(value._ndarray)
+    return form.array(value._ndarray)  # whether pandas lets it be written is its own affair
 
 
 def _text_column(form: Form, value: Any) -> Encodable:
-    return [repr(getattr(value.dtype, "na_value", "")), form.of(value._ndarray)]
+    return [repr(getattr(value.dtype, "na_value", "")), form.array(value._ndarray)]
 
 
 def _categories(form: Form, value: Any) -> Encodable:
@@ -524,14 +527,22 @@ def _polars_frame(form: Form, value: Any) -> tuple[str, Encodable]:
 
 
 def _polars_series(form: Form, value: Any) -> tuple[str, Encodable]:
+    """A series by the numbers behind it; lists by their lengths and items, structs by their fields: as Python's objects, instants lose digits."""
     kind = value.dtype
     name = type(kind).__name__ if not isinstance(kind, type) else kind.__name__
+    nulls = form.array(value.is_null().to_numpy()) if value.null_count() else None
     if name in _POLARS_PLAIN:
-        nulls = form.array(value.is_null().to_numpy()) if value.null_count() else None
         filled = value.to_physical()
         if nulls is not None:
             filled = filled.fill_null(False if name == "Boolean" else 0)
         return "polars series", [value.name, str(kind), nulls, form.array(filled.rechunk().to_numpy())]
+    if name in ("List", "Array"):
+        items = value if name == "List" else value.arr.to_list()
+        full = items.filter(items.list.len() > 0)
+        lengths = form.array(items.list.len().fill_null(0).to_numpy())
+        return "polars series", [value.name, str(kind), nulls, lengths, form.of(full.explode()) if len(full) else None]
+    if name == "Struct":
+        return "polars series", [value.name, str(kind), nulls, [form.of(value.struct.field(one)) for one in value.struct.fields]]
     return "polars series", [value.name, form.of(kind), form.of(value.to_list())]
 
 

@@ -54,7 +54,8 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     Small values lie here in `inline` (serialised bytes), large ones in storage under `key`, which is their content address.
     `hash` is the BLAKE2b-256 hex digest of the serialised bytes, `size` their length. `inputs` is a hash of what the futures among the call's
     arguments came to, "" when there were none. `changed`: the call changed its arguments. `alias` tells where the value holds, unchanged, what
-    it was given: "=0" is the first argument itself, "1=x" holds the argument x as its second item.
+    it was given: "=0" is the first argument itself, "1=x" holds the argument x as its second item. `beside`: what else the call did, in words, which
+    cannot be had from the value.
     """
 
     serializer: str = "json"
@@ -68,6 +69,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     inputs: str = ""
     changed: bool = False
     alias: str = ""
+    beside: str = ""
 
 
 class ErrorDetail(msgspec.Struct, frozen=True, omit_defaults=True):

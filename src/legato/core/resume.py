@@ -7,7 +7,7 @@ counts by the call that makes it; what it really was is compared when the call i
 A stored value is refused, and the task runs again, when
 - its code, or that of a helper it reaches, or a value they hold, has changed;
 - its inputs are other than they were, or cannot be compared;
-- it changed its arguments: what was done to them would be missing;
+- it changed its arguments, or a variable that others read, or what it gave lives on elsewhere too: what was done there would be missing;
 - a new or changed call came before it in its lane and had ended: the earlier run reached this line without it;
 - a call that came before it in its lane, and had ended, has not been made this time;
 - its equals gave different values and came from several lanes, or the flow's own code has changed: nobody can tell which is which.
@@ -298,8 +298,8 @@ class Memory:
             return Again("its inputs differ", changed=True, past=found)
         if not found.is_stored:
             return Again(_why_not_stored(found), changed=found.state is FAILED, past=found, is_same=True)
-        if found.result is not None and found.result.changed:
-            return Again(_CHANGED_ITS_ARGUMENTS, changed=False, past=found)
+        if found.result is not None and (beside := _beside_its_value(found.result)):
+            return Again(beside, changed=False, past=found)
         return None
 
     def _missing(self, last: Event | None, key: str) -> str:
@@ -334,6 +334,14 @@ class Memory:
 
 
 _CHANGED_ITS_ARGUMENTS = "it changed its arguments: what it did to them cannot be had from its value"
+
+LIVES_ON = "what it gave lives on elsewhere too: a copy would not be the same"
+
+
+def _beside_its_value(result: Result) -> str:
+    """What a call did beside giving its value, in words: without it the value is not enough."""
+    return result.beside or (_CHANGED_ITS_ARGUMENTS if result.changed else "")
+
 
 NOT_TO_BE_STORED = "there is no persist_result"
 """Why a result that is there only for its inputs has no value."""
@@ -443,7 +451,7 @@ def plan(pasts: Iterable[Past], code_now: Callable[[str], Mapping[str, str] | No
             or (f"its code differs: {changed} changed" if changed else "")
             or ("" if past.is_stored else _why_not_stored(past))
             or ("what it was called with cannot be compared" if past.call.is_unknown else "")
-            or (_CHANGED_ITS_ARGUMENTS if past.result is not None and past.result.changed else "")
+            or (_beside_its_value(past.result) if past.result is not None else "")
         )
         lines.append(PlanLine(past.name, not why, why or "it finished, and its value is stored", past.key.startswith("flow ")))
     return lines

@@ -195,6 +195,8 @@ async def _call(shell: Shell) -> Any:
         shell.begin_clock()
     token = CURRENT.set(shell)
     crashing.reached("task.before_code" if isinstance(shell, TaskShell) else "flow.before_code")
+    if isinstance(shell, (TaskShell, FlowShell)) and shell.beside is not None:
+        shell.beside.begin()
     try:
         value = await region.call(shell.fn, shell.args, shell.kwargs, shell.policy.timeout_s)
     except BaseException:
@@ -204,7 +206,7 @@ async def _call(shell: Shell) -> Any:
         CURRENT.reset(token)
     shell.check_suspended()
     crashing.reached("task.after_code" if isinstance(shell, TaskShell) else "flow.after_code")
-    if isinstance(shell, TaskShell):
+    if isinstance(shell, (TaskShell, FlowShell)):
         shell.gave(value)
     return value
 

@@ -43,13 +43,18 @@ def save(value: Any, blobs: BlobStore, serializer: Serializer | None = None) -> 
         why = f"a value of type {kind} cannot be serialised: {type(error).__name__}: {error}"
         return Result(serializer="", type=kind, preview=preview_of(value), unavailable=why[:500])
     crashing.reached("result.serialised")
+    beside = "" if serializer is None or serializers.comes_back(value, name, data) else _COMES_BACK_AS_ANOTHER.format(name)
+    about: dict[str, Any] = {"type": kind, "preview": preview_of(value), "changed": bool(beside), "beside": beside}
     if len(data) <= INLINE_BYTES:
-        return Result(serializer=name, type=kind, size=len(data), hash=_digest(data), inline=data, preview=preview_of(value))
+        return Result(serializer=name, size=len(data), hash=_digest(data), inline=data, **about)
     try:
         key = blobs.put(data)
     except (OSError, LegatoError) as error:
         return Result(serializer="", type=kind, preview=preview_of(value), unavailable=f"it could not be stored: {error}"[:500])
-    return Result(serializer=name, type=kind, size=len(data), hash=key, key=key, preview=preview_of(value))
+    return Result(serializer=name, size=len(data), hash=key, key=key, **about)
+
+
+_COMES_BACK_AS_ANOTHER = "its value is another one when it is read again: the serializer '{}' does not keep it"
 
 
 TOO_LARGE = Result(serializer="", unavailable="it was too large to be kept")

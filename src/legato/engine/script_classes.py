@@ -12,6 +12,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from legato.engine.kept_whole import kept_whole
+
 
 def dumps(value: Any) -> bytes:
     """A value as bytes. Raises whatever its own pickling raises."""
@@ -35,6 +37,8 @@ def _pickler_class() -> type[Any]:
                 file = getattr(sys.modules["__main__"], "__file__", None)
                 if file is not None and _in(sys.modules["__main__"], obj.__qualname__) is obj:
                     return found_or_made, (os.path.realpath(file), obj.__qualname__, cloudpickle.dumps(obj))
+            if (kept := kept_whole(obj)) is not None:
+                return kept
             return super().reducer_override(obj)
 
     return Pickler

@@ -71,6 +71,18 @@ if TYPE_CHECKING:
 _UNTRACKED = (type(None), bool, int, float, str, bytes)
 
 
+class Beside(Protocol):
+    """What looks at what a call does beside giving its value."""
+
+    def begin(self) -> None:
+        """The call begins."""
+        ...
+
+    def found(self, value: Any, args: Any, kwargs: Any, *, is_plain: bool) -> str:
+        """It has ended: what it did, in words, "" when it was nothing."""
+        ...
+
+
 class TaskRunner(Protocol):
     """How a flow's submitted tasks are executed."""
 
@@ -445,6 +457,9 @@ class TaskShell(Shell):
     _was_asked = False
     has_changed = False
     """Whether its arguments were changed, by the call or while it waited."""
+    beside: Beside | None = None
+    """What looks at what else the call does."""
+    _beside = ""
     _alias = ""
 
     def __init__(
@@ -577,7 +592,7 @@ class TaskShell(Shell):
         if i.name == "Skipped":
             crashing.reached("task.skipped")
         result = i.result
-        if (self.inputs or self.has_changed or self._alias) and i.type is COMPLETED and i.name != "Cached":
+        if (self.inputs or self.has_changed or self._alias or self._beside) and i.type is COMPLETED and i.name != "Cached":
             result = self._with_identity(result)
         ledger = self.flow.ledger
         if ledger.memory is not None:
@@ -592,7 +607,9 @@ class TaskShell(Shell):
     def _with_identity(self, result: Result | None) -> Result:
         """What is to be known of the call beside its value: what its futures came to, whether it changed its arguments or holds them."""
         result = result or Result(serializer="", unavailable=NOT_TO_BE_STORED)
-        return msgspec.structs.replace(result, inputs=self.inputs, changed=self.has_changed, alias=self._alias)
+        beside = self._beside or result.beside
+        changed = self.has_changed or bool(beside)
+        return msgspec.structs.replace(result, inputs=self.inputs, changed=changed, alias=self._alias, beside=beside)
 
     def _tell_callers(self) -> None:
         """A new or changed call has ended: its lane comes after it, or whoever asks for its end will."""
@@ -612,6 +629,8 @@ class TaskShell(Shell):
             ledger.made(Past(self.name, self.key, call, COMPLETED, self.run_id, result, code))
 
     def call(self) -> Any:
+        if self.beside is not None:
+            self.beside.begin()
         if self.elsewhere is not None:
             value = self.elsewhere(self)
         elif crashing.armed is not None or self.policy.timeout_s is not None:
@@ -627,7 +646,7 @@ class TaskShell(Shell):
                 value = region.call(self.fn, self.args, self.kwargs)
             finally:
                 CURRENT.reset(token)
-        if type(value) not in _UNTRACKED or self.flow.ledger.keeps_values or self.seal is not None:
+        if type(value) not in _UNTRACKED or self.flow.ledger.keeps_values or self.seal is not None or self.beside is not None:
             self.gave(value)
         return value
 
@@ -635,6 +654,8 @@ class TaskShell(Shell):
         """Note what the user's function returned."""
         if self.seal is not None:
             self._look_again(value)
+        if self.beside is not None:
+            self._beside = self.beside.found(value, self.args, self.kwargs, is_plain=type(value) in _UNTRACKED)
         if type(value) not in _UNTRACKED:
             self.flow.makers.made(value, self.run_id)
         if self.call_id is not None and not self.policy.persist:
@@ -664,7 +685,7 @@ class TaskShell(Shell):
         ledger = self.flow.ledger
         if ledger.keeps_values:
             result = results.snapshot(value) if results.weight_of(value) < ledger.room else results.TOO_LARGE
-            self._remember(msgspec.structs.replace(result, inputs=self.inputs, changed=self.has_changed, alias=self._alias))
+            self._remember(self._with_identity(result))
 
 
 class FlowShell(Shell):
@@ -698,6 +719,8 @@ class FlowShell(Shell):
         self.lane: Lane | None = None
         self.below = ""
         self.seal: Seal | None = None
+        self.beside: Beside | None = None
+        self._beside = ""
         self.code: Mapping[str, str] | None = None
         self.body = ""
         """One hash for the body of its function, "" when nobody will want to know."""
@@ -738,6 +761,8 @@ class FlowShell(Shell):
     def call(self) -> Any:
         crashing.reached("flow.before_code")
         self.begin_clock()
+        if self.beside is not None:
+            self.beside.begin()
         try:
             value = super().call()
         except BaseException:
@@ -745,7 +770,13 @@ class FlowShell(Shell):
             raise
         self.check_suspended()
         crashing.reached("flow.after_code")
+        self.gave(value)
         return value
+
+    def gave(self, value: Any) -> None:
+        """Note what the user's function returned."""
+        if self.beside is not None:
+            self._beside = self.beside.found(value, self.args, self.kwargs, is_plain=type(value) in _UNTRACKED)
 
     def begin_clock(self) -> None:
         """An attempt begins: its time runs."""
@@ -780,6 +811,8 @@ class FlowShell(Shell):
         if i.type is COMPLETED and result is not None:
             if self.seal is not None and self.seal.is_broken((), self.parameters):
                 result = msgspec.structs.replace(result, changed=True)
+            if self._beside:
+                result = msgspec.structs.replace(result, changed=True, beside=self._beside)
             if ledger.keeps_values:
                 ledger.made(Past(self.name, f"flow {self.flow_name}", call, COMPLETED, self.run_id, result, self.code))
         return result

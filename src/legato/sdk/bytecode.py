@@ -147,7 +147,7 @@ def _constant(steps: list[dis.Instruction], n: int, otherwise: Any) -> Any:
 # ---------------------------------------------------------------------- what is changed in place
 
 
-_CHANGING = frozenset(
+CHANGING = frozenset(
     (
         *("append", "appendleft", "add", "update", "pop", "popleft", "popitem", "extend", "extendleft", "insert", "remove", "clear"),
         *("setdefault", "discard", "sort", "reverse", "rotate", "subtract", "intersection_update", "difference_update", "move_to_end"),
@@ -244,7 +244,7 @@ class _Stack:
         root = self._pop()
         effect = dis.stack_effect(step.opcode, step.arg, jump=False)
         name = step.argval
-        if name in _CHANGING:
+        if name in CHANGING:
             self._change(root)
         found = ("own", name) if root == ("own", "") else _part_of(root)
         self._stack += [found, *[None] * effect] if effect >= 0 else []

@@ -135,7 +135,7 @@ class Reach:
         self._values: list[Held] = search.compared
         self.state: list[Held] = search.state
         self._notes = search.notes
-        self._looked_into = search.code  # kept, so that their ids stay theirs
+        self.code: dict[int, Any] = search.code  # kept, so that their ids stay theirs
         self._now: dict[str, str] | None = None
         self._digest: tuple[dict[str, str] | None, str] = (None, "")
         self._lock = threading.RLock()  # a class may hold values of its own class

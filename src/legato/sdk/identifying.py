@@ -93,6 +93,22 @@ def identify(shell: TaskShell, parent: Shell, compiled: Called, arguments: Argum
         shell.sighting = Sighting(flow, call)
     if is_kept:
         shell.code = compiled.code
+        if flow.knows_calls:
+            shell.beside = beside_of(shell.fn, outermost(flow))
+
+
+def beside_of(fn: Any, flow: Any) -> Any:
+    """What looks at what a call does beside giving its value."""
+    from legato.sdk.effects import beside_of  # noqa: PLC0415 start-up time: wanted where something is stored
+
+    return beside_of(fn, flow)
+
+
+def outermost(flow: Any) -> Any:
+    """The definition of the outermost flow that is under way here, as far as it is known."""
+    while flow.parent is not None:
+        flow = flow.parent
+    return flow.definition
 
 
 def _group_by_content(shell: TaskShell, place: str, arguments: Arguments, *, is_kept: bool) -> str:

@@ -65,7 +65,7 @@ class Item:
 
 def item_of(run: Run) -> Item:
     """What stands for work that a run's code hands on to a pool here."""
-    return Item(run, lane_of(run))
+    return Item(run, lane_of(run, joins=False))
 
 
 class _Here(threading.local):
@@ -93,8 +93,8 @@ _LANE: contextvars.ContextVar[Lane | None] = contextvars.ContextVar("legato_lane
 """The lane that code here, or the code that began it, was last in."""
 
 
-def lane_of(run: Run) -> Lane:
-    """The lane of a run's code that runs here."""
+def lane_of(run: Run, *, joins: bool = True) -> Lane:
+    """The lane of a run's code that runs here. `joins`: it learns of those that are over."""
     lanes = run.lanes
     if lanes is None:
         lanes = run.lanes = {}
@@ -108,9 +108,9 @@ def lane_of(run: Run) -> Lane:
         if not token:
             token = _here.token = next(_tokens)
         lane = lanes.get(token) or lanes.setdefault(token, _new_lane(run, lanes, task))
-    while lane.children:
+    while joins and lane.children:
         lane.joins(lane.children.pop())
-    if len(lanes) > 1:
+    if joins and len(lanes) > 1:
         _join(lanes, lane)
     return lane
 

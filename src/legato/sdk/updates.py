@@ -1,0 +1,90 @@
+"""Whether a function reads a variable, or does nothing but update it: counts in it, adds to it, sets a part of it."""
+
+from __future__ import annotations
+
+import functools
+import types
+from typing import TYPE_CHECKING
+
+from legato.sdk.bytecode import CHANGING
+from legato.sdk.sources import tree_of
+
+if TYPE_CHECKING:
+    import ast
+    from collections.abc import Iterator
+
+
+def reads(fn: types.FunctionType, name: str) -> frozenset[object] | None:
+    """The items of a variable (or attribute of that name) that a function reads, by constant keys; none when it only updates it.
+
+    None: it may read any, as far as its source tells.
+    """
+    node = _node_of(fn.__code__)
+    return None if node is None else _read_in(node, name)
+
+
+@functools.lru_cache(maxsize=1024)
+def _node_of(code: types.CodeType) -> ast.AST | None:
+    import ast  # noqa: PLC0415 start-up time: asked when a call has changed a variable
+
+    tree = tree_of(code.co_filename)
+    if tree is None:
+        return None
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == code.co_name:
+            first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
+            if first == code.co_firstlineno:
+                return node
+    return None
+
+
+def _read_in(node: ast.AST, name: str) -> frozenset[object] | None:
+    import ast  # noqa: PLC0415 start-up time
+
+    left_out = {id(part) for inner in ast.walk(node) for part in _updated(inner)}
+    items: set[object] = set()
+    for inner in ast.walk(node):
+        if not isinstance(inner, ast.Subscript) or not isinstance(inner.slice, ast.Constant):
+            continue
+        if _is_named(inner.value, name) and id(inner.value) not in left_out:
+            items.add(inner.slice.value)
+            left_out.add(id(inner.value))
+    if any(_is_named(inner, name) and id(inner) not in left_out for inner in ast.walk(node)):
+        return None
+    return frozenset(items)
+
+
+def _is_named(node: ast.AST, name: str) -> bool:
+    import ast  # noqa: PLC0415 start-up time
+
+    if isinstance(node, ast.Name):
+        return node.id == name and isinstance(node.ctx, ast.Load)
+    return isinstance(node, ast.Attribute) and node.attr == name and isinstance(node.ctx, ast.Load)
+
+
+def _updated(node: ast.AST) -> Iterator[ast.AST]:
+    """The names and attributes that a statement only updates, or parts of."""
+    import ast  # noqa: PLC0415 start-up time
+
+    if isinstance(node, ast.Assign):
+        for target in node.targets:
+            yield from _chain(target)
+    elif isinstance(node, (ast.AugAssign, ast.AnnAssign)):
+        yield from _chain(node.target)
+    elif isinstance(node, ast.Delete):
+        for target in node.targets:
+            yield from _chain(target)
+    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        called = node.value.func
+        yield from _chain(called.value) if isinstance(called, ast.Attribute) and called.attr in CHANGING else ()
+
+
+def _chain(node: ast.AST) -> Iterator[ast.AST]:
+    """`a`, `a.b` and so on of `a.b[c].d`."""
+    import ast  # noqa: PLC0415 start-up time
+
+    while isinstance(node, (ast.Attribute, ast.Subscript, ast.Name)):
+        yield node
+        if isinstance(node, ast.Name):
+            return
+        node = node.value
