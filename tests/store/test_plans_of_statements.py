@@ -162,7 +162,7 @@ def test_statements_go_by_their_indexes_on_postgresql(postgres_url: str) -> None
 
 
 _NUMBERS = re.compile(
-    r"at|_at$|^now$|^n$|^run$|seq|limit|after|until|late|lease|before|version|count|level|epoch|pid|priority|paused|active|retries|cursor|max|since|look"
+    r"at|_at$|^now$|^n$|^run$|^size$|seq|limit|after|until|late|lease|before|version|count|level|epoch|pid|priority|paused|active|retries|cursor|max|since|look"
 )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from legato.core.names import typed
-from legato.core.records import Agent, ErrorDetail, FlowRun, JournalEntry, QueueStatus, RunInput, TaskRun
+from legato.core.records import Agent, ErrorDetail, FlowRun, JournalEntry, LimitStatus, QueueStatus, RunInput, TaskRun
 from legato.core.states import FINAL, RUNNING, SCHEDULED, State, StateType
 
 
@@ -58,6 +58,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     usual_s: Mapping[str, float] = {}
     deployment_is_gone: bool = False
     queues: Sequence[QueueStatus] = ()
+    limits: Sequence[LimitStatus] = ()
     agents: Sequence[Agent] = ()
     holders: Sequence[FlowRun] = ()
     before: int | None = None

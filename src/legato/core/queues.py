@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from legato.core.records import FlowRun, QueueFilter
+from legato.core.records import FlowRun, LimitStatus, QueueFilter
 
 LEASE_S = 30.0
 """How long a run lives without a sign of life. With the reaper's period this bounds how long a dead run looks alive (G8: 45 s)."""
@@ -24,6 +24,11 @@ def matches(filter_: QueueFilter, run: FlowRun) -> bool:
         and (not filter_.deployments or run.deployment_name in filter_.deployments)
         and (not filter_.flow_runners or run.flow_runner in filter_.flow_runners)
     )
+
+
+def is_limited(run: FlowRun, limit: LimitStatus) -> bool:
+    """Whether a limit on a tag, or on a deployment, is on this run."""
+    return limit.tag in run.tags if limit.tag else limit.deployment_name == run.deployment_name
 
 
 def in_words(filter_: QueueFilter) -> str:

@@ -377,6 +377,7 @@ class ChangeKind(StrEnum):
     DEPLOYMENT = "deployment"
     SCHEDULE = "schedule"
     QUEUE = "queue"
+    LIMIT = "limit"
     VARIABLE = "variable"
 
 
@@ -414,7 +415,7 @@ class Deployment(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     `entrypoint` is "path/in/bundle.py:flow_function". `bundle` is the content address of the packed source, `storage` where it lies.
     `flow_runner` holds the runner's "type" and its own options. Identified by "flow_name/name". `paused` is None only in what is saved:
-    not mentioned, so what a person has decided stays.
+    not mentioned, so what a person has decided stays. `concurrency_limit`: how many of its runs agents hold at once, over all queues.
     """
 
     id: str
@@ -435,6 +436,7 @@ class Deployment(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     paused: bool | None = None
     retries: int = 0
     on_lost: OnLost = OnLost.FAIL
+    concurrency_limit: int | None = None
 
     @property
     def full_name(self) -> str:
@@ -475,6 +477,22 @@ class QueueStatus(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     late: int = 0
     agents: int = 0
     oldest_due_at: datetime | None = None
+
+
+class TagLimit(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """At most `size` runs with a tag are held by agents at once, over all queues."""
+
+    tag: str
+    size: int
+
+
+class LimitStatus(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A limit on a tag's runs, or on a deployment's, with how many of them agents hold now."""
+
+    size: int
+    running: int = 0
+    tag: str = ""
+    deployment_name: str = ""
 
 
 class Agent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

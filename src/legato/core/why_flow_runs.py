@@ -27,8 +27,8 @@ from legato.core.explanation import (
     why_again,
 )
 from legato.core.names import typed
-from legato.core.queues import AGENT_LIVE, LATE_AFTER, matches
-from legato.core.records import Agent, FlowRun, QueueStatus, TaskRun
+from legato.core.queues import AGENT_LIVE, LATE_AFTER, is_limited, matches
+from legato.core.records import Agent, FlowRun, LimitStatus, QueueStatus, TaskRun
 from legato.core.retry import MAX_LOST
 from legato.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, PAUSED, PENDING, RUNNING, SCHEDULED, StateType
 
@@ -42,6 +42,7 @@ class Way(StrEnum):
     PAUSED = "paused"
     NO_AGENT = "no agent"
     FULL = "full"
+    LIMIT = "limit"
     AGENT = "agent"
 
 
@@ -50,9 +51,12 @@ class Obstacle(msgspec.Struct, frozen=True):
 
     way: Way
     status: QueueStatus | None = None
+    limit: LimitStatus | None = None
 
 
-def obstacle(run: FlowRun, queues: Sequence[QueueStatus], *, deployment_is_gone: bool = False) -> Obstacle:
+def obstacle(
+    run: FlowRun, queues: Sequence[QueueStatus], *, limits: Sequence[LimitStatus] = (), deployment_is_gone: bool = False
+) -> Obstacle:
     """What a run that is due waits for. Of several queues that take it, the one that is nearest to starting it."""
     if run.deployment_id is None:
         return Obstacle(Way.NO_DEPLOYMENT)
@@ -68,7 +72,10 @@ def obstacle(run: FlowRun, queues: Sequence[QueueStatus], *, deployment_is_gone:
     if not manned:
         return Obstacle(Way.NO_AGENT, open_[0])
     free = [status for status in manned if not _is_full(status)]
-    return Obstacle(Way.AGENT, free[0]) if free else Obstacle(Way.FULL, manned[0])
+    if not free:
+        return Obstacle(Way.FULL, manned[0])
+    full = next((limit for limit in limits if limit.running >= limit.size and is_limited(run, limit)), None)
+    return Obstacle(Way.AGENT, free[0]) if full is None else Obstacle(Way.LIMIT, free[0], full)
 
 
 def _is_full(status: QueueStatus) -> bool:
@@ -123,8 +130,11 @@ def _late(f: Facts, due: datetime, reason: Reason) -> None:
     """A run that is due and that nobody holds."""
     late = f.now - due
     word = f"Late by {in_words(late)}" if late > LATE_AFTER else f"Due for {in_words(late)}"
-    found = obstacle(f.run, f.queues, deployment_is_gone=f.deployment_is_gone)
+    found = obstacle(f.run, f.queues, limits=f.limits, deployment_is_gone=f.deployment_is_gone)
     reason.facts |= {"waits_for": str(found.way), "late_s": round(late.total_seconds(), 3)}
+    if found.limit is not None:
+        _say_limit(found.limit, word, reason)
+        return
     if found.status is not None:
         reason.facts |= {"queue": found.status.queue.name, "agents": found.status.agents, "running": found.status.running}
         _IN_THE_WAY[found.way](f, word, found.status, reason)
@@ -139,6 +149,13 @@ def _late(f: Facts, due: datetime, reason: Reason) -> None:
         tags = f"; its tags are {listed(f.run.tags)}" if f.run.tags else ""
         reason.add(f"{word}: no work queue takes it ({plural(len(f.queues), 'queue')} looked at{tags})", queues=len(f.queues))
         reason.hint = "legato work-queue ls" if f.queues else "legato work-queue create default"
+
+
+def _say_limit(limit: LimitStatus, word: str, reason: Reason) -> None:
+    """A limit on a tag, or on the deployment, that holds over all queues."""
+    of = f"with tag '{limit.tag}'" if limit.tag else f"of deployment '{limit.deployment_name}'"
+    reason.facts |= {"running": limit.running, "limit": limit.size}
+    reason.add(f"{word}: the limit on runs {of} is reached: {limit.running} of {limit.size} run already")
 
 
 def _queue_is_paused(_: Facts, word: str, status: QueueStatus, reason: Reason) -> None:

@@ -41,7 +41,8 @@ class Deployment:
     `flow`: a flow, or `entrypoint`: "path/to/file.py:flow". `name` tells it from the flow's other deployments. `parameters`: defaults for
     scheduled runs. `schedule` (or `schedules`): when. `flow_runner`: how (default: a process on the agent's machine). `tags`: for queues
     and filters. `path`: the folder to pack as source (default: the deployment file's), relative to the file that says it. `on_lost="retry"`: a run whose process or machine
-    went away is started again. `catchup`: what becomes of ticks missed while no server was up.
+    went away is started again. `catchup`: what becomes of ticks missed while no server was up. `concurrency_limit`: how many of its runs
+    agents may hold at once, over all queues.
     Raises `UsageError` where it is written, for anything that cannot work.
     """
 
@@ -62,6 +63,7 @@ class Deployment:
         path: str | Path | None = None,
         on_lost: str = "fail",
         catchup: str = "latest",
+        concurrency_limit: int | None = None,
     ) -> None:
         if (flow is None) == (entrypoint is None):
             raise UsageError(f"deployment '{name}' needs a flow or an entrypoint, and not both")
@@ -86,6 +88,9 @@ class Deployment:
         self.path = _beside_the_caller(Path(path)) if path is not None else None
         self.on_lost = _choice(OnLost, "on_lost", on_lost)
         self.catchup = _choice(Catchup, "catchup", catchup)
+        if concurrency_limit is not None and (type(concurrency_limit) is not int or concurrency_limit < 0):
+            raise UsageError(f"deployment '{name}' has concurrency_limit={concurrency_limit!r}", hint="give a number from 0 up, or none")
+        self.concurrency_limit = concurrency_limit
         if (collected := _collected.get()) is not None:
             collected.append(self)
 
@@ -119,6 +124,7 @@ class Deployment:
             paused=self.paused,
             retries=flow.options.get("retries", 0),
             on_lost=self.on_lost,
+            concurrency_limit=self.concurrency_limit,
         )
 
 

@@ -111,10 +111,10 @@ def _tasks(store: RunStore, run: FlowRun, counts: Mapping[StateType, int]) -> li
 
 def _what_it_waits_for(store: Store, run: FlowRun, now: datetime) -> dict[str, Any]:
     """Queues, agents, and who is in the slots or before it."""
-    queues = store.list_queues(now=now)
-    read: dict[str, Any] = {"queues": queues, "deployment_is_gone": _is_gone(store, run)}
-    found = obstacle(run, queues, deployment_is_gone=read["deployment_is_gone"])
-    if found.status is None:
+    queues, limits = store.list_queues(now=now), store.list_limits()
+    read: dict[str, Any] = {"queues": queues, "limits": limits, "deployment_is_gone": _is_gone(store, run)}
+    found = obstacle(run, queues, limits=limits, deployment_is_gone=read["deployment_is_gone"])
+    if found.status is None or found.limit is not None:
         return read
     queue = found.status.queue
     read["agents"] = store.list_agents(now=now)

@@ -7,6 +7,7 @@ rare tag among 100,000 runs).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -104,9 +105,18 @@ def count_flow_runs(
     return sql, where.parameters
 
 
-def select_due(filter_: QueueFilter, *, lock: bool) -> tuple[str, dict[str, Any]]:
-    """Ids of runs due by :until that a queue matches, oldest due first. Means the same as `core.queues.matches`. index: flow_run_due"""
+def select_due(
+    filter_: QueueFilter, *, lock: bool, but_tags: Sequence[str] = (), but_deployments: Sequence[str] = ()
+) -> tuple[str, dict[str, Any]]:
+    """Ids of runs due by :until that a queue matches, oldest due first. Means the same as `core.queues.matches`. index: flow_run_due
+
+    Runs with one of `but_tags`, or of `but_deployments` (ids), are passed over: there is no room for them.
+    """
     where = _due(filter_)
+    if but_deployments:
+        where.add("not r.deployment_id in :but_deployments*", but_deployments=list(but_deployments))
+    for i, tag in enumerate(but_tags):
+        where.add(_has_tag(f"b{i}", "r.n", f"but_tag{i}", negated=True), **{f"but_tag{i}": tag})
     tail = " for update of r skip locked" if lock else ""
     sql = f"select r.id from flow_run r where {where.text} order by r.due_at, r.n limit :limit{tail}"  # noqa: S608 built from names of ours
     return sql, where.parameters
@@ -144,10 +154,12 @@ def _driven_by_tags(tags: tuple[str, ...], where: Where) -> tuple[str, str, str]
 
 
 def _require_tag(where: Where, i: int, tag: str, run: str) -> None:
-    where.add(
-        f"exists (select 1 from run_tag y{i} join tag g{i} on g{i}.n = y{i}.tag where y{i}.run = {run} and g{i}.workspace = :workspace and g{i}.name = :tag{i})",  # noqa: S608 names of ours
-        **{f"tag{i}": tag},
-    )
+    where.add(_has_tag(str(i), run, f"tag{i}"), **{f"tag{i}": tag})
+
+
+def _has_tag(i: str, run: str, name: str, *, negated: bool = False) -> str:
+    tagged = f"select 1 from run_tag y{i} join tag g{i} on g{i}.n = y{i}.tag where y{i}.run = {run} and g{i}.workspace = :workspace"  # noqa: S608 names of ours
+    return f"{'not ' if negated else ''}exists ({tagged} and g{i}.name = :{name})"
 
 
 def select_artifacts(filter_: ArtifactFilter, *, after: int, oldest_first: bool, longest: int | None) -> tuple[str, dict[str, Any]]:

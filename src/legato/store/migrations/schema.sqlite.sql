@@ -1,5 +1,5 @@
 -- What the migrations make together, written by `python tools/schema.py`: a new database is made from it in a fifth of their time.
--- A test holds it against them. Trigrams are not in it: they are made where this SQLite has them (see `sqlite.py`).
+-- A test holds it against them. Trigrams are not in it: they are made where this SQLite has them (see `sqlite_schema.py`).
 
 CREATE TABLE flow_run (
     n integer primary key,
@@ -334,3 +334,16 @@ CREATE UNIQUE INDEX task_run_id on task_run (id);
 CREATE INDEX task_run_flow_run on task_run (flow_run);
 
 CREATE INDEX journal_run on journal (run, seq);
+
+CREATE TABLE run_limit (
+    id text primary key,
+    workspace bigint not null default 1,
+    tag text,
+    deployment_id text,
+    size bigint not null check (size >= 0),
+    check ((tag is null) <> (deployment_id is null))
+);
+
+CREATE UNIQUE INDEX run_limit_tag on run_limit (workspace, tag) where tag is not null;
+
+CREATE UNIQUE INDEX run_limit_deployment on run_limit (deployment_id) where deployment_id is not null;

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from legato.core.records import Agent, Claim, ClaimRequest, FlowRun, QueueStatus, WorkQueue
+from legato.core.records import Agent, Claim, ClaimRequest, FlowRun, LimitStatus, QueueStatus, TagLimit, WorkQueue
 from legato.store.port.kinds import Lease, Limit, Wait
 from legato.store.verbs import verb
 
@@ -62,6 +62,18 @@ class QueueVerbs:
     @verb("GET", "work-queues/{name}/preview")
     def preview_queue(self, name: str, *, until: datetime | None = None, limit: Limit = 100) -> list[FlowRun]:
         """Scheduled runs due until then (None: now) that the queue matches, in the order they would be handed out."""
+
+    @verb("PUT", "limits/{tag=limit.tag}", changes="limit")
+    def save_limit(self, limit: TagLimit) -> TagLimit:
+        """Let agents hold at most so many runs with a tag at once; runs that they hold already count."""
+
+    @verb("GET", "limits")
+    def list_limits(self) -> list[LimitStatus]:
+        """The limits on tags and deployments, with how many places are taken."""
+
+    @verb("DELETE", "limits/{tag}", changes="limit", status=204)
+    def delete_limit(self, tag: str) -> None:
+        """Lift the limit on a tag's runs."""
 
     @verb("PUT", "agents/{agent_id=agent.id}", needs="worker", changes="agent")
     def save_agent(self, agent: Agent, *, now: datetime | None = None) -> Agent:

@@ -10,6 +10,7 @@ from legato.store.database import LATEST, Database
 from legato.store.port import Store
 from legato.store.sql.deployments import SqlDeployments
 from legato.store.sql.history import SqlHistory, SqlMade
+from legato.store.sql.limits import SqlLimits
 from legato.store.sql.queues import SqlQueues
 from legato.store.sql.reports import Batched, SqlReports
 from legato.store.sql.runs import SqlRuns
@@ -18,7 +19,7 @@ from legato.store.sql.subject import statements
 __all__ = ["Batched", "SqlStore", "statements"]
 
 
-class SqlStore(SqlReports, SqlRuns, SqlHistory, SqlMade, SqlDeployments, SqlQueues, Store):
+class SqlStore(SqlReports, SqlRuns, SqlHistory, SqlMade, SqlDeployments, SqlQueues, SqlLimits, Store):
     """The `Store` port on SQLite or PostgreSQL, in one workspace."""
 
     can_wait = False

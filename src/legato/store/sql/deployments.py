@@ -25,6 +25,7 @@ from legato.core.records import (
 from legato.core.states import CANCELLED, State
 from legato.store import rows
 from legato.store.database import Session
+from legato.store.sql.limits import forget_deployment, limit_deployment
 from legato.store.sql.reports import record
 from legato.store.sql.subject import SqlSubject, changes, creation, delete_runs, note, statements
 from legato.store.transitions import Batch, tag_runs
@@ -57,6 +58,7 @@ class SqlDeployments(SqlSubject):
             deployment = msgspec.structs.replace(deployment, paused=bool(old is not None and old.paused))
         session.run(self._sql["add_flow"], id=deployment.id, name=flow_name, now=to_us(now))
         _write_deployment(session, deployment)
+        limit_deployment(session, deployment)
         _save_schedules(session, deployment, now, resumed=bool(old is not None and old.paused and not deployment.paused))
         _rewrite_what_is_planned(session, deployment)
         note(session, ChangeKind.DEPLOYMENT, deployment.id, "saved", now, body={"name": deployment.full_name, "paused": deployment.paused})
@@ -90,6 +92,7 @@ class SqlDeployments(SqlSubject):
     def delete_deployment(self, session: Session, name: str, *, now: datetime | None = None) -> int:
         now = self._now(now)
         deployment = deployment_named(session, name)
+        forget_deployment(session, deployment.id)
         planned = [row[0] for row in session.rows(self._sql["unstarted_of_deployment"], deployment_id=deployment.id, now=_LONG_AGO)]
         waiting = [row[0] for row in session.rows(self._sql["waiting_of_deployment"], deployment_id=deployment.id) if row[0] not in planned]
         batch = Batch(session, self._sql, now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -30,6 +30,7 @@ from legato.store import rows
 from legato.store.database import Session
 from legato.store.port import COUNT_CAP
 from legato.store.sql.deployments import deployments_by_id, write_plan
+from legato.store.sql.limits import Limits
 from legato.store.sql.subject import SqlSubject, changes, flow_runs, note, statements
 from legato.store.transitions import Batch
 
@@ -138,26 +139,55 @@ class SqlQueues(SqlSubject):
 # ---------------------------------------------------------------------- the claim
 
 
-def _pick(session: Session, queues: Sequence[WorkQueue], request: ClaimRequest, now: datetime) -> list[tuple[WorkQueue, str]]:
-    """Which runs each queue gives, by priority. The queues are locked, so their limits and pauses are those that hold."""
+class Picked(NamedTuple):
+    """A run that a queue hands over, and the limits, besides the queue's, that it takes a place in."""
+
+    queue: WorkQueue
+    run_id: str
+    limits: Sequence[str]
+
+
+def _pick(session: Session, queues: Sequence[WorkQueue], request: ClaimRequest, now: datetime) -> list[Picked]:
+    """Which runs each queue gives, by priority. Queues and limits are locked, so what they allow, and whether they pause, holds."""
     limited = sorted(queue.id for queue in queues if queue.concurrency_limit is not None)
     used = {id_: int(n) for id_, n in session.rows(statements()["used_slots"], ids=limited)} if limited else {}
-    picked: list[tuple[WorkQueue, str]] = []
-    taken: set[str] = set()
+    limits = Limits(session) if queues else None
+    picked: list[Picked] = []
     for queue in queues:
         room = request.limit - len(picked)
         if queue.concurrency_limit is not None:
             room = min(room, queue.concurrency_limit - used.get(queue.id, 0))
         filter_ = _narrowed(queue.filter, request.flow_runners)
-        if room <= 0 or filter_ is None:
-            continue
-        from legato.store import lists  # noqa: PLC0415 start-up time: whoever only runs a flow lists nothing
+        if room > 0 and filter_ is not None and limits is not None:
+            picked += _of_queue(session, queue, filter_, limits, room, {one.run_id for one in picked}, now)
+    return picked
 
-        sql, parameters = lists.select_due(filter_, lock=session.row_locks)
+
+def _of_queue(
+    session: Session, queue: WorkQueue, filter_: QueueFilter, limits: Limits, room: int, taken: set[str], now: datetime
+) -> list[Picked]:
+    """The oldest due runs of one queue. When a limit fills up on the way, what it holds back is passed over, and it looks again."""
+    from legato.store import lists  # noqa: PLC0415 start-up time: whoever only runs a flow lists nothing
+
+    picked: list[Picked] = []
+    while room > len(picked):
+        sql, parameters = lists.select_due(
+            filter_, lock=session.row_locks, but_tags=limits.full_tags(), but_deployments=limits.full_deployments()
+        )
         due = [row[0] for row in session.rows(sql, **parameters, until=to_us(now), limit=room + len(taken))]
-        fresh = [id_ for id_ in due if id_ not in taken][:room]
-        picked += [(queue, id_) for id_ in fresh]
-        taken.update(fresh)
+        fresh = [id_ for id_ in due if id_ not in taken]
+        needed = limits.over(fresh)
+        held_back = False
+        for id_ in fresh:
+            if len(picked) == room:
+                break
+            if limits.take(needed.get(id_, ())):
+                picked.append(Picked(queue, id_, needed.get(id_, ())))
+                taken.add(id_)
+            else:
+                held_back = True
+        if not held_back:
+            break
     return picked
 
 
@@ -169,13 +199,13 @@ def _narrowed(filter_: QueueFilter, flow_runners: Sequence[str]) -> QueueFilter 
     return msgspec.structs.replace(filter_, flow_runners=allowed) if allowed else None
 
 
-def _hand_over(session: Session, picked: Sequence[tuple[WorkQueue, str]], request: ClaimRequest, now: datetime) -> list[str]:
+def _hand_over(session: Session, picked: Sequence[Picked], request: ClaimRequest, now: datetime) -> list[str]:
     """Decide about all of them, and write once."""
     batch = Batch(session, statements(), now)
     until = now + timedelta(seconds=min(request.lease_s, _LONGEST_LEASE_S))
-    batch.load([Transition(RunKind.FLOW, id_, 0, State(PENDING, "Pending", now)) for _, id_ in picked])
+    batch.load([Transition(RunKind.FLOW, id_, 0, State(PENDING, "Pending", now)) for _, id_, _ in picked])
     claimed, places = [], []
-    for queue, id_ in picked:
+    for queue, id_, limits in picked:
         run = batch.facts_of(id_)
         if run is None:
             continue
@@ -184,7 +214,7 @@ def _hand_over(session: Session, picked: Sequence[tuple[WorkQueue, str]], reques
         if verdict.kind is VerdictKind.ACCEPTED:
             batch.lease(id_, queue=queue.name, agent_id=request.agent_id, until=until)
             claimed.append(id_)
-            places.append((queue.id, id_))
+            places += [(limit_id, id_) for limit_id in (queue.id, *limits)]
     _take_from_deployments(session, claimed)
     for limit_id, holder in sorted(places):
         session.run(statements()["take_slot"], limit_id=limit_id, holder=holder)
