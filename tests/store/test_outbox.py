@@ -498,3 +498,37 @@ def test_a_slow_moment_is_over_when_the_store_is_quick_again(monkeypatch: pytest
     assert senders == {"MainThread"}
     outbox.close()
     assert sum(len(transitions) for transitions, _ in store.batches) == 2 * (1 + 6 * 40 + 21)
+
+
+class FailingStore(FakeStore):
+    """A server that fails, by its own account: over everything for so many requests, and over one run for ever."""
+
+    def __init__(self, requests: int, run_id: str = "") -> None:
+        super().__init__()
+        self.left, self.run_id = requests, run_id
+
+    def apply(self, transitions: Sequence[Transition], *args: Any, **options: Any) -> list[Verdict]:
+        self.left -= 1
+        if self.left >= 0 or any(t.run_id == self.run_id for t in transitions):
+            error = Unavailable("the server failed on this request")
+            error.code = "internal"
+            raise error
+        return super().apply(transitions, *args, **options)
+
+
+@pytest.mark.parametrize("requests", [0, 1, 2, 3, 4, 5, 7, 11, 20])
+@pytest.mark.parametrize("bad", ["", "r1"])
+def test_a_server_that_fails_over_everything_has_nothing_set_aside_for_it(tmp_path: Path, requests: int, bad: str) -> None:
+    store = FailingStore(requests, bad)
+    outbox = Outbox(store, spool=tmp_path)
+    for name in ("r0", "r1", "r2"):
+        outbox.report(report(name))
+    for _ in range(requests + 8):
+        outbox._retry_at = 0.0
+        outbox.flush()
+    outbox.close()
+
+    assert sorted(set(store.ids)) == [name for name in ("r0", "r1", "r2") if name != bad]
+    assert len(store.ids) == len(set(store.ids))
+    aside = [transition["run_id"] for file in tmp_path.rglob("*.rejected") for transition in json.loads(file.read_text())["transitions"]]
+    assert aside == ([bad] if bad else [])

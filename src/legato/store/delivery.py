@@ -84,28 +84,54 @@ class Delivery:
             [(item, o) for item, o in zip(items, outcomes, strict=True) if o is not None and getattr(o, "kind", None) is not accepted]
         )
 
-    def _deliver(self, items: Sequence[Item], batch_id: str) -> list[Outcome]:
-        """What the store answered to each. One that it, or we, cannot take is found by halving, and its outcome is the error."""
+    def _deliver(self, items: Sequence[Item], batch_id: str, *, is_suspect: bool = False) -> list[Outcome]:
+        """What the store answered to each. One that it, or we, cannot take is found by halving, and its outcome is the error.
+
+        `is_suspect`: they are of a batch that a server fails over.
+        """
         if not items:
             return []
         try:
             return self._send(items, batch_id)
         except Unavailable as error:
-            if not self._is_poison(items, error):
+            if not self._is_poison(items, error, is_suspect=is_suspect):
                 raise
             failed: Exception = error
+            is_suspect = True
         except Exception as error:  # noqa: BLE001 whatever it is, it is one item's, and must not be everybody's
             failed = error
         if len(items) == 1:
-            return [failed]
+            return [failed] if not isinstance(failed, Unavailable) else self._once_more(items, batch_id)
         half = len(items) // 2
-        first = self._deliver(items[:half], batch_id and batch_id + "0")
-        return first + self._deliver(items[half:], batch_id and batch_id + "1")
+        first = self._deliver(items[:half], batch_id and batch_id + "0", is_suspect=is_suspect)
+        return first + self._deliver(items[half:], batch_id and batch_id + "1", is_suspect=is_suspect)
 
-    def _is_poison(self, items: Sequence[Item], error: Unavailable) -> bool:
-        """Whether a server has failed (by its own account) over this very batch so often that the batch must be what is wrong."""
+    def _once_more(self, items: Sequence[Item], batch_id: str) -> list[Outcome]:
+        """The last try of a batch that is thought to be what a server fails over: now that the server is known to take others."""
+        try:
+            return self._send(items, batch_id)
+        except Unavailable as error:
+            if error.code != "internal":
+                raise
+            return [error]
+        except Exception as error:  # noqa: BLE001 as above
+            return [error]
+
+    def _is_poison(self, items: Sequence[Item], error: Unavailable, *, is_suspect: bool) -> bool:
+        """Whether a server has failed (by its own account) over this very batch so often, and takes others, that the batch must be what is
+        wrong. A server that fails over everything has a fault of its own, which passes: then nothing is wrong with what waits.
+        """
         if error.code != "internal":
             return False
+        if not is_suspect and not self._fails_often(items):
+            return False
+        try:
+            self._store.apply([])
+        except LegatoError:
+            return False
+        return True
+
+    def _fails_often(self, items: Sequence[Item]) -> bool:
         first = items[0]
         key = f"{getattr(first, 'run_id', '')}/{getattr(first, 'seq', '')}/{len(items)}"
         before = self._refusals[1] if self._refusals[0] == key else 0
