@@ -559,6 +559,13 @@ def _constraints(form: Form, value: Any) -> tuple[str, Encodable]:
     return "constraints", form.fields_of({name: getattr(value, name) for name in dir(value) if not name.startswith("_")})
 
 
+def _offset(form: Form, value: Any) -> tuple[str, Encodable]:
+    """The zone of an instant that pydantic has read: the same as Python's own of that offset."""
+    import datetime as dt  # noqa: PLC0415 beside its only use
+
+    return "object", form._reduced(dt.timezone(value.utcoffset(None)), dt.timezone)
+
+
 _FOREIGN: Mapping[tuple[str, str], Callable[[Form, Any], tuple[str, Encodable]]] = {
     ("numpy", "ndarray"): _array,
     ("numpy", "generic"): _array_scalar,
@@ -572,6 +579,7 @@ _FOREIGN: Mapping[tuple[str, str], Callable[[Form, Any], tuple[str, Encodable]]]
     ("polars", "DataFrame"): _polars_frame,
     ("polars", "Series"): _polars_series,
     ("msgspec", "Meta"): _constraints,
+    ("pydantic_core", "TzInfo"): _offset,
 }
 
 

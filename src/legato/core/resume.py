@@ -32,6 +32,9 @@ UNKNOWN = "-?"
 BODY = "<body>"
 """In a flow's recorded code: the marks of its own body, no function's hash."""
 
+NOT_KEPT = "<not kept>"
+"""There as well: the parameters that are recorded by another value than the run was given."""
+
 
 class CallId(msgspec.Struct, frozen=True, gc=False):
     """Which call of a flow run this is. As text: "group.occurrence.lane", and in what else it differs from one without.
@@ -367,7 +370,7 @@ def _why_not_stored(past: Past) -> str:
 
 def changed_names(before: Mapping[str, str], now: Mapping[str, str], *, limit: int = 3) -> str:
     """The functions whose code differs, in words; "" when none does."""
-    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name) and name != BODY)
+    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name) and name not in (BODY, NOT_KEPT))
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(f"'{name}'" for name in names[:limit]) + more
 
@@ -457,14 +460,19 @@ def plan(pasts: Iterable[Past], code_now: Callable[[str], Mapping[str, str] | No
     return lines
 
 
-def in_groups(lines: Sequence[PlanLine], *, limit: int = 12, edited: str = "") -> list[str]:
-    """The plan as lines of text: counts, then each reason with the tasks it is about. `edited`: the place where the flow's own code was changed."""
+def in_groups(lines: Sequence[PlanLine], *, limit: int = 12, edited: str = "", others: Sequence[str] = ()) -> list[str]:
+    """The plan as lines of text: counts, then each reason with the tasks it is about.
+
+    `edited`: the place where the flow's own code was changed; `others`: the parameters that are others than they were.
+    """
     tasks, flows = [line for line in lines if not line.is_flow], [line for line in lines if line.is_flow]
     text = [_counted(tasks, "task run") + (f"; {_counted(flows, 'flow run')} inside it" if flows else "")]
     if reused := [line.name for line in lines if line.reused]:
         text.append(f"  reused: {_some(reused)}")
     if edited:
         text.append(f"  again as well: whatever comes after {edited}")
+    if others:
+        text.append(f"  again as well: whatever is called with something else because of {', '.join(others)}, and what comes after it")
     return text + _reasons(lines, limit)
 
 

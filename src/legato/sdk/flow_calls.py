@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from legato import crashing
-from legato.core.errors import LegatoError, ParameterError, RunCrashed, RunSuspended
+from legato.core.errors import LegatoError, ParameterError, RunCrashed, RunSuspended, UsageError
 from legato.core.names import readable_name, typed
 from legato.core.queues import LEASE_S
 from legato.core.records import FlowRun, FlowRunFilter
-from legato.core.resume import BODY, Again, Memory, Past, Reuse, changed_names, latest, pasts_of, reuse_in_words
+from legato.core.resume import BODY, NOT_KEPT, Again, Memory, Past, Reuse, changed_names, latest, pasts_of, reuse_in_words
 from legato.core.states import FINAL, RUNNING, State, StateType
 from legato.engine import own_threads
 from legato.engine.drive import drive, drive_stream
@@ -89,6 +89,10 @@ class CompiledFlow:
 
             known = self._body = now, body_of(self.flow.fn)
         return known[1]
+
+    def not_kept(self, parameters: Mapping[str, Any]) -> dict[str, str]:
+        """The parameters that would come back as others from a run's record, with their types."""
+        return self.signature.not_kept(parameters, validated=bool(self.flow.options.get("validate_parameters", True)))
 
     def policy(self) -> Policy:
         persist = self.flow.options.get("persist_result")
@@ -227,10 +231,32 @@ def _new_run(
         upstream=upstream,
         retries=flow.options.get("retries", 0),
         entrypoint=compiled.entrypoint if parent is None else "",
-        code=compiled.code() if keeps_code else None,
+        code=recorded_code(compiled, parameters, keeps_code=keeps_code, is_root=parent is None),
         **_begun_now(),
         **(_held_by(engine) if parent is None else {}),
     )
+
+
+def recorded_code(compiled: CompiledFlow, parameters: Mapping[str, Any], *, keeps_code: bool, is_root: bool) -> dict[str, str] | None:
+    """What a run's record says of its code, and of parameters that are not kept as they are."""
+    lost = compiled.not_kept(parameters) if is_root and parameters else {}
+    code = compiled.code() if keeps_code else None
+    return {**(code or {}), NOT_KEPT: ", ".join(f"{name} ({kind})" for name, kind in lost.items())} if lost else code
+
+
+def kept_parameters(run: FlowRun, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a run was given, as far as it is recorded, and what it is `given` now; what it was given by default, it is given so again.
+
+    Raises `UsageError` when it was given what is not kept with a run.
+    """
+    changes = given or {}
+    lost = dict(one.split(" ", 1) for one in (run.code or {}).get(NOT_KEPT, "").split(", ") if one)
+    if gone := [f"{name} {kind}" for name, kind in lost.items() if name not in changes and kind != "(default)"]:
+        raise UsageError(
+            f"run '{run.name}' cannot be run again as it was: what it was given is not kept with a run: {', '.join(gone)}",
+            hint="start it anew; a run can be run again that is given what JSON can hold, as annotated: a path in place of a frame",
+        )
+    return {**{name: value for name, value in run.parameters.items() if name not in lost}, **changes}
 
 
 def _begun_now() -> dict[str, Any]:

@@ -75,13 +75,14 @@ class Flow(Definition[P, R_co]):
     def plan(self, /, **parameters: Any) -> Plan:
         """The graph of what a run with these parameters would call, without running anything: `print` it, or ask it `after_failure("load")`.
 
-        It is read from the source. Parameters that are not given are not known, nor is what depends on them. Raises `UsageError` where there
-        is no source (in a REPL), and for a parameter that the flow does not have.
+        It is read from the source. Parameters are taken as a run takes them: a text for a `Path` is a path. Those that are not given are not
+        known, nor is what depends on them. Raises `UsageError` where there is no source (in a REPL), and for a parameter that the flow does not
+        have, `ParameterError` for one that does not fit.
         """
         from legato.plan import plan_of  # noqa: PLC0415 start-up time
-        from legato.sdk.planning import WORDS  # noqa: PLC0415 start-up time
+        from legato.sdk.planning import WORDS, as_a_run_takes_them  # noqa: PLC0415 start-up time
 
-        return plan_of(self, parameters, WORDS)
+        return plan_of(self, as_a_run_takes_them(self, parameters), WORDS)
 
     def resume(self, run_id: str) -> R_co:
         """Run a run of this flow again, in this process, as a new attempt: finished tasks whose values are stored are not run again.

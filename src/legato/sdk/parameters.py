@@ -6,6 +6,7 @@ pydantic is imported only when an annotation needs it: values whose type is exac
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -123,6 +124,33 @@ class Signature:
             recorded[name] = plain if size <= LARGEST_BYTES else f"<{type(value).__name__}, {size} bytes as JSON>"
         return recorded
 
+    def not_kept(self, parameters: Mapping[str, Any], *, validated: bool = True) -> dict[str, str]:
+        """The parameters that would come back as others than they are, when the flow is given what is recorded of them; with their types.
+
+        One that is what it is by default is a "default".
+        """
+        open_ = {name: value for name, value in parameters.items() if not _comes_back_as_json(value)}
+        if not open_:
+            return {}
+        recorded = self.plain(open_)
+        lost = {name: value for name, value in open_.items() if not self._comes_back(name, value, recorded[name], validated)}
+        return {name: "default" if self._is_default(name, value) else type(value).__qualname__ for name, value in lost.items()}
+
+    def _is_default(self, name: str, value: Any) -> bool:
+        return name in self._signature.parameters and self._signature.parameters[name].default is value
+
+    def _comes_back(self, name: str, value: Any, recorded: Any, validated: bool) -> bool:
+        from legato.core.identity import digest_of  # noqa: PLC0415 start-up time: most parameters are plain
+
+        try:
+            read = msgspec.json.decode(text_of(recorded))
+            again = self.validate({name: read})[name] if validated else read
+            if type(again) is not type(value):
+                return False
+            return digest_of(again) == digest_of(value) or (hasattr(value, "model_dump") and bool(again == value))
+        except Exception:  # noqa: BLE001 it does not fit, has no form, or its class raises whatever it likes: it does not come back
+            return False
+
     def json_schema(self) -> dict[str, Any]:
         """A JSON Schema of the parameters, for forms and for checking before a run."""
         properties: dict[str, Any] = {}
@@ -172,6 +200,25 @@ def _with_default(schema: dict[str, Any], default: Any) -> dict[str, Any]:
     if default is None and not takes_null:
         schema = {"anyOf": [schema, {"type": "null"}]}
     return {**schema, "default": plain_value(default)}
+
+
+def _comes_back_as_json(value: Any, depth: int = 6) -> bool:
+    """Whether JSON gives back the very same value, and it is small enough to be recorded whole."""
+    kind = type(value)
+    if kind in (type(None), bool, int):
+        return kind is not int or -(2**53) <= value <= 2**53
+    if kind is str:
+        return len(value) < LARGEST_BYTES // 8
+    if kind is float:
+        return math.isfinite(value)
+    if not depth or (kind is not list and kind is not dict) or len(value) > _MOST_ITEMS:
+        return False
+    if kind is list:
+        return all(_comes_back_as_json(item, depth - 1) for item in value)
+    return all(type(key) is str and _comes_back_as_json(item, depth - 1) for key, item in value.items())
+
+
+_MOST_ITEMS = 50
 
 
 def plain_value(value: Any) -> Any:

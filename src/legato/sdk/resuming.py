@@ -19,7 +19,7 @@ from legato.logs import console
 from legato.sdk.bodies import edited_since
 from legato.sdk.code import code_of
 from legato.sdk.definitions import Definition
-from legato.sdk.flow_calls import compiled_flow, flow_shell, pasts_in, pasts_known_to, run_shell
+from legato.sdk.flow_calls import compiled_flow, flow_shell, kept_parameters, pasts_in, pasts_known_to, recorded_code, run_shell
 from legato.sdk.process import current_engine, current_settings
 from legato.sdk.sources import is_own
 from legato.services import reaper
@@ -56,7 +56,7 @@ def taken_up(flow: Definition[Any, Any], run: FlowRun, *, why: str) -> FlowShell
         raise completed_already(run.name)
     engine = current_engine()
     compiled = compiled_flow(flow)
-    parameters = compiled.parameters((), run.parameters)
+    parameters = compiled.parameters((), kept_parameters(run))
     pasts = pasts_known_to(engine, run)
     crashing.reached("run.taking")
     taken = store_of(engine).take_flow_run(run.id, host=engine.host, pid=engine.pid, lease_s=LEASE_S, why=why)
@@ -70,7 +70,7 @@ def forked(flow: Definition[Any, Any], run: FlowRun, *, task: str, changes: Mapp
     _must_be_of(flow, run)
     engine = current_engine()
     compiled = compiled_flow(flow)
-    parameters = compiled.parameters((), {**run.parameters, **changes})
+    parameters = compiled.parameters((), kept_parameters(run, changes))
     pasts = pasts_to_fork(engine, run, task)
     at = now()
     new = FlowRun(
@@ -89,12 +89,17 @@ def forked(flow: Definition[Any, Any], run: FlowRun, *, task: str, changes: Mapp
         pid=engine.pid,
         retries=run.retries,
         entrypoint=compiled.entrypoint or run.entrypoint,
-        code=compiled.code(),
+        code=recorded_code(compiled, parameters, keeps_code=True, is_root=True),
         forked_from=run.id,
         fork_task=task or None,
     )
     new = _named(new, compiled.run_name(parameters, new.id))
-    say(new, plan(pasts, code_by_key()), edited=edited_line(flow, run))
+    say(
+        new,
+        plan(pasts, code_by_key()),
+        edited=edited_line(flow, run),
+        others=[name for name in changes if new.parameters.get(name) != run.parameters.get(name)],
+    )
     return flow_shell(flow, engine, new, parameters, new=True)
 
 
@@ -160,7 +165,7 @@ def edited_line(flow: Definition[Any, Any], run: FlowRun) -> str:
     return str(edit) if edit is not None else ""
 
 
-def say(run: FlowRun, lines: Sequence[PlanLine], *, edited: str = "") -> None:
+def say(run: FlowRun, lines: Sequence[PlanLine], *, edited: str = "", others: Sequence[str] = ()) -> None:
     """Print the plan: what is reused when it is called alike, what runs again and why."""
-    for line in in_groups(lines, edited=edited):
+    for line in in_groups(lines, edited=edited, others=others):
         console.line("INFO", f"flow run '{run.name}'", line)

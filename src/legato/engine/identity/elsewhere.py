@@ -81,7 +81,9 @@ def _cannot_change(part: Any) -> bool:
         return kind.__name__ != "ndarray" and not hasattr(part, "__setitem__")
     if isinstance(part, Enum):  # one whose class is found under no name comes back as another
         return getattr(sys.modules.get(kind.__module__), kind.__qualname__, None) is kind
-    return is_frozen(part) or library in _UNCHANGING or kind.__module__.startswith("pandas._libs")
+    if kind is tuple or kind is frozenset:
+        return len(part) <= _MOST_PARTS and all(map(_cannot_change, part))
+    return isinstance(part, _NO_PARTS) or is_frozen(part) or library in _UNCHANGING or kind.__module__.startswith("pandas._libs")
 
 
 def _is_only_here(value: Any, parts: list[Any], suspects: list[Any]) -> bool:
