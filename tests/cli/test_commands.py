@@ -349,3 +349,21 @@ def test_doctor_finds_a_queue_without_an_agent(legato: Command, store: Store) ->
 
     assert answer.code == 1
     assert "legato agent start default" in answer.out
+
+
+def test_agents_are_listed_with_the_runs_they_hold(legato: Command, store: Store) -> None:
+    """What an agent says of itself is seconds old, and stays as it was when it is killed."""
+    from legato.core.planning import run_of
+    from legato.core.records import Agent, ClaimRequest, WorkQueue
+    from legato.system import new_id
+
+    now = SystemClock().now()
+    store.save_queue(WorkQueue(id=new_id(), name="q", created_at=now))
+    store.save_agent(Agent(id="a", name="one", queues=("q",), started_at=now, last_seen_at=now, capacity=4))
+    deployment = add_deployment(store)
+    for _ in range(2):
+        store.create_flow_run(run_of(deployment, id=new_id(), due_at=now, now=now, trigger="t"))
+    store.claim_runs(ClaimRequest(agent_id="a", queues=("q",), limit=4))
+
+    assert json.loads(legato("agent", "ls", "-o", "json").out)[0]["running"] == 2
+    assert "2/4" in legato("agent", "ls").out

@@ -259,6 +259,14 @@ def test_a_server_is_stopped_by_name_of_its_home(start: Start, process: Command)
         assert s.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) != 0
 
 
+def test_a_misspelt_variable_is_told_once_and_what_was_meant(process: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEGATO_API_URI", "http://127.0.0.1:1/api")
+
+    for line in (("run", "flows.py:etl"), ("run", "ls")):
+        said = process(*line).err
+        assert said.count("LEGATO_API_URI is no setting of Legato's, and has no effect. Did you mean LEGATO_API_URL?") == 1
+
+
 def test_an_agent_waits_for_a_server_that_is_not_there_yet(start: Start, process: Command, legato_home: Path) -> None:
     port = free_port()
     api = f"http://127.0.0.1:{port}/api"

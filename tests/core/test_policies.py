@@ -138,13 +138,25 @@ def test_a_hit_on_a_deleted_run_s_result_says_so() -> None:
     ],
 )  # fmt: skip
 def test_a_miss_says_why(the_ask: CacheAsk, same_key: CacheEntry | None, latest: CacheEntry | None, why: str) -> None:
-    assert why_missed(the_ask, NOON, same_key=same_key, latest=latest) == why
+    assert why_missed(the_ask, NOON, same_key=same_key, latest=[latest] if latest is not None else []) == why
+
+
+def test_a_miss_is_told_by_the_stored_result_that_differs_least() -> None:
+    """Two files, one task: what changed is the content of the first, and not which file it is."""
+    first = entry(parts={"input:path": "a.txt", "file:path": "1"}, task_name="count-0")
+    other = entry(parts={"input:path": "b.txt", "file:path": "7"}, task_name="count-1")
+    now = ask(parts={"input:path": "a.txt", "file:path": "2"})
+
+    for latest in ([other, first], [first, other]):
+        said = why_missed(now, NOON, same_key=None, latest=latest)
+        assert said.startswith("not in the cache: the file behind input 'path' differs from")
+        assert "'count-0'" in said
 
 
 def test_many_differences_are_counted() -> None:
     parts = {f"input:{name}": "1" for name in "abcde"}
 
-    assert "input 'a', input 'b', input 'c' and 3 more differ from" in why_missed(ask(parts=parts), NOON, same_key=None, latest=entry())
+    assert "input 'a', input 'b', input 'c' and 3 more differ from" in why_missed(ask(parts=parts), NOON, same_key=None, latest=[entry()])
     assert differences(parts, None) == []
 
 

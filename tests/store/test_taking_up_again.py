@@ -172,3 +172,20 @@ def test_only_the_latest_attempts_task_runs_are_counted(store: Store) -> None:
 
     assert store.count_task_runs([run.id]) == {run.id: {PENDING: 1}}
     assert len(store.list_task_runs(run.id).items) == 3
+
+
+def test_a_run_that_is_opened_again_counts_its_time_from_the_start_of_that_attempt(store: Store) -> None:
+    run = claimed(store)
+    apply(store, move(run, RUNNING, 1), 1)
+    run = store.get_flow_run(run.id)
+    apply(store, move(run, FAILED, 2), 2)
+
+    waiting = store.schedule_again(run.id, why="retried by hand", now=at(86_400))
+    taken = take(store, waiting, 86_401)
+    apply(store, move(taken, RUNNING, 86_402), 86_402)
+    taken = store.get_flow_run(run.id)
+    apply(store, move(taken, COMPLETED, 86_405), 86_405)
+
+    ended = store.get_flow_run(run.id)
+    assert (waiting.started_at, waiting.ended_at) == (None, None)
+    assert (ended.started_at, ended.ended_at) == (at(86_402), at(86_405))

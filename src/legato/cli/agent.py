@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from legato.cli.completing import queue_names
 from legato.cli.grammar import Noun
 from legato.cli.session import Session
+
+if TYPE_CHECKING:
+    from legato.core.records import Agent
 
 command = Noun("agent", help="Processes that run what is scheduled.")
 
@@ -34,12 +39,12 @@ def start(session: Session, queues: tuple[str, ...], name: str, limit: int | Non
 def ls(session: Session) -> None:
     """List agents that were seen within a day and have not ended."""
     from legato.cli.output import Column, show_list
-    from legato.core.queues import AGENT_LIVE
+    from legato.core.queues import is_live
 
     now = session.now()
     columns = [
         Column("NAME", lambda one: one.name),
-        Column("LIVE", lambda one: one.last_seen_at > now - AGENT_LIVE),
+        Column("LIVE", lambda one: is_live(one, now)),
         Column("QUEUES", lambda one: one.queues),
         Column("RUNNING", lambda one: f"{one.running}/{one.capacity}" if one.capacity else str(one.running), yields=1),
         Column("SEEN", lambda one: one.last_seen_at, yields=2),
@@ -49,4 +54,16 @@ def ls(session: Session) -> None:
         Column("ID", lambda one: one.id, wide=True),
     ]
     empty = "No agents. Start one: legato agent start QUEUE"
-    show_list(session, session.store.list_agents(), columns, name=lambda one: one.name, empty=empty)
+    agents = [_with_its_runs(session, one) for one in session.store.list_agents()]
+    show_list(session, agents, columns, name=lambda one: one.name, empty=empty)
+
+
+def _with_its_runs(session: Session, agent: Agent) -> Agent:
+    """The agent with the runs it holds now: what it says of itself is some seconds old, and stays as it was when it has died."""
+    import msgspec
+
+    from legato.core.records import FlowRunFilter
+    from legato.core.states import PAUSED, PENDING, RUNNING
+
+    counts = session.store.count_flow_runs(FlowRunFilter(agent_id=agent.id, states=(PENDING, RUNNING, PAUSED)))
+    return msgspec.structs.replace(agent, running=sum(counts.values()))

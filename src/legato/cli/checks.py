@@ -15,7 +15,7 @@ from legato.cli.raw_http import call
 from legato.cli.server_file import running_server
 from legato.core.errors import LegatoError
 from legato.core.names import typed
-from legato.core.queues import AGENT_LIVE
+from legato.core.queues import is_live
 from legato.settings import unknown_variables
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _server(session: Session) -> Iterator[Finding]:
 
 
 def _queues(session: Session) -> Iterator[Finding]:
-    live = [one for one in session.store.list_agents() if one.last_seen_at > session.now() - AGENT_LIVE]
+    live = [one for one in session.store.list_agents() if is_live(one, session.now())]
     yield Finding("ok", "agents", f"{len(live)} live" + (f": {', '.join(one.name for one in live)}" if live else ""))
     for status in session.store.list_queues():
         name = status.queue.name

@@ -80,9 +80,8 @@ class Session:
             from legato import settings
 
             self._settings = settings.load()
-            for note in (settings.held_back(), self._settings.withheld):
-                if note:
-                    self.hint(note[:1].upper() + note[1:])
+            for note in settings.notes(self._settings):
+                self.hint(note[:1].upper() + note[1:])
         return self._settings
 
     @property

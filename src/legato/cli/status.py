@@ -24,14 +24,14 @@ NEEDED = (
 def show_status(session: Session) -> None:
     """Print the status: the store, the server, live agents, and runs by state of the last day."""
     from legato.cli.server_file import running_server
-    from legato.core.queues import AGENT_LIVE
+    from legato.core.queues import is_live
     from legato.core.records import FlowRunFilter
 
     settings, now = session.settings, session.now()
     server = running_server(settings.home)
     is_new = not settings.api_url and settings.database_url.startswith("sqlite:") and not (settings.home / "legato.db").exists()
     counts = {} if is_new else session.store.count_flow_runs(FlowRunFilter(start_after=now - timedelta(days=1), start_before=now))
-    agents = [] if is_new else [one for one in session.store.list_agents() if one.last_seen_at > now - AGENT_LIVE]
+    agents = [] if is_new else [one for one in session.store.list_agents() if is_live(one, now)]
     location = settings.api_url or ("nothing here yet" if is_new else session.store.info()["location"])
     if session.wants_json:
         by_state = {str(state): n for state, n in counts.items()}

@@ -6,7 +6,7 @@ stored result, so that a miss can say which of them differs. What a value is, `i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -201,16 +201,20 @@ def why_waiting(holder: CacheHolder, now: datetime) -> str:
     return f"waits for {_whose(holder.task_name, holder.flow_run_name)}, which is making this result {since}"
 
 
-def why_missed(ask: CacheAsk, now: datetime, *, same_key: CacheEntry | None, latest: CacheEntry | None) -> str:
-    """Why nothing stored answers `ask`: `same_key` is what is stored under its key, `latest` the task's latest result under any."""
+def why_missed(ask: CacheAsk, now: datetime, *, same_key: CacheEntry | None, latest: Sequence[CacheEntry]) -> str:
+    """Why nothing stored answers `ask`: `same_key` is what is stored under its key, `latest` the task's latest results under any, the last
+    first. It is compared with that of them which differs least: of a call with other inputs nobody wants to hear what differs.
+    """
     if ask.refresh:
         return "runs because refresh_cache is on"
     if same_key is not None and same_key.expires_at is not None:
         return f"not in the cache: the stored result expired {ago(same_key.expires_at, now)}"
-    if latest is None:
+    if not latest:
         return "not in the cache: no result of this task is stored"
-    different = differences(ask.parts, latest.parts)
-    whose = f"the latest stored result, of {_whose(latest.task_name, latest.flow_run_name)}, made {ago(latest.made_at, now)}"
+    nearest = min(latest, key=lambda one: len(differences(ask.parts, one.parts)) if one.parts else len(ask.parts))
+    different = differences(ask.parts, nearest.parts)
+    which = "latest" if nearest is latest[0] else "nearest"
+    whose = f"the {which} stored result, of {_whose(nearest.task_name, nearest.flow_run_name)}, made {ago(nearest.made_at, now)}"
     if not different:
         return f"not in the cache: nothing is stored under its key; {whose}"
     shown = ", ".join(different[:3]) + (f" and {len(different) - 3} more" if len(different) > 3 else "")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from legato.core.records import FlowRun, LimitStatus, QueueFilter
+from legato.core.records import Agent, FlowRun, LimitStatus, QueueFilter
 
 LEASE_S = 30.0
 """How long a run lives without a sign of life. With the reaper's period this bounds how long a dead run looks alive (G8: 45 s)."""
 
 AGENT_LIVE = timedelta(seconds=60)
 """An agent not heard of for this long is not counted as live. Agents say that they live every 10 s."""
+
+
+def is_live(agent: Agent, now: datetime) -> bool:
+    """Whether an agent has been heard of lately."""
+    return now - agent.last_seen_at < AGENT_LIVE
+
 
 LATE_AFTER = timedelta(seconds=15)
 """A due run that has waited longer than this is late."""

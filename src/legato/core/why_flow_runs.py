@@ -27,7 +27,7 @@ from legato.core.explanation import (
     why_again,
 )
 from legato.core.names import typed
-from legato.core.queues import AGENT_LIVE, LATE_AFTER, is_limited, matches
+from legato.core.queues import LATE_AFTER, is_limited, is_live, matches
 from legato.core.records import Agent, FlowRun, LimitStatus, QueueStatus, TaskRun
 from legato.core.retry import MAX_LOST
 from legato.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, PAUSED, PENDING, RUNNING, SCHEDULED, StateType
@@ -204,7 +204,7 @@ def _next_slot(f: Facts) -> timedelta | None:
 
 def _queue_is_open(f: Facts, word: str, status: QueueStatus, reason: Reason) -> None:
     name = status.queue.name
-    live = [a for a in f.agents if name in a.queues and f.now - a.last_seen_at < AGENT_LIVE]
+    live = [a for a in f.agents if name in a.queues and is_live(a, f.now)]
     if live and all(_is_busy(agent) for agent in live):
         busy = listed([f"'{agent.name}' runs {agent.running} of {agent.capacity}" for agent in live])
         reason.add(f"{word}: every agent of queue '{name}' is busy: {busy}", busy_agents=len(live))

@@ -35,9 +35,8 @@ def current_settings() -> Settings:
     """The settings of this process, read once."""
     if _process.settings is None:
         _process.settings = settings_module.load()
-        for note in (settings_module.held_back(), _process.settings.withheld):
-            if note:
-                console.line("WARNING", "legato", note)
+        for note in settings_module.notes(_process.settings):
+            console.line("WARNING", "legato", note)
     return _process.settings
 
 

@@ -14,8 +14,8 @@ from legato.core.explanation import Explanation, in_words, took_s
 from legato.core.ids import is_id
 from legato.core.names import typed
 from legato.core.planning import run_of
-from legato.core.queues import AGENT_LIVE, matches
 from legato.core.queues import in_words as filter_in_words
+from legato.core.queues import is_live, matches
 from legato.core.records import (
     Agent,
     ArtifactFilter,
@@ -388,7 +388,7 @@ def deployments_page(store: Store, now: datetime) -> DeploymentsPage:
 
 
 def _live(agents: Iterable[Agent], now: datetime) -> list[Agent]:
-    return [agent for agent in agents if agent.last_seen_at > now - AGENT_LIVE]
+    return [agent for agent in agents if is_live(agent, now)]
 
 
 def _deployment_row(store: Store, d: Deployment, queues: Sequence[QueueStatus], agents: Sequence[Agent], now: datetime) -> DeploymentRow:

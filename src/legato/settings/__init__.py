@@ -162,13 +162,19 @@ def unknown_variables(environ: Mapping[str, str] | None = None) -> list[tuple[st
     known = {f"LEGATO_{setting.name.upper()}" for setting in SETTINGS}
     known |= {f"{name}_FILE" for name in known} | {RESOLVED}
     strange = [name for name in (os.environ if environ is None else environ) if name.startswith("LEGATO_") and name not in known]
-    strange = [name for name in sorted(strange) if not name.startswith(("LEGATO_TEST_", "LEGATO_CRASH_"))]
+    strange = [name for name in sorted(strange) if not name.startswith(("LEGATO_TEST_", "LEGATO_CRASH_", "LEGATO_REQUIRE_"))]
     if not strange:
         return []
     import difflib  # noqa: PLC0415 start-up time: wanted only where something is strange
 
     close = {name: difflib.get_close_matches(name, known, n=1) for name in strange}
     return [(name, f"Did you mean {close[name][0]}?" if close[name] else "") for name in strange]
+
+
+def notes(chosen: Settings) -> list[str]:
+    """What whoever reads the settings should be told: what was held back of them, and variables that have no effect."""
+    strange = [f"{name} is no setting of Legato's, and has no effect. {hint}".rstrip() for name, hint in unknown_variables()]
+    return [note for note in (held_back(), chosen.withheld, *strange) if note]
 
 
 RESOLVED = "LEGATO_RESOLVED"

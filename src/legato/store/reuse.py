@@ -136,8 +136,8 @@ class Reuse:
             self._waits.append((None, ask.within))
         if not ask.task_key:
             return ""
-        latest = self._session.row(self._sql["latest_cached"], task_key=ask.task_key)
-        return why_missed(ask, self._now, same_key=self._entries.get(ask.key), latest=_entry_of(latest) if latest else None)
+        latest = [_entry_of(row) for row in self._session.rows(self._sql["latest_cached"], task_key=ask.task_key)]
+        return why_missed(ask, self._now, same_key=self._entries.get(ask.key), latest=latest)
 
     def waits(self, ask: CacheAsk) -> None:
         """This run waits for the result: so do all that it is inside of."""

@@ -165,6 +165,8 @@ class Batch:
                 self._reuse.ended(run.id, run.name, run.cache_key, expires_s=run.cache_expires_s, result=made, at=at)
         elif type_ is SCHEDULED:
             run.due_at, run.ended_at, run.result, run.error = due_at, None, None, None
+            if came_from in FINAL:  # what it takes is counted from the start of the attempt that comes
+                run.started_at = None
         if t.kind is _FLOW:
             self._after_flow_run(t, run, state, came_from)
         known = "" if name == _PLAIN_NAMES[type_] else name

@@ -11,7 +11,7 @@ import msgspec
 from legato.core.clock import to_us
 from legato.core.errors import Conflict, NotFound, UsageError
 from legato.core.names import typed
-from legato.core.queues import AGENT_LIVE, LATE_AFTER
+from legato.core.queues import LATE_AFTER, is_live
 from legato.core.records import (
     Agent,
     ChangeKind,
@@ -262,7 +262,7 @@ def _status(session: Session, queue: WorkQueue, agents: Sequence[Agent], running
         running=running.get(queue.id, 0),
         waiting=int(row[0]),
         late=int(row[1] or 0),
-        agents=sum(1 for agent in agents if queue.name in agent.queues and agent.last_seen_at > now - AGENT_LIVE),
+        agents=sum(1 for agent in agents if queue.name in agent.queues and is_live(agent, now)),
         oldest_due_at=rows.instant(row[2]),
     )
 

@@ -2,10 +2,10 @@
 select c.key, c.result, c.created_at, c.expires_at, c.policy, c.parts, t.name, f.name
 from cache c left join task_run t on t.id = c.task_run_id left join flow_run f on f.n = t.flow_run where c.workspace = :workspace and c.key in :keys*;
 
--- latest_cached: a task's latest stored result, under whatever key. index: cache_task
+-- latest_cached: a task's latest stored results, under whatever keys. index: cache_task
 select c.key, c.result, c.created_at, c.expires_at, c.policy, c.parts, t.name, f.name
 from cache c left join task_run t on t.id = c.task_run_id left join flow_run f on f.n = t.flow_run
-where c.workspace = :workspace and c.task_key = :task_key order by c.created_at desc limit 1;
+where c.workspace = :workspace and c.task_key = :task_key order by c.created_at desc limit 8;
 
 -- put_cached: the latest result under a key.
 insert into cache (workspace, key, result, task_run_id, created_at, expires_at, task_key, policy, parts)
