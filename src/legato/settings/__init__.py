@@ -162,7 +162,7 @@ def unknown_variables(environ: Mapping[str, str] | None = None) -> list[tuple[st
     known = {f"LEGATO_{setting.name.upper()}" for setting in SETTINGS}
     known |= {f"{name}_FILE" for name in known} | {RESOLVED}
     strange = [name for name in (os.environ if environ is None else environ) if name.startswith("LEGATO_") and name not in known]
-    strange = [name for name in sorted(strange) if not name.startswith(("LEGATO_TEST_", "LEGATO_CRASH_", "LEGATO_REQUIRE_"))]
+    strange = [name for name in sorted(strange) if not name.startswith(("LEGATO_TEST_", "LEGATO_CRASH_"))]
     if not strange:
         return []
     import difflib  # noqa: PLC0415 start-up time: wanted only where something is strange
