@@ -1,5 +1,6 @@
 """The workshop's own promises: what is tracked, pinned, layered and packed."""
 
+import gzip
 import json
 import os
 import re
@@ -227,3 +228,20 @@ def test_a_source_distribution_brings_its_ui_and_needs_no_node(tmp_path: Path) -
 
     assert built.returncode == 0, built.stderr
     assert wheel_names(root).count("legato/server/ui_dist/index.html") == 1
+
+
+def test_the_build_packs_what_is_worth_it_and_the_server_hands_it_out(tmp_path: Path) -> None:
+    from legato.server.assets import read_assets
+
+    files = {"a-1.js": b"let a = 1;\n" * 500, "b-2.css": b"x{}", "c-3.png": b"\x89PNG" * 1000, "d-4.js": os.urandom(2000)}
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "index.html").write_text("<html>")
+    for name, body in files.items():
+        (tmp_path / "assets" / name).write_bytes(body)
+
+    hatch_build.pack_assets(tmp_path)
+
+    table = read_assets(tmp_path)
+    assert set(table) == {"/", "/index.html", *(f"/assets/{name}" for name in files)}
+    assert {name for name in files if table[f"/assets/{name}"].packed} == {"a-1.js"}
+    assert gzip.decompress(table["/assets/a-1.js"].packed) == files["a-1.js"]

@@ -7,7 +7,6 @@ part of what somebody sends ever becomes a path of the machine (`//etc/passwd` o
 
 from __future__ import annotations
 
-import gzip
 import mimetypes
 import re
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from legato.server.gate import PACKED_ABOVE, Application, Receive, Scope, Send, accepts_gzip, send_problem
+from legato.server.gate import Application, Receive, Scope, Send, accepts_gzip, send_problem
 from legato.server.problems import BadRequest
 
 _MISSING = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Legato</title>
@@ -34,9 +33,6 @@ _PROBES = frozenset(
 """What programs ask for elsewhere: a page as the answer would look like a healthy one for ever. Ours are under /api."""
 
 
-_TEXTS = ("text/", "application/javascript", "application/json", "image/svg")
-
-
 class Asset(msgspec.Struct, frozen=True):
     """One file of the built UI, as it is sent."""
 
@@ -44,12 +40,13 @@ class Asset(msgspec.Struct, frozen=True):
     content_type: str
     is_hashed: bool
     packed: bytes = b""
-    """The same as gzip, where that is worth it: packed once, when the table is made."""
+    """The same as gzip, where that is worth it: as the build has left it."""
 
 
 def read_assets(folder: Path) -> Mapping[str, Asset]:
     """The built UI by address: `/` for the page, `/assets/…` for the rest. Only the page, saying so, where no UI was built."""
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file.resolve().is_relative_to(folder.resolve()))
+    files = [file for file in files if not (file.suffix == ".gz" and file.with_suffix("") in files)]  # a packed copy is no file of its own
     table = {f"/{file.relative_to(folder).as_posix()}": _asset_of(file, file.parent.name == "assets") for file in files}
     page = table.get("/index.html")
     text = page.body.decode() if page else _MISSING
@@ -61,9 +58,8 @@ def _asset_of(file: Path, is_hashed: bool) -> Asset:
     content_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
     if content_type.startswith("text/"):
         content_type += "; charset=utf-8"
-    body = file.read_bytes()
-    packed = gzip.compress(body, 9, mtime=0) if is_hashed and len(body) > PACKED_ABOVE and content_type.startswith(_TEXTS) else b""
-    return Asset(body, content_type, is_hashed, packed if len(packed) < len(body) else b"")
+    copy = file.with_name(f"{file.name}.gz")
+    return Asset(file.read_bytes(), content_type, is_hashed, copy.read_bytes() if is_hashed and copy.is_file() else b"")
 
 
 def make_ui(folder: Path) -> Application:
