@@ -70,6 +70,7 @@ def test_an_ambiguous_name_lists_the_candidates(legato: Command, store: Store) -
         ("profile use prd", 3, "legato profile create prd"),
         ("--profile prd run ls", 2, "there is no profile 'prd'"),
         ("schedule preview 61,*,*,*,*", 2, "cron"),
+        ("schedule preview etl/prod", 2, "legato deployment preview etl/prod"),
         ("server stop", 3, "no server"),
         ("api GET health", 6, "legato server start"),
         ("run rm amber-heron", 2, "add --yes"),
@@ -367,3 +368,10 @@ def test_agents_are_listed_with_the_runs_they_hold(legato: Command, store: Store
 
     assert json.loads(legato("agent", "ls", "-o", "json").out)[0]["running"] == 2
     assert "2/4" in legato("agent", "ls").out
+
+
+def test_a_flow_that_there_is_not_is_told_from_one_without_runs(legato: Command, store: Store) -> None:
+    add_run(store, "amber-heron")
+
+    assert "there is no flow 'elt'. Did you mean  etl ?" in legato("run", "ls", "--flow", "elt").err
+    assert "No run matches." in legato("run", "ls", "--flow", "etl", "--state", "failed").err

@@ -144,6 +144,7 @@ def test_a_value_that_cannot_be_kept_is_told_and_the_run_completes(process: Comm
         ("run flows.py:etl -p whom=x", 2, "Did you mean  who ?"),
         ("deployment create badcron.py", 2, "61"),
         ("deployment create broken.py", 2, "broken.py, line 1"),
+        ("deployment create flow.py", 3, "did you mean flows.py?"),
         ("deployment create flows.py", 2, "declares no deployment"),
     ],
 )

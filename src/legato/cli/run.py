@@ -95,16 +95,21 @@ def ls(session: Session, /, states: tuple[str, ...], tags: tuple[str, ...], limi
     shown = msgspec.structs.replace(wanted, start_before=session.now() + timedelta(seconds=1)) if hides_plans else wanted
     shown = msgspec.structs.replace(shown, states=(SCHEDULED,)) if upcoming else shown
     page = session.store.list_flow_runs(shown, limit=limit, oldest_first=upcoming)
-    show_list(session, page.items, _run_columns(), name=lambda run: run.id, empty=_none(wanted))
+    show_list(session, page.items, _run_columns(), name=lambda run: run.id, empty="" if page.items else _none(session, wanted))
     if page.cursor is not None and session.is_terminal:
         more = f"--limit {limit * 2} shows them, " if limit * 2 <= 1000 else ""
         session.hint(f"There are more; {more}--filter and --since narrow the list")
 
 
-def _none(wanted: FlowRunFilter) -> str:
+def _none(session: Session, wanted: FlowRunFilter) -> str:
+    from legato.cli.failures import did_you_mean
     from legato.core.records import FlowRunFilter
 
-    return "No runs yet. Make one: legato run FILE" if wanted == FlowRunFilter() else "No run matches."
+    if wanted == FlowRunFilter():
+        return "No runs yet. Make one: legato run FILE"
+    if wanted.flow_name and wanted.flow_name not in (known := [flow.name for flow in session.store.list_flows()]):
+        return f"No run matches: there is no flow '{wanted.flow_name}'. {did_you_mean(wanted.flow_name, known)}".rstrip()
+    return "No run matches."
 
 
 def _run_columns() -> list[Column]:

@@ -8,6 +8,7 @@ import click
 
 from legato.cli.grammar import Noun
 from legato.cli.session import Session
+from legato.core.names import typed
 
 if TYPE_CHECKING:
     from legato.core.schedules import Schedule
@@ -30,7 +31,10 @@ command = Noun("schedule", help="See when a schedule would fire.")
 def preview(session: Session, schedule: str, timezone: str, count: int) -> None:
     """Print the next fire times of a cron expression, an interval (5m, 1d) or an RRULE."""
     from legato.cli.fires import print_fires
+    from legato.core.errors import UsageError
 
+    if "/" in schedule and " " not in schedule and not schedule.startswith("*"):  # it looks like a deployment
+        raise UsageError(f"'{schedule}' is no schedule", hint=f"a deployment's own: legato deployment preview {typed(schedule)}")
     print_fires(session, [read_schedule(schedule, timezone)], count)
 
 

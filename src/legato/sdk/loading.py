@@ -28,7 +28,7 @@ def run_file(file: Path, root: Path | None = None) -> ModuleType:
     naming file and line when it cannot be run.
     """
     if not file.is_file():
-        raise NotFound("file", str(file), hint="check the path")
+        raise NotFound("file", str(file), hint=_near(file) or f"looked in {file.parent.absolute()}")
     path = file.resolve()
     name, top = _name_of(path, root.resolve() if root is not None else None)
     spec = importlib.util.spec_from_file_location(name, path)
@@ -54,6 +54,13 @@ def run_file(file: Path, root: Path | None = None) -> ModuleType:
             f"{file} cannot be imported: {_where(error, path)}{type(error).__name__}: {_first_words(error)}", hint=_what_to_do(error)
         ) from error
     return module
+
+
+def _near(file: Path) -> str:
+    """What was probably meant by a file that is not there."""
+    names = [one.name for one in file.parent.glob("*.py")] if file.parent.is_dir() else []
+    close = difflib.get_close_matches(file.name, names, n=1)
+    return f"did you mean {file.parent / close[0]}?" if close else ""
 
 
 def _name_of(path: Path, root: Path | None) -> tuple[str, Path]:
