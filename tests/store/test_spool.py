@@ -11,7 +11,7 @@ import pytest
 from legato.core.errors import Unavailable
 from legato.core.records import Artifact, ArtifactKind, LogLine, RunKind, Transition
 from legato.core.states import RUNNING
-from legato.store.batches import Spooled
+from legato.store.items import Spooled
 from legato.store.open import open_sql_store
 from legato.store.outbox import Outbox, drain_spools
 from legato.store.spool import Spool, folder_for, read

@@ -23,12 +23,13 @@ from legato.engine.script import CANCEL
 from legato.forking import at_fork
 from legato.logs import console
 from legato.store.outbox import Outbox, drain_spools
-from legato.store.port import RunStore
 from legato.supervised import Supervised
 from legato.system import host_name, now, randomness
 
 if TYPE_CHECKING:
     from random import Random
+
+    from legato.store.port import RunStore
 
 BEAT_EVERY_S = 3.0
 """How often an engine says that its runs live. Also how soon it hears of a wish to cancel."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from legato import settings as settings_module
 from legato.engine.process import Engine
@@ -16,7 +16,9 @@ from legato.sdk.definitions import without_collections
 from legato.settings import Settings
 from legato.storage.local import LocalStorage
 from legato.store.open import open_store
-from legato.store.port import Store
+
+if TYPE_CHECKING:
+    from legato.store.port import Store
 
 
 class _Process:
@@ -47,7 +49,7 @@ def current_engine() -> Engine:
         if engine is None or engine.pid != os.getpid():
             chosen = current_settings()
             with without_collections():
-                store = open_store(chosen.store_url, api_key=chosen.api_key)
+                store = open_store(chosen.store_url, api_key=chosen.api_key, reports_only=True)
             engine = _process.engine = Engine(store, LocalStorage(chosen.home / "storage"), spool=chosen.home / "spool")
             engine.log_level = console.LEVELS[chosen.log_level]
             engine.drain_old_spools(lambda n: console.line("INFO", "legato", f"sent what {n} earlier process(es) could not"))

@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING
 from legato import crashing
 from legato.core.errors import LegatoError, Unavailable
 from legato.core.records import LogLine, Transition, Verdict, VerdictKind
-from legato.store.batches import Spooled, batch_of, send_batch
-from legato.store.items import Item, Outcome, items_of
-from legato.store.port import RunStore
+from legato.store.items import Item, Outcome, Spooled, batch_of, items_of, send_batch
 from legato.system import new_id
 
 if TYPE_CHECKING:
     from logging import Logger
 
+    from legato.store.port import RunStore
     from legato.store.spool import Spool
 
 SLOW_S = 0.1

@@ -1,16 +1,20 @@
-"""What waits in an outbox: reports, artifacts that change while they wait, and gates, whose senders wait for the answer."""
+"""What waits in an outbox: reports, artifacts that change while they wait, and gates, whose senders wait for the answer; and the batches of it,
+as they are sent, and as they lie in a spool.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
 
 from legato.core.records import Artifact, LogLine, Transition, Verdict
-from legato.store.batches import Spooled, batch_of
 from legato.system import new_id
+
+if TYPE_CHECKING:
+    from legato.store.port import RunStore
 
 Item: TypeAlias = Transition | LogLine | Artifact
 Outcome: TypeAlias = Verdict | Exception | None
@@ -80,3 +84,32 @@ def size_of(item: Any) -> int:
         return len(_encode(item))
     except (UnicodeEncodeError, TypeError, ValueError):
         return MAX_BYTES // 4  # what cannot be written as it is is dealt with when it is sent
+
+
+class Spooled(msgspec.Struct, frozen=True):
+    """One batch of reports, as it is sent, and as it lies in a spool. `id`: the store knows by it whether its log lines are here already."""
+
+    transitions: list[Transition]
+    logs: list[LogLine]
+    artifacts: list[Artifact] = []
+    id: str = ""
+
+
+def batch_of(items: Sequence[Transition | LogLine | Artifact], id_: str = "") -> Spooled:
+    """A batch of these, sorted by kind."""
+    transitions = [item for item in items if type(item) is Transition]
+    if len(transitions) == len(items):
+        return Spooled(transitions, [], [], id_)
+    return Spooled(
+        transitions,
+        [item for item in items if type(item) is LogLine],
+        [item for item in items if type(item) is Artifact],
+        id_,
+    )
+
+
+def send_batch(store: RunStore, batch: Spooled) -> list[Verdict]:
+    """The batch to the store, with its id where that matters and the store knows it."""
+    if batch.logs and batch.id and getattr(store, "knows_batches", False):
+        return store.apply(batch.transitions, batch.logs, batch.artifacts, batch_id=batch.id)
+    return store.apply(batch.transitions, batch.logs, batch.artifacts)

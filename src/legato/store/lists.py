@@ -16,7 +16,9 @@ from legato.core.clock import to_us
 from legato.core.errors import UsageError
 from legato.core.records import ArtifactFilter, FlowRunFilter, QueueFilter
 from legato.store import rows
-from legato.store.port import COUNT_CAP
+
+COUNT_CAP = 10_000
+"""Counts stop here: COUNT_CAP + 1 means "more". Exact counts grow with the table (30-70 ms at a million rows)."""
 
 COLUMNS = ", ".join(f"r.{name}" for name in rows.FLOW_RUN)
 

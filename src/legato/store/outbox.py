@@ -17,16 +17,18 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from legato.core.errors import Unavailable
 from legato.core.records import Artifact, LogLine, Transition, Verdict
 from legato.forking import at_fork
 from legato.store.delivery import QUICK_BATCHES, RETRY_EVERY_S, Delivery
 from legato.store.items import MAX_BYTES, Asked, Moving, Outcome, batched, contents_of, size_of
-from legato.store.port import RunStore
 from legato.supervised import Supervised
 from legato.system import new_id
+
+if TYPE_CHECKING:
+    from legato.store.port import RunStore
 
 __all__ = ["Moving", "Outbox", "drain_spools"]
 

@@ -13,15 +13,18 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from legato import crashing
 from legato.core.errors import NotFound, Unavailable
 from legato.core.records import Artifact, LogLine, Transition
-from legato.store.batches import Spooled, batch_of, send_batch
-from legato.store.port import RunStore
+from legato.store.items import Spooled, batch_of, send_batch
 from legato.system import new_id, process_is_alive
+
+if TYPE_CHECKING:
+    from legato.store.port import RunStore
 
 _NAME = re.compile(r"(\d{1,10})-[\w-]+\.(spool|jsonl)")
 _encode = msgspec.json.Encoder().encode

@@ -8,7 +8,12 @@ import msgspec
 
 from legato.core.errors import ScheduleError
 from legato.core.schedules.streams import FIRST_YEAR, LAST_YEAR, MAX_WAIT, MIN_INTERVAL
-from legato.core.schedules.zones import zone_named
+
+
+def _check_zone(name: str) -> None:
+    from legato.core.schedules.zones import zone_named  # noqa: PLC0415 start-up time: every process knows these records, few make one
+
+    zone_named(name)
 
 
 class IntervalSchedule(msgspec.Struct, frozen=True, tag_field="kind", tag="interval"):
@@ -30,7 +35,7 @@ class IntervalSchedule(msgspec.Struct, frozen=True, tag_field="kind", tag="inter
             raise ScheduleError(f"interval {self.interval} is too short", hint="The shortest interval is one second.")
         if self.interval > MAX_WAIT:
             raise ScheduleError(f"interval {self.interval} is too long", hint="The longest interval is five years (1827 days).")
-        zone_named(self.timezone)
+        _check_zone(self.timezone)
         if self.anchor_date is not None:
             _normalise_anchor(self, self.anchor_date)
 
@@ -48,7 +53,7 @@ class CronSchedule(msgspec.Struct, frozen=True, tag_field="kind", tag="cron"):
     day_or: bool = True
 
     def __post_init__(self) -> None:
-        zone_named(self.timezone)
+        _check_zone(self.timezone)
         if not isinstance(self.cron, str):
             raise ScheduleError(f"cron {self.cron!r} is not a string", hint='Write cron="0 8 * * *".')
         from legato.core.schedules.cron import validate_cron  # noqa: PLC0415 start-up time: few processes make a schedule
@@ -68,7 +73,7 @@ class RRuleSchedule(msgspec.Struct, frozen=True, tag_field="kind", tag="rrule"):
     timezone: str = "UTC"
 
     def __post_init__(self) -> None:
-        zone_named(self.timezone)
+        _check_zone(self.timezone)
         if not isinstance(self.rrule, str):
             raise ScheduleError(f"rrule {self.rrule!r} is not a string", hint='Write rrule="FREQ=DAILY;BYHOUR=8".')
         from legato.core.schedules.rule_texts import read_recurrence  # noqa: PLC0415 start-up time, as above

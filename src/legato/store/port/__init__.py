@@ -22,10 +22,7 @@ from legato.store.port.reports import RunStore
 from legato.store.port.runs import RunVerbs
 from legato.store.verbs import verb
 
-__all__ = ["COUNT_CAP", "RunStore", "Store"]
-
-COUNT_CAP = 10_000
-"""Counts stop here: COUNT_CAP + 1 means "more". Exact counts grow with the table (30-70 ms at a million rows)."""
+__all__ = ["RunStore", "Store"]
 
 
 class Store(RunVerbs, HistoryVerbs, MadeVerbs, DeploymentVerbs, QueueVerbs, RunStore):

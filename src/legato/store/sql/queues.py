@@ -28,7 +28,6 @@ from legato.core.records import (
 from legato.core.states import PENDING, State
 from legato.store import rows
 from legato.store.database import Session
-from legato.store.port import COUNT_CAP
 from legato.store.sql.deployments import deployments_by_id, write_plan
 from legato.store.sql.limits import Limits
 from legato.store.sql.subject import SqlSubject, changes, flow_runs, note, statements
@@ -255,7 +254,7 @@ def _running(session: Session) -> dict[str, int]:
 def _status(session: Session, queue: WorkQueue, agents: Sequence[Agent], running: Mapping[str, int], now: datetime) -> QueueStatus:
     from legato.store import lists  # noqa: PLC0415 start-up time: whoever only runs a flow lists nothing
 
-    sql, parameters = lists.count_due(queue.filter, COUNT_CAP)
+    sql, parameters = lists.count_due(queue.filter, lists.COUNT_CAP)
     row: Sequence[Any] = session.row(sql, **parameters, until=to_us(now), late=to_us(now - LATE_AFTER)) or (0, 0, None)
     return QueueStatus(
         queue=queue,

@@ -16,7 +16,7 @@ from legato.core.errors import NotFound, UsageError
 from legato.core.records import ChangeKind, FlowRun, RunKind, Transition
 from legato.core.states import SCHEDULED, State
 from legato.store import rows
-from legato.store.database import Database, Session, load_statements
+from legato.store.database import LATEST, Database, Session, load_statements
 from legato.store.transitions import Batch, in_workspace
 from legato.store.working import Working
 from legato.system import SystemClock
@@ -55,11 +55,34 @@ def statements() -> Mapping[str, str]:
 class SqlSubject:
     """A part of the store. Its only state is this; what subjects need of each other are functions of a session."""
 
+    can_wait = False
+    knows_batches = True
+
     def __init__(self, database: Database, *, clock: Clock | None = None, workspace: int = 1) -> None:
         self._database = database
         self._clock = database.clock or clock or SystemClock()
         self._sql = statements()
         self.workspace = workspace
+
+    @property
+    def address(self) -> str:
+        """What tells this store from others: reports that could not be sent to it are given to no other."""
+        return f"{self._database.kind}:{self._database.location}"
+
+    @property
+    def database(self) -> Database:
+        """What it is on."""
+        return self._database
+
+    def info(self) -> Mapping[str, str]:
+        return {"kind": self._database.kind, "location": self._database.location, "schema_version": str(LATEST)}
+
+    def foreign_changes(self) -> bool:
+        """Whether another process has written since this was last asked (see `Database.foreign_changes`)."""
+        return self._database.foreign_changes()
+
+    def close(self) -> None:
+        self._database.close()
 
     def once(self, key: str, work: Callable[[], _T], *, now: datetime | None = None) -> _T | msgspec.Raw:
         """What `work` answers, done once under this key, in one transaction with it: asked again, the same answer as JSON.
