@@ -161,7 +161,7 @@ def _fills(fn: types.FunctionType, name: str) -> bool:
 
 
 def _functions(flow: Any) -> list[types.FunctionType]:
-    """The functions that may use a variable: all that the flow reaches."""
+    """The functions that may use a variable: all that the flow's code reaches."""
     if flow is None:
         return []
-    return [one for one in reach_of(flow).code.values() if isinstance(one, types.FunctionType) and is_own(one.__globals__)]
+    return [one for one in reach_of(flow).called.values() if isinstance(one, types.FunctionType) and is_own(one.__globals__)]

@@ -81,13 +81,18 @@ class Search:
             self.note(value.name, f"{value.part} {value.made_by}")
 
     def _run(self) -> None:
+        self._until_nothing_new(self._by_triggers)
+        self.called = dict(self.code)
+        """What the code itself reaches, without what only makes, or was done beside, the values that it finds."""
+        self._until_nothing_new(self._by_triggers, self._by_effects, self._by_makers)
+
+    def _until_nothing_new(self, *ways: Callable[[], None]) -> None:
         while True:
             while self._open:
                 self._visit(self._open.pop())
             before = len(self._seen), len(self._asked), len(self._made)
-            self._by_triggers()
-            self._by_effects()
-            self._by_makers()
+            for look in ways:
+                look()
             if not self._open and before == (len(self._seen), len(self._asked), len(self._made)):
                 return
 
