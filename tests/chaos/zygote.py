@@ -10,8 +10,8 @@ import signal
 import sys
 from pathlib import Path
 
-import legato.cli.again
 import legato.cli.local_run
+import legato.cli.run_again
 import legato.sdk.acalls
 import legato.sdk.apauses
 import legato.sdk.asking

@@ -39,7 +39,7 @@ ENTRIES = {
     "agent": Entry("agent", "Processes that run what is scheduled.", "Operate"),
     "server": Entry("server", "The API and web UI.", "Operate"),
     "doctor": Entry("doctor", "Check the surroundings, with a fix for each fault.", "Operate"),
-    "open": Entry("browse", "Open the web UI, or a run or deployment in it.", "Operate"),
+    "open": Entry("open", "Open the web UI, or a run or deployment in it.", "Operate"),
     "api": Entry("api", "A raw call to the server's API.", "Operate"),
     "variable": Entry("variable", "Named values that flows read when they run.", "Configure"),
     "config": Entry("config", "Settings: what is in force, and where it comes from.", "Configure"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from legato.cli.completing import run_names
+from legato.cli.completion_values import run_names
 from legato.cli.grammar import Noun
 from legato.cli.session import Session
 from legato.core.names import typed
@@ -183,7 +183,7 @@ def _asked(session: Session, run: FlowRun) -> list[tuple[str, str]]:
     """What a paused run waits for, and how to answer."""
     if run.state.is_final:
         return []
-    from legato.cli.again import open_questions
+    from legato.cli.run_again import open_questions
 
     open_ = open_questions(session, run)
     fields = [f" -p {name}=…" for one in open_[:1] for name in one.schema.get("properties", {})]
@@ -286,10 +286,10 @@ def retry(session: Session, run: str, only_plan: bool) -> int:
 
     A deployment's run is given to agents; any other runs here, from the file it came from. The plan of what is reused is printed.
     """
-    from legato.cli import again
+    from legato.cli import run_again
     from legato.cli.identity import find_run
 
-    return again.retry(session, find_run(session, run), only_plan=only_plan)
+    return run_again.retry(session, find_run(session, run), only_plan=only_plan)
 
 
 @command.command(
@@ -309,10 +309,10 @@ def retry(session: Session, run: str, only_plan: bool) -> int:
 @click.pass_obj
 def resume(session: Session, run: str, answer: str | None, given: tuple[str, ...], key: str, only_plan: bool) -> int:
     """Have a paused or suspended run go on, with an answer where it asked for one. A run that has ended is retried."""
-    from legato.cli import again
+    from legato.cli import run_again
     from legato.cli.identity import find_run
 
-    return again.resume(session, find_run(session, run), answer=answer, given=given, key=key, only_plan=only_plan)
+    return run_again.resume(session, find_run(session, run), answer=answer, given=given, key=key, only_plan=only_plan)
 
 
 @command.command(
@@ -333,10 +333,10 @@ def resume(session: Session, run: str, answer: str | None, given: tuple[str, ...
 @click.pass_obj
 def fork(session: Session, run: str, task: str, given: tuple[str, ...], only_plan: bool) -> int:
     """Run a new run that reuses what this one stored, from a task on, or with other parameters. This one stays as it is."""
-    from legato.cli import again
+    from legato.cli import run_again
     from legato.cli.identity import find_run
 
-    return again.fork(session, find_run(session, run), task=task, given=given, only_plan=only_plan)
+    return run_again.fork(session, find_run(session, run), task=task, given=given, only_plan=only_plan)
 
 
 @command.command("pause", examples=["legato run pause amber-heron"], exits=(3, 5, 6))
@@ -344,10 +344,10 @@ def fork(session: Session, run: str, task: str, given: tuple[str, ...], only_pla
 @click.pass_obj
 def pause(session: Session, run: str) -> None:
     """Ask a running run to wait before its next task. `legato run resume` lets it go on."""
-    from legato.cli import again
+    from legato.cli import run_again
     from legato.cli.identity import find_run
 
-    again.pause(session, find_run(session, run))
+    run_again.pause(session, find_run(session, run))
 
 
 @command.command("rm", examples=["legato run rm amber-heron --yes", "legato run rm --filter 'state:failed tag:dev'"], exits=(3, 5, 6))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -30,7 +33,6 @@ command = Noun("schedule", help="See when a schedule would fire.")
 @click.pass_obj
 def preview(session: Session, schedule: str, timezone: str, count: int) -> None:
     """Print the next fire times of a cron expression, an interval (5m, 1d) or an RRULE."""
-    from legato.cli.fires import print_fires
     from legato.core.errors import UsageError
 
     if "/" in schedule and " " not in schedule and not schedule.startswith("*"):  # it looks like a deployment
@@ -54,3 +56,46 @@ def read_schedule(text: str, timezone: str) -> Schedule:
         except UsageError:
             pass  # no duration: it is read as cron, whose error says what a cron expression is
     return CronSchedule(cron=text, timezone=timezone)
+
+
+# ---------------------------------------------------------------------- printing when schedules fire, and what c
+
+
+class Fire(NamedTuple):
+    """One fire of a schedule."""
+
+    at: datetime
+    local: str
+    schedule: str
+    note: str
+
+
+def print_fires(session: Session, schedules: Sequence[Schedule], count: int) -> None:
+    """Print the next `count` fires of these schedules together, with a note where the clocks change."""
+    from legato.cli.output import Column, show_list
+    from legato.core.schedules import describe
+
+    now = session.now()
+    fires = sorted((fire for schedule in schedules for fire in _fires(schedule, now, count)), key=lambda fire: fire.at)[:count]
+    if not session.wants_json:
+        for schedule in schedules:
+            session.hint(describe(schedule))
+    columns = [
+        Column("LOCAL TIME", lambda fire: fire["local"]),
+        Column("AT", lambda fire: fire["at"]),
+        Column("SCHEDULE", lambda fire: fire["schedule"], yields=1),
+        Column("NOTE", lambda fire: fire["note"]),
+    ]
+    records = [fire._asdict() for fire in fires]
+    show_list(session, records, columns, name=lambda fire: str(fire["at"]), empty="It does not fire any more.")
+
+
+def _fires(schedule: Schedule, now: datetime, count: int) -> list[Fire]:
+    from legato.core.schedules import describe, dst_notes, next_fires
+
+    ats = next_fires(schedule, now, count)
+    notes = dict(dst_notes(schedule, now, ats[-1])) if ats else {}
+    zone, words = ZoneInfo(schedule.timezone), describe(schedule)
+    fires = [Fire(at, f"{at.astimezone(zone):%a %Y-%m-%d %H:%M:%S %Z}", words, notes.pop(at, "")) for at in ats]
+    skipped = [Fire(at, f"{at.astimezone(zone):%a %Y-%m-%d %H:%M:%S %Z}", words, note) for at, note in notes.items()]
+    return fires + skipped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from legato.cli.completing import run_names
+from legato.cli.completion_values import run_names
 from legato.cli.grammar import Noun
 from legato.cli.session import Session
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from legato.cli.completing import queue_names
+from legato.cli.completion_values import queue_names
 from legato.cli.grammar import Noun
 from legato.cli.session import Session
+from legato.core.errors import UsageError
 from legato.core.names import typed
 
 if TYPE_CHECKING:
-    from legato.core.records import QueueStatus
+    from legato.core.records import QueueFilter, QueueStatus, WorkQueue
 
 command = Noun("work-queue", help="Which agents take which runs.")
 
@@ -43,7 +44,6 @@ def create(
 ) -> None:
     """Make a work queue. Without tags, deployments or runners it takes every scheduled run."""
     from legato.cli.identity import find_deployment
-    from legato.cli.queues import new_queue
     from legato.core.queues import in_words
     from legato.core.records import QueueFilter
 
@@ -144,7 +144,6 @@ def preview(session: Session, queue: str, hours: float, limit: int) -> None:
 def pause(session: Session, queue: str) -> None:
     """Hand out nothing more. Runs that are going on go on."""
     from legato.cli.output import changed
-    from legato.cli.queues import change_queue
 
     after = change_queue(session, queue, paused=True)
     changed(session, after, f"Queue '{after.name}' is paused", name=after.name)
@@ -156,7 +155,6 @@ def pause(session: Session, queue: str) -> None:
 def resume(session: Session, queue: str) -> None:
     """Hand out runs again."""
     from legato.cli.output import changed
-    from legato.cli.queues import change_queue
 
     after = change_queue(session, queue, paused=False)
     changed(session, after, f"Queue '{after.name}' goes on", name=after.name)
@@ -169,7 +167,6 @@ def resume(session: Session, queue: str) -> None:
 def set_limit(session: Session, queue: str, limit: int) -> None:
     """Let at most so many of its runs go on at once."""
     from legato.cli.output import changed
-    from legato.cli.queues import change_queue
 
     after = change_queue(session, queue, concurrency_limit=limit)
     changed(session, after, f"Queue '{after.name}' has at most {limit} at once", name=after.name)
@@ -181,7 +178,6 @@ def set_limit(session: Session, queue: str, limit: int) -> None:
 def clear_limit(session: Session, queue: str) -> None:
     """Let any number of its runs go on at once."""
     from legato.cli.output import changed
-    from legato.cli.queues import change_queue
 
     after = change_queue(session, queue, concurrency_limit=None)
     changed(session, after, f"Queue '{after.name}' has no limit", name=after.name)
@@ -199,3 +195,36 @@ def rm(session: Session, queue: str) -> None:
     session.confirm(f"Remove work queue '{found.name}'?")
     session.store.delete_queue(found.name)
     changed(session, found, f"Queue '{found.name}' was removed", name=found.name)
+
+
+# ---------------------------------------------------------------------- making and changing work queues, for the
+
+
+def new_queue(
+    session: Session, name: str, filter: QueueFilter, *, priority: int = 0, limit: int | None = None, description: str = ""
+) -> WorkQueue:
+    """A saved queue of this name. Raises `Conflict` when there is one already."""
+    from legato.core.records import WorkQueue
+    from legato.system import new_id
+
+    if not name.strip() or "/" in name or name != name.strip():
+        raise UsageError(f"'{name}' cannot be a work queue's name", hint="give a short name without '/' or spaces around it")
+    queue = WorkQueue(
+        id=new_id(),
+        name=name,
+        created_at=session.now(),
+        description=description,
+        filter=filter,
+        priority=priority,
+        concurrency_limit=limit,
+    )
+    return session.store.save_queue(queue)
+
+
+def change_queue(session: Session, text: str, **changes: Any) -> WorkQueue:
+    """The queue of this name or id, saved with these fields changed."""
+    import msgspec
+
+    from legato.cli.identity import find_queue
+
+    return session.store.save_queue(msgspec.structs.replace(find_queue(session, text).queue, **changes))
