@@ -18,11 +18,10 @@ if TYPE_CHECKING:
     from legato.cli.session import Session
     from legato.core.records import Artifact, Deployment, FlowRun, FlowRunFilter, QueueStatus, TaskRun, Variable
 
-SHORTEST_PREFIX = 4
-"""Characters of an id that may stand for it."""
-
 
 def _is_prefix(text: str) -> bool:
+    from legato.store.finding import SHORTEST_PREFIX
+
     return len(text) >= SHORTEST_PREFIX and set(text) <= set("0123456789abcdef-")
 
 
@@ -54,9 +53,9 @@ def find_run(session: Session, text: str) -> FlowRun:
         if not page.items:
             raise NotFound("flow run", text, hint="none has been begun yet: legato run FILE")
         return page.items[0]
-    if is_id(text):
-        return session.store.get_flow_run(text)
-    found = [run for run in session.store.find_flow_runs(text) if run.name == text or _is_prefix(text)]
+    from legato.store.finding import runs_meant
+
+    found = runs_meant(session.store, text)
     if not found:
         hint = did_you_mean(text, {run.name for run in session.store.list_flow_runs(limit=200).items})
         raise NotFound("flow run", text, hint=hint or "list them: legato run ls")

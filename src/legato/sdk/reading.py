@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from legato.core.errors import NotFound, ResultMissing, UsageError
+from legato.core.errors import NotFound, ResultMissing
 from legato.core.ids import is_id
 from legato.core.names import typed
 from legato.core.records import FlowRun, TaskRun
 from legato.engine import results
 from legato.sdk.process import current_engine, current_store
+from legato.store.finding import find_flow_run
 
 if TYPE_CHECKING:
     from legato.store.port import Store
-
-_SHORTEST_PREFIX = 4
 
 
 def read_result(run: str, task: str | None = None) -> Any:
@@ -26,7 +25,7 @@ def read_result(run: str, task: str | None = None) -> Any:
     engine = current_engine()
     engine.outbox.flush()
     store = current_store()
-    found: FlowRun | TaskRun = _flow_run(store, run) if task is not None or not is_id(run) else _either(store, run)
+    found: FlowRun | TaskRun = find_flow_run(store, run) if task is not None or not is_id(run) else _either(store, run)
     if task is not None:
         found = _task_run(store, found, task)
     if found.result is None:
@@ -45,18 +44,6 @@ def _either(store: Store, run_id: str) -> FlowRun | TaskRun:
         return store.get_flow_run(run_id)
     except NotFound:
         return store.get_task_run(run_id)
-
-
-def _flow_run(store: Store, text: str) -> FlowRun:
-    if is_id(text):
-        return store.get_flow_run(text)
-    found = [run for run in store.find_flow_runs(text) if run.name == text or len(text) >= _SHORTEST_PREFIX]
-    if not found:
-        raise NotFound("flow run", text, hint="legato run ls lists the runs that are here")
-    if len(found) > 1:
-        shown = ", ".join(f"{run.id} ({run.flow_name}, {run.state.name})" for run in found[:5])
-        raise UsageError(f"'{text}' could be any of these runs: {shown}", hint="give the id")
-    return found[0]
 
 
 def _task_run(store: Store, run: FlowRun | TaskRun, name: str) -> TaskRun:

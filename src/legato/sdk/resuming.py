@@ -23,6 +23,7 @@ from legato.sdk.flow_calls import compiled_flow, flow_shell, kept_parameters, pa
 from legato.sdk.process import current_engine, current_settings
 from legato.sdk.sources import is_own
 from legato.services import reaper
+from legato.store.finding import find_flow_run
 from legato.store.port import Store
 from legato.system import host_name, new_id, now, process_is_alive
 
@@ -41,12 +42,7 @@ def resume(flow: Definition[Any, Any], run_id: str) -> Any:
 
 def find(run_id: str) -> FlowRun:
     """The one run of that id or name. Raises `NotFound`, or `UsageError` when several have the name."""
-    found = store_of(current_engine()).find_flow_runs(run_id)
-    if not found:
-        raise NotFound("flow run", run_id, hint="legato run ls lists the runs that are here")
-    if len(found) > 1:
-        raise UsageError(f"{len(found)} runs are called '{run_id}'", hint=f"give an id: {', '.join(run.id for run in found[:3])}")
-    return found[0]
+    return find_flow_run(store_of(current_engine()), run_id)
 
 
 def taken_up(flow: Definition[Any, Any], run: FlowRun, *, why: str) -> FlowShell:

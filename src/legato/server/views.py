@@ -11,7 +11,6 @@ import msgspec
 
 from legato.core.errors import NotFound
 from legato.core.explanation import Explanation, in_words, took_s
-from legato.core.ids import is_id
 from legato.core.names import typed
 from legato.core.planning import run_of
 from legato.core.queues import in_words as filter_in_words
@@ -33,6 +32,7 @@ from legato.core.schedules import describe, dst_notes, fires_between, next_fires
 from legato.core.states import COMPLETED, CRASHED, FAILED, PAUSED, PENDING, RUNNING, SCHEDULED, StateType
 from legato.core.why import explain
 from legato.store.evidence import facts_of_flow_run, facts_of_task_run, usual_s
+from legato.store.finding import find_flow_run, runs_meant
 from legato.store.port import Store
 
 HISTORY_BARS = 24
@@ -271,12 +271,10 @@ def rows_of(store: Store, runs: Sequence[FlowRun]) -> list[RunRow]:
 
 def find_run(store: Store, wanted: str) -> FlowRun:
     """The run of that id, name, or beginning of an id that only one has; of equal names the newest."""
-    if is_id(wanted):
-        return store.get_flow_run(wanted)
-    found = store.find_flow_runs(wanted, limit=2)
-    if not found or (len(found) > 1 and found[0].name != wanted):
-        raise NotFound("flow run", wanted, hint="give more of its id" if found else "legato run ls lists the runs that are here")
-    return found[0]
+    found = runs_meant(store, wanted, limit=2)
+    if found and found[0].name == wanted:
+        return found[0]
+    return find_flow_run(store, wanted) if len(found) != 1 else found[0]
 
 
 def run_page(store: Store, wanted: str, now: datetime) -> RunPage:

@@ -10,13 +10,14 @@ from datetime import datetime
 from statistics import median
 from typing import Any
 
-from legato.core.errors import NotFound, UsageError
+from legato.core.errors import NotFound
 from legato.core.explanation import Facts, took_s
 from legato.core.ids import is_id
 from legato.core.names import typed
 from legato.core.records import FlowRun, FlowRunFilter, TaskRun
 from legato.core.states import COMPLETED, FAILED, PAUSED, PENDING, RUNNING, SCHEDULED, StateType
 from legato.core.why_flow_runs import Way, obstacle
+from legato.store.finding import find_flow_run
 from legato.store.port import RunStore, Store
 
 MEDIAN_OF = 20
@@ -44,17 +45,8 @@ def find_explained(store: Store, wanted: str) -> tuple[FlowRun, TaskRun | None]:
             task = store.get_task_run(wanted)
             return store.get_flow_run(task.flow_run_id), task
     name, slash, task_name = wanted.partition("/")
-    run = _only(store.find_flow_runs(name), name)
+    run = find_flow_run(store, name)
     return (run, _task_named(store, run, task_name)) if slash else (run, None)
-
-
-def _only(found: Sequence[FlowRun], wanted: str) -> FlowRun:
-    named = [run for run in found if run.name == wanted] or list(found)
-    if not named:
-        raise NotFound("flow run", wanted, hint="legato run ls lists the runs that are here")
-    if len(named) > 1:
-        raise UsageError(f"{len(named)} runs could be meant by '{wanted}'", hint=f"give an id: {', '.join(run.id for run in named[:3])}")
-    return named[0]
 
 
 def _task_named(store: RunStore, run: FlowRun, name: str) -> TaskRun:
