@@ -136,5 +136,5 @@ def test_what_is_not_there_and_what_is_ambiguous_is_said(store: Store) -> None:
 
     with pytest.raises(NotFound):
         find_explained(store, "nobody")
-    with pytest.raises(UsageError, match="'amber-heron' could be any of these runs: .*, "):
+    with pytest.raises(UsageError, match=r"'amber-heron' could be any of these runs: .*, "):
         find_explained(store, "amber-heron")
