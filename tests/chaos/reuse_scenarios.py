@@ -37,7 +37,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 import pydantic
-from legato import flow, runtime, task
+from legato import DEFAULT, flow, runtime, task
 
 class Told(Exception): pass
 
@@ -188,33 +188,54 @@ class Maker:
         self.rng = random.Random(seed)
         self.seed = seed
         self.edits = edits
-        self.way = self.rng.choice(["edited", "edited", "by attempt", "in one process"]) if edits else "edited"
+        self.way = self.rng.choice(["edited", "edited", "by attempt", "in one process", "cached"]) if edits else "edited"
         self.number = 0
 
     def scenario(self) -> Scenario:
         count = self.rng.randint(1, 4)
-        edited = self.rng.randrange(count) if self.edits else -1
+        if self.way == "cached":
+            kinds = [
+                self.value,
+                self.chain,
+                self.loop,
+                self.code,
+                self.edit,
+                self.edit,
+                self.edit,
+                self.sentinel,
+                self.two_of_one,
+                self.converted,
+            ]
+            return self.of(kinds, count)
         kinds = [self.value, self.value, self.chain, self.written, self.written, self.mutated, self.alias, self.loop]
         kinds += (
-            [self.code, self.edit, self.edit, self.edit, self.in_body, self.in_body, self.plain, self.moved] if self.way == "edited" else []
+            [self.code, self.edit, self.edit, self.edit, self.in_body, self.in_body, self.plain, self.moved, self.converted]
+            if self.way == "edited"
+            else []
         )
         kinds += [self.on_own_thread]
         kinds += [self.two_of_one, self.state, self.sentinel] if self.way != "in one process" else []
-        steps = [self.rng.choice(kinds)(n == edited) for n in range(count)]
-        return Scenario(self.seed, self.way, steps, self.edits)
+        return self.of(kinds, count)
+
+    def of(self, kinds: list[Callable[[bool], Step]], count: int) -> Scenario:
+        """A scenario of so many steps of these kinds, one of them edited."""
+        edited = self.rng.randrange(count) if self.edits else -1
+        return Scenario(self.seed, self.way, [self.rng.choice(kinds)(n == edited) for n in range(count)], self.edits)
 
     def name(self) -> str:
         self.number += 1
         return str(self.number)
 
     def persist(self, often: float = 0.8) -> str:
+        if self.way == "cached":
+            return "cache_policy=DEFAULT"
         return "persist_result=True" if self.rng.random() < often or not self.edits else ""
 
     def pair(self, first: str, second: str, edit: bool) -> tuple[str, str]:
         """An expression in both versions: the same, edited, or decided while it runs."""
         if not edit:
             return first, first
-        if self.way == "edited":
+        if self.way in ("edited", "cached"):
             return first, second
         chosen = f"pick(lambda: {first}, lambda: {second})"
         return chosen, chosen
@@ -314,6 +335,14 @@ class Maker:
             (dict(versions[0].libs), dict(versions[1].libs)),
             reruns=(f"r{i}",) if moves else (),
         )
+
+    def converted(self, edit: bool) -> Step:
+        """A flow inside the flow converts what it is given, as it is annotated."""
+        i = self.name()
+        defs = f"class P{i}(pydantic.BaseModel):\n    n: int = 1\n@flow\ndef s{i}(x: int, p: P{i}): return show((x, p))"
+        old, new = self.rng.choice([("x: int", "x: float"), ("n: int = 1", "n: float = 1"), ("x: int", "x: str | int")])
+        call = f"out.append(s{i}('3', {{}}))"
+        return Step(f"converted {new}{' edited' if edit else ''}", (defs, defs.replace(old, new) if edit else defs), (call, call))
 
     def on_own_thread(self, edit: bool) -> Step:
         """A task that writes runs on a thread or pool of the flow's own; a task reads."""
@@ -588,6 +617,12 @@ def play(scenario: Scenario, folder: Path, said: Callable[[], str]) -> Came:
             ran: list[str] = []
             if scenario.way == "in one process":
                 seen = module.main()
+            elif scenario.way == "cached":
+                with environment(F=""):
+                    module.main()
+                    h.engine.outbox.flush()
+                    (worlds[0] / "ran").unlink(missing_ok=True)
+                    seen = load(scenario, 1, folder).main()
             else:
                 with pytest.raises(Exception, match="here"):
                     module.main()

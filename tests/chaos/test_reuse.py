@@ -67,7 +67,7 @@ def test_the_words_at_the_end_count_every_task_run(seeds: range, tmp_path: Path,
         folder = tmp_path / str(seed)
         folder.mkdir()
         came = play(scenario, folder, lambda: capsys.readouterr().err)
-        if scenario.way == "in one process":
+        if scenario.way in ("in one process", "cached"):
             continue
 
         reused, ran = WORDS.findall(came.said)[-1]

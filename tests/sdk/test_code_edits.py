@@ -39,7 +39,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     names: set[str] = {"steps"}
 
-    def load_(edit: Edit) -> ModuleType:
+    def load_(edit: Edit, future: str = "") -> ModuleType:
         for name, text in edit.libs:
             (tmp_path / f"{name}.py").parent.mkdir(exist_ok=True)
             (tmp_path / f"{name}.py").write_text(text)
@@ -47,7 +47,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
         for name in names:
             sys.modules.pop(name, None)
         importlib.invalidate_caches()
-        return module_of(tmp_path / "steps.py", f"{HEAD}{OTHER}{edit.defs}\ndef main(x):\n    {edit.body}\n")
+        return module_of(tmp_path / "steps.py", f"{future}{HEAD}{OTHER}{edit.defs}\ndef main(x):\n    {edit.body}\n")
 
     yield load_
     for name in names:
@@ -61,7 +61,7 @@ def module_of(file: Path, source: str) -> ModuleType:
     module = sys.modules[file.stem] = importlib.util.module_from_spec(spec)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # pandas says that an accessor is registered twice
-        exec(compile(source, str(file), "exec"), vars(module))
+        exec(compile(source, str(file), "exec", dont_inherit=True), vars(module))
     return module
 
 
@@ -80,6 +80,20 @@ def test_what_a_function_depends_on_is_part_of_its_code(load: Callable[[Edit], M
     if kind not in TOUCHES_ALL:
         assert code_of(after.other) == beside, "what does not depend on it is as it was"
     assert after.main(3) != gave, "the edit is one that shows"
+
+
+FUTURE = "from __future__ import annotations\n"
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind, edit in EDITS.items() if (": " in edit.defs and "class" in edit.defs) or "def g§(n: " in edit.defs]
+)
+def test_annotations_that_are_texts_count_as_well(load: Callable[..., ModuleType], kind: str) -> None:
+    edit = EDITS[kind].numbered("1")
+    before = code_of(load(edit, FUTURE).main)
+
+    assert code_of(load(edit, FUTURE).main) == before
+    assert changed_code(before, code_of(load(edit.edited(), FUTURE).main))
 
 
 def test_code_is_the_same_in_every_process(tmp_path: Path) -> None:

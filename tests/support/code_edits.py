@@ -253,4 +253,6 @@ EDITS: dict[str, Edit] = {
     "option of a library": Edit("np.set_printoptions(precision=1)", "return str(np.array([x + .123456]))", "precision=1", "precision=2"),
     "environment of the process": Edit("os.environ['SET_§'] = 'a'", "return os.environ['SET_§']", "= 'a'", "= 'b'"),
     "seed in a module that is imported": Edit("import setup§", "return random.random()", "seed(1)", "seed(2)", (("setup§", "import random\nrandom.seed(1)"),)),
+    "constant in an annotation": Edit("LIMIT§ = 0\nclass K§(msgspec.Struct):\n    a: typing.Annotated[int, msgspec.Meta(ge=LIMIT§)]", "\n    try: return msgspec.convert({'a': x}, K§).a\n    except msgspec.ValidationError: return 'no'", "LIMIT§ = 0", "LIMIT§ = 100"),
+    "alias in an annotation": Edit("A§ = typing.Annotated[int, pydantic.Field(ge=0)]\nclass M§(pydantic.BaseModel):\n    a: A§", "\n    try: return M§(a=x).a\n    except ValueError: return 'no'", "ge=0", "ge=100"),
 }  # fmt: skip

@@ -566,6 +566,11 @@ def _offset(form: Form, value: Any) -> tuple[str, Encodable]:
     return "object", form._reduced(dt.timezone(value.utcoffset(None)), dt.timezone)
 
 
+def _forward(form: Form, value: Any) -> tuple[str, Encodable]:
+    """A type that is named before it is there."""
+    return "forward", form.of(value.__forward_arg__)
+
+
 _FOREIGN: Mapping[tuple[str, str], Callable[[Form, Any], tuple[str, Encodable]]] = {
     ("numpy", "ndarray"): _array,
     ("numpy", "generic"): _array_scalar,
@@ -579,6 +584,8 @@ _FOREIGN: Mapping[tuple[str, str], Callable[[Form, Any], tuple[str, Encodable]]]
     ("polars", "DataFrame"): _polars_frame,
     ("polars", "Series"): _polars_series,
     ("msgspec", "Meta"): _constraints,
+    ("typing", "ForwardRef"): _forward,
+    ("annotationlib", "ForwardRef"): _forward,
     ("pydantic_core", "TzInfo"): _offset,
 }
 

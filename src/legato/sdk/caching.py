@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import MethodType
 from typing import Any
 
 from legato.core import caching
@@ -12,9 +11,11 @@ from legato.core.errors import UsageError
 from legato.core.identity import digest_of
 from legato.core.records import CacheAsk
 from legato.engine.futures import SCOPE
+from legato.engine.identity.ledger import NOTHING
 from legato.engine.shell import FlowShell, Shell, TaskShell
 from legato.sdk.code import closure_of, code_of, known_by
 from legato.sdk.definitions import Definition
+from legato.sdk.identifying import called_on
 
 
 class CacheContext:
@@ -94,8 +95,9 @@ class Caching:
             parts[f"key:{getattr(fn, '__name__', type(fn).__name__)}"] = str(key)
         parts[caching.PROJECT_PART] = self._task.scope
         if caching.INPUTS_PART in names:
-            if isinstance(self._task.fn, MethodType):
-                parts["input:self"] = _hash("self", self._task.fn.__self__)
+            on = called_on(self._task.fn)  # a method's object, a partial with its arguments, a callable object
+            if on is not NOTHING:
+                parts["input:self"] = _hash("self", on)
             if closure := closure_of(self._task.fn):
                 parts["input:closure"] = closure
             parts |= {f"input:{name}": _hash(name, value) for name, value in parameters.items() if name not in self._policy.without}

@@ -15,9 +15,9 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from legato.core.identity import cell_of
+from legato.core.identity import cell_of, digest_of
 from legato.sdk.held import Held
-from legato.sdk.reached import Search, called, digest_of_text, is_code, is_users_class, unwrapped
+from legato.sdk.reached import Search, attribute, called, digest_of_text, is_code, is_users_class, unwrapped
 from legato.sdk.sources import is_own, module_name
 
 
@@ -43,6 +43,17 @@ def closure_of(fn: Any) -> str:
     data = reach_of(inner).held_in_cells(inner)
     code = [known_by(value) or called(value) for cell in inner.__closure__ if is_code(value := cell_of(cell))]
     return digest_of_text(repr((data, code))) if data or code else ""
+
+
+def annotations_of(fn: Any) -> str:
+    """A hash of a function's annotations, with what the classes in them consist of; "" when there are none."""
+    found = {name: value for name, value in attribute(unwrapped(fn), "__annotations__").items() if name != "return"}
+    if not found:
+        return ""
+    try:
+        return digest_of(found, known_by)
+    except Exception:  # noqa: BLE001 what stands in an annotation may be anything
+        return digest_of_text(repr(found))
 
 
 def not_compared(fn: Any) -> list[str]:

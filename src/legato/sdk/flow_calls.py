@@ -78,7 +78,17 @@ class CompiledFlow:
         """The functions the flow is made of, with a hash each."""
         from legato.sdk.bodies import recorded  # noqa: PLC0415 start-up time: wanted where something is stored
 
-        return {**reach_of(self.flow.fn).now(), BODY: recorded(self.body())}
+        return {**reach_of(self.flow.fn).now(), **self._conversions, BODY: recorded(self.body())}
+
+    @lazily
+    def _conversions(self) -> dict[str, str]:
+        """What becomes of the parameters before the body sees them, as annotated: it is a part of the code."""
+        if not self.flow.options.get("validate_parameters", True):
+            return {}
+        from legato.sdk.code import annotations_of  # noqa: PLC0415 start-up time: wanted where something is stored
+
+        digest = annotations_of(self.flow.fn)
+        return {f"parameters of {self.flow.fn.__qualname__}": digest} if digest else {}
 
     def body(self) -> Body:
         """The flow's own body, as it is now."""

@@ -41,7 +41,7 @@ class Held:
 
     def has_changed(self) -> bool:
         """Look at it again; whether it is another one than before."""
-        if self.is_fixed and self.token:
+        if self.is_fixed and self.token and not self.is_unknown:
             return False
         value = self._get()
         if value is self._last:

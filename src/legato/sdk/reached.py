@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import re
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -321,6 +322,8 @@ class Search:
             value = get()
             if isinstance(value, DESCRIPTORS):
                 continue
+            if name == "annotations":
+                self._names(scope_of(cls), _named_in(value))
             place = ("class", id(cls), name)
             self._held(cls.__qualname__, get, value, cls.__module__, place, part=f".{name}")
             if name in FIXED and name not in vars(cls):
@@ -337,6 +340,7 @@ class Search:
                 self._names(fn.__globals__, [name for name in list(fn.__globals__) if not name.startswith("__")])
             if (id(fn) in self._annotated or self._names_used & READS_ANNOTATIONS) and self._once(("annotations", id(fn))):
                 self._held(fn.__qualname__, functools.partial(_annotations_of, fn), _annotations_of(fn), fn.__module__, part="annotations")
+                self._names(fn.__globals__, _named_in(_annotations_of(fn)))
         if self._names_used & READS_DOCUMENTATION:
             self._by_documentation()
         if "__subclasses__" in self._names_used:
@@ -490,6 +494,15 @@ def _annotations_of(fn: Any) -> dict[str, Any]:
         return dict(fn.__annotations__)
     except Exception:  # noqa: BLE001 from 3.14 on they are worked out when asked for, and may name what is not there
         return {}
+
+
+def _named_in(annotations: Mapping[str, Any]) -> set[str]:
+    """The names in annotations that are texts."""
+    texts = [getattr(one, "__forward_arg__", one) for one in annotations.values()]
+    return {name for text in texts if isinstance(text, str) for name in _NAME.findall(text)}
+
+
+_NAME = re.compile(r"[^\W\d]\w*")
 
 
 def _registry_of(fn: Any) -> list[Any] | None:
