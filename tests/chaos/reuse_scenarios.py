@@ -381,7 +381,7 @@ class Maker:
         return Step(f"two of one {make} {how}{' edited' if edit else ''}", (defs, defs), (lines[0], lines[1]), reruns=(f"m{i}",))
 
     def state(self, edit: bool) -> Step:
-        """A task changes a global, which another task or the flow itself reads."""
+        """A task changes a global, which another task reads."""
         i = self.name()
         a, b = self.pair("1", "2", edit)
         make, change, look = self.rng.choice(
@@ -397,7 +397,7 @@ class Maker:
             ]
         )
         defs = f"S{i} = {make}\n@task({self.persist(0.9)})\ndef w{i}(v):\n    {change.format(i=i)}\n@task({self.persist(0.5)})\ndef r{i}(n): return {look.format(i=i)}"
-        read = self.rng.choice([f"r{i}(1)", f"r{i}.submit(1).result()", look.format(i=i)])
+        read = self.rng.choice([f"r{i}(1)", f"r{i}.submit(1).result()"])
         call = self.rng.choice(["w{i}({v})", "w{i}.submit({v}).result()"])
         lines = [f"{call.format(i=i, v=v)}\nout.append(show({read}))" for v in (a, b)]
         return Step(f"state {change}{' edited' if edit else ''}", (defs, defs), (lines[0], lines[1]), reruns=(f"w{i}", f"r{i}"))

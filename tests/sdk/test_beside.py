@@ -141,10 +141,17 @@ def h() -> Iterator[Harness]:
 HEAD = "from legato import flow, task\n"
 
 EFFECTS = {
-    "a global that the flow reads": ("S = {}", "S['k'] = v", "S['k']", True),
+    "an item that another task reads": ("S = {}\n@task\ndef look(): return S['k']", "S['k'] = v", "look()", True),
+    "an item that another task does not read": ("S = {'a': 1}\n@task\ndef look(): return S['a']", "S['k'] = v", "look()", False),
     "a global that another task reads": ("S = []\n@task\ndef look(): return list(S)", "S.append(v)", "look()", True),
-    "a rebound global": ("S = 0", "global S; S = v", "S", True),
-    "an attribute": ("class K: n = 0\nS = K()", "S.n = v", "S.n", True),
+    "a rebound global": ("S = 0\n@task\ndef look(): return S", "global S; S = v", "look()", True),
+    "an attribute": ("class K: n = 0\nS = K()\n@task\ndef look(): return S.n", "S.n = v", "look()", True),
+    "read in a helper of a flow inside": (
+        "S = []\ndef seen(): return list(S)\n@task\ndef look(): return seen()\n@flow\ndef inner(): return look()",
+        "S.append(v)",
+        "inner()",
+        True,
+    ),
     "what nobody reads": ("S = {'k': 0}", "S['k'] += v", "1", False),
     "an item that nobody reads": ("S = {'k': 0, 'a': 1}", "S['k'] += v", "S['a']", False),
     "a memo": ("S = {}", "return S.setdefault(v, v)", "1", False),

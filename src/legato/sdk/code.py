@@ -148,6 +148,7 @@ class Reach:
         self._notes = search.notes
         self.code: dict[int, Any] = search.code  # kept, so that their ids stay theirs
         self.called: dict[int, Any] = search.called
+        self.definitions = list(search.definitions.values())
         self._now: dict[str, str] | None = None
         self._digest: tuple[dict[str, str] | None, str] = (None, "")
         self._lock = threading.RLock()  # a class may hold values of its own class

@@ -1,6 +1,6 @@
 """What a call does beside giving a value: to the variables of its module, which whoever runs later may read; and where its value lives on.
 
-Only what its code changes is looked at, before and after. It is an effect when something that the flow reaches reads it, and is not itself what
+Only what its code changes is looked at, before and after. It is an effect when a task or flow that the flow calls reads it, and is not itself what
 changes it: a memo, or what is made when it is first asked for, will be filled again by those that read it; what is only counted in, or added to,
 nobody reads.
 """
@@ -161,7 +161,11 @@ def _fills(fn: types.FunctionType, name: str) -> bool:
 
 
 def _functions(flow: Any) -> list[types.FunctionType]:
-    """The functions that may use a variable: all that the flow's code reaches."""
+    """The functions that may use a variable: those of all tasks and flows that the flow reaches.
+
+    What the flow's own code reads of it is not followed: plain code of a flow that gives something else without being edited is known to be so.
+    """
     if flow is None:
         return []
-    return [one for one in reach_of(flow).called.values() if isinstance(one, types.FunctionType) and is_own(one.__globals__)]
+    found = {id(one): one for called in reach_of(flow).definitions for one in reach_of(called.fn).called.values()}
+    return [one for one in found.values() if isinstance(one, types.FunctionType) and is_own(one.__globals__)]

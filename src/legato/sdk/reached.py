@@ -59,6 +59,7 @@ class Search:
     def __init__(self, start: Any, known_by: Callable[[Any], Any], *, stops: bool = False) -> None:
         self.values: list[Held] = []
         self.code: dict[int, Any] = {}
+        self.definitions: dict[int, Definition[Any, Any]] = {}
         self.notes: dict[str, list[str]] = {}
         self._known_by = known_by
         self._stops = stops
@@ -132,8 +133,10 @@ class Search:
             return
         self._seen.add(id(value))
         self._kept.append(value)  # so that its id stays its own
-        if self._stops and isinstance(value, Definition) and value is not self._start:
-            return
+        if isinstance(value, Definition):
+            self.definitions[id(value)] = value
+            if self._stops and value is not self._start:
+                return
         if isinstance(value, types.FunctionType):
             self.code[id(value)] = value
             self._function(value)
