@@ -86,7 +86,7 @@ PRELOADED = (
     *("legato.sdk.held", "legato.sdk.reached", "legato.sdk.statements", "legato.sdk.tasks", "legato.storage.remote", "legato.store.wire"),
     *("encodings.idna", "encodings.cp437", "zipfile"),
     *(
-        "legato.store.sql",
+        "legato.store.sql.whole",
         "legato.store.sqlite",
         "sqlite3",
         "urllib3",
