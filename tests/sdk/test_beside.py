@@ -25,12 +25,23 @@ class Box:
 
     def __init__(self, held: Any) -> None:
         self.held = held
+        self.parent: Any = None
+        self.siblings: Any = None
 
 
 class Node:
     def __init__(self) -> None:
         self.parts: list[Any] = []
         self.parts.append(self)
+
+
+def tree(count: int) -> Box:
+    root = Box([])
+    for n in range(count):
+        child = Box(n)
+        child.parent, child.siblings = root, root.held
+        root.held.append(child)
+    return root
 
 
 @functools.cache
@@ -55,6 +66,7 @@ LIVE_ON: dict[str, Callable[[], Any]] = {
     "of a closure": HELD,
     "of a class": lambda: Box.of_class,
     "the cache's in a tuple": lambda: (1, cached()),
+    "in a tree of many": lambda: [tree(80), KEPT["list"]],
 }
 
 NEW: dict[str, Callable[[], Any]] = {
@@ -63,6 +75,8 @@ NEW: dict[str, Callable[[], Any]] = {
     "shared inside": lambda: [[0]] * 2,
     "object": lambda: Box([0]),
     "ring": Node,
+    "tree": lambda: tree(3),
+    "tree of many": lambda: tree(80),
     "frame": lambda: pd.DataFrame({"a": [1]}),
     "copy of a global": lambda: list(KEPT["list"]),
     "frame made of another": lambda: KEPT["frame"].assign(b=1),

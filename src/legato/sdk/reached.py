@@ -40,7 +40,7 @@ READS_ANNOTATIONS = frozenset(("__annotations__", "get_type_hints", "get_annotat
 ONLY_WRAPS = frozenset(
     (
         *("functools", "dataclasses", "contextlib", "typing", "typing_extensions", "enum", "abc", "attr", "attrs", "pydantic", "msgspec"),
-        *("builtins", "legato", "logging", "operator", "types", "pytest", "_pytest", "hypothesis", "unittest", "click", "typer"),
+        *("builtins", "legato", "logging", "operator", "types", "pytest", "_pytest", "hypothesis", "unittest", "click", "typer", "asyncio"),
     )
 )
 """Libraries whose decorators give back what counts, or register for others than tasks; and logging, which is no input."""

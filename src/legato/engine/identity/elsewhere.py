@@ -7,6 +7,7 @@ when there is one too many is it asked who holds it. What pickling hands back as
 from __future__ import annotations
 
 import gc
+import operator
 import pickle
 import sys
 import types
@@ -43,13 +44,31 @@ def lives_on(value: Any, given: Iterable[Any], is_users: Callable[[Any], Any]) -
         return False
     parts = _parts_of(value, left_out, is_users)
     suspects = _counted_too_often(parts)
-    if parts and parts[0] is value and not _is_only_here(value, parts, suspects):
-        suspects.append(value)
+    is_whole = bool(parts) and parts[0] is value
+    if is_whole and not _is_only_here(value, parts, suspects) and _is_held(value, value, parts, suspects) and not _is_by_reference(value):
+        return True
+    if not suspects or _are_held_inside(suspects, value, parts):
+        return False
     del suspects[_MOST_ASKED + 1 :]
-    for part in suspects:  # no comprehension or generator here that names the value: it would hold it in a cell
+    for part in suspects:  # no comprehension, generator or slice here that names the value or its parts: it would hold them
         if _is_held(part, value, parts, suspects) and not _is_by_reference(part):
             return True
     return len(suspects) > _MOST_ASKED
+
+
+def _are_held_inside(suspects: list[Any], value: Any, parts: list[Any]) -> bool:
+    """Whether the value itself is all that holds these parts of it: they refer to each other."""
+    inside = _inside_of(value)
+    inside.update((id(suspects), id(parts)))
+    for holder in gc.get_referrers(*suspects):
+        if id(holder) not in inside and not isinstance(holder, types.FrameType) and not _is_our_call(holder, suspects):
+            return False
+    return True
+
+
+def _is_our_call(holder: Any, suspects: list[Any]) -> bool:
+    """Whether it is the tuple of arguments that the question itself was asked with."""
+    return type(holder) is tuple and len(holder) == len(suspects) and all(map(operator.is_, holder, suspects))
 
 
 def _counted_too_often(parts: list[Any]) -> list[Any]:
