@@ -1,7 +1,7 @@
 """The store's verbs as routes: from a method and a path to the verb, from the request to its arguments, and back. No verb is named here.
 
-Bare ASGI in front of the application, which answers what is no verb of the store: pages, images, health. A verb that is asked so costs two
-thirds to four fifths of what the same route costs in Litestar.
+Bare ASGI in front of the application, which answers what is no verb of the store: pages, images, health. A run that is got so costs two
+thirds of what the same route cost in Litestar, a cancel four fifths.
 """
 
 from __future__ import annotations

@@ -62,6 +62,7 @@ class Shape:
         self.verb = verb
         hints = get_type_hints(verb.function, include_extras=True)
         answer = hints.pop("return")
+        self._kinds = {name: _without_extras(kind) for name, kind in hints.items()}
         self.takes_now = hints.pop("now", None) is not None
         self.wraps = answer is int or answer == datetime | None
         self.answer: Any = {int: Number, datetime | None: Instant}.get(answer, answer) if self.wraps else answer
@@ -202,8 +203,7 @@ class Shape:
                 records.setdefault(asked.argument, {})[asked.field] = value
             else:
                 found[asked.argument] = value
-        hints = get_type_hints(self.verb.function) if records else {}
-        return found | {name: hints[name](**fields) for name, fields in records.items()}
+        return found | {name: self._kinds[name](**fields) for name, fields in records.items()}
 
 
 @functools.cache
