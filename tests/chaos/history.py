@@ -77,13 +77,19 @@ class History:
         return found
 
 
+def _is_late(before: JournalEntry, after: JournalEntry) -> bool:
+    """Whether a run that was given up for lost has told its end after all, before anybody else had it: it is believed (docs/design/late-reports.md)."""
+    told = after.state.type in FINAL - {StateType.CRASHED}
+    return before.state.type is StateType.CRASHED and told and after.attempt == before.attempt
+
+
 def legal(history: History) -> Iterator[str]:
-    """I1: each transition is one of the table, or opens an ended run again."""
+    """I1: each transition is one of the table, opens an ended run again, or is the late end of one that was given up."""
     for run_id, entries in history.by_run().items():
         for before, after in itertools.pairwise(entries):
             may_follow = TRANSITIONS[before.state.type] | REOPENS.get(before.state.type, frozenset())
             is_answer = after.state.name == "Cached"  # in place of a start, whatever the task was waiting in
-            if after.state.type not in may_follow and not is_answer:
+            if after.state.type not in may_follow and not is_answer and not _is_late(before, after):
                 yield f"{run_id} went from {before.state.name} to {after.state.name}"
 
 
@@ -165,7 +171,8 @@ def no_leak(history: History) -> Iterator[str]:
 def terminal(history: History) -> Iterator[str]:
     """I9: an attempt ends once, and a run that ended changes only by being opened again."""
     for run_id, entries in history.of_flows().items():
-        ends = Counter(entry.attempt for entry in entries if entry.state.type in FINAL)
+        late = {after.pos for before, after in itertools.pairwise(entries) if _is_late(before, after)}
+        ends = Counter(entry.attempt for entry in entries if entry.state.type in FINAL and entry.pos not in late)
         yield from (f"attempt {attempt} of {run_id} ended {count} times" for attempt, count in ends.items() if count > 1)
     for task in history.tasks:
         if task.state.type not in FINAL and task.flow_run_id in {run.id for run in history.runs if run.state.is_final}:

@@ -92,6 +92,8 @@ def and_line(second: float, word: str, run_id: str, attempt: int, body: str) -> 
 SPOILT: list[tuple[str, Spoil]] = [
     ("I1 legal", became(4, COMPLETED)),
     ("I1 legal", became(7, PENDING)),
+    ("I1 legal", became(9, CRASHED)),
+    ("I1 legal", lambda h: entry(9, attempt=2)(became(9, COMPLETED)(h))),
     ("I2 gapless", entry(5, pos=50)),
     ("I2 gapless", entry(9, seq=7)),
     ("I3 fencing", entry(17, attempt=1)),
@@ -142,3 +144,10 @@ def test_what_is_planned_for_later_is_no_run_that_hangs() -> None:
     planned = msgspec.structs.replace(run("c", 0, SCHEDULED), expected_start_at=NOON + timedelta(hours=1))
 
     assert broken(dataclasses.replace(told(), runs=[*told().runs, planned], every_s={})) == []
+
+
+def test_the_late_end_of_a_run_that_was_given_up_is_believed() -> None:
+    told_late = became(9, COMPLETED)(told())
+
+    assert list(INVARIANTS["I9 terminal"](told_late)) == []
+    assert not any("from Crashed to Completed" in sentence for sentence in INVARIANTS["I1 legal"](told_late))
