@@ -87,11 +87,15 @@ def test_a_completed_run_is_not_retried_but_forked(process: Command, tmp_path: P
 
     refused = process("run", "retry", "the-run")
     forked = process("run", "fork", run_id, "--from", "load-1")
+    planned = process("run", "fork", run_id, "-p", "month=4", "--plan")
+    as_before = process("run", "fork", run_id, "-p", "month=3", "--plan")
     other = process("run", "fork", run_id, "-p", "month=4")
     ambiguous = process("run", "fork", "the-run", "--from", "load-1")
 
     assert (refused.code, "legato run fork" in refused.err) == (5, True)
     assert (forked.code, forked.out) == (0, "7\n")
+    assert "because of month" in planned.out
+    assert "because of" not in as_before.out
     assert (other.code, other.out) == (0, "9\n")
     assert (ambiguous.code, "could be any of these runs" in ambiguous.err) == (2, True)
     assert ledger(tmp_path) == ["load 3", "load 4", "train", "load 4", "train", "load 5", "train"]

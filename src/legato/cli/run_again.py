@@ -124,9 +124,10 @@ def _go_on(session: Session, run: FlowRun, *, only_plan: bool, why: str) -> int:
 
 def fork(session: Session, run: FlowRun, *, task: str, given: Sequence[str], only_plan: bool) -> int:
     """Run a new run that reuses what this one stored, but for one task and what depended on it."""
-    if only_plan:
-        return _print_plan(session, run, task=task)
     changes = parse_parameters(given)
+    if only_plan:
+        others = [name for name, value in changes.items() if name not in run.parameters or run.parameters[name] != value]
+        return _print_plan(session, run, task=task, others=others)
     if run.deployment_id is not None:
         return _fork_deployed(session, run, task, changes)
     from legato.cli import local_run
@@ -175,7 +176,7 @@ def _fork_deployed(session: Session, run: FlowRun, task: str, changes: dict[str,
     return 0
 
 
-def _print_plan(session: Session, run: FlowRun, *, task: str | None) -> int:
+def _print_plan(session: Session, run: FlowRun, *, task: str | None, others: Sequence[str] = ()) -> int:
     from legato.core.resume import in_groups, plan
     from legato.sdk import resuming
     from legato.sdk.flow_calls import pasts_known_to
@@ -199,7 +200,7 @@ def _print_plan(session: Session, run: FlowRun, *, task: str | None) -> int:
 
         print(msgspec.json.encode(lines).decode())
     else:
-        print("\n".join(in_groups(lines, edited=edited)))
+        print("\n".join(in_groups(lines, edited=edited, others=others)))
     return 0
 
 
