@@ -1,6 +1,7 @@
 """A later attempt does not answer for an earlier one's failures, and whatever an attempt ends by may be tried again."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -157,3 +158,30 @@ def test_a_path_is_a_parameter_that_survives_a_retry(h: Harness, given: Path) ->
     main.resume(run.id)
 
     assert seen == [given, given]
+
+
+@pytest.mark.parametrize("way", ["direct", "submitted"])
+def test_what_an_earlier_attempt_has_submitted_may_fail_later(h: Harness, way: str) -> None:
+    tries: list[int] = []
+    second_has_begun, has_failed = threading.Event(), threading.Event()
+
+    @task(on_failure=lambda *_: has_failed.set())
+    def fails_late() -> None:
+        second_has_begun.wait(30)
+        raise OSError("no network")
+
+    @task(retries=1)
+    def outer() -> str:
+        tries.append(1)
+        if len(tries) == 1:
+            fails_late.submit()
+            raise ValueError("once more")
+        second_has_begun.set()
+        assert has_failed.wait(30)
+        return "done"
+
+    @flow
+    def main() -> str:
+        return outer() if way == "direct" else outer.submit().result()
+
+    assert main() == "done"

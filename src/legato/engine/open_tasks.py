@@ -80,8 +80,10 @@ class OpenTasks:
         ]
 
     def forgive(self, by: str | None = None) -> None:
-        """What has failed so far is an earlier attempt's, the flow's or only the task run's `by`: the next one does not answer for it."""
-        for future in self.failed():
+        """What was submitted so far is an earlier attempt's, the flow's or only the task run's `by`: the next one does not answer for it, also
+        where it fails later.
+        """
+        for future in [*self.failed(), *self.under_way()]:
             if by is None or future.opened_by == by:
                 future.seen = True
 
