@@ -70,10 +70,9 @@ class OfValue:
 VALUE = OfValue()
 
 
-def beside_of(fn: Any, flow: Any) -> Watch | OfValue:
-    """What looks at what a call of a function does beside giving its value. `flow`: the definition of the outermost flow."""
-    states = [held for held in reach_of(fn).state if held.place is not None]
-    return Watch(states, flow) if states else VALUE
+def states_of(fn: Any) -> list[Held]:
+    """The variables that a function changes, as far as its code tells."""
+    return [held for held in reach_of(fn).state if held.place is not None]
 
 
 class _Look:

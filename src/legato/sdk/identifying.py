@@ -36,6 +36,11 @@ class Called(Protocol):
     @property
     def on(self) -> Any: ...
 
+    @property
+    def states(self) -> Any:
+        """The variables that it changes."""
+        ...
+
     def code(self) -> Mapping[str, str]: ...
 
     def code_digest(self) -> str: ...
@@ -94,14 +99,21 @@ def identify(shell: TaskShell, parent: Shell, compiled: Called, arguments: Argum
     if is_kept:
         shell.code = compiled.code
         if flow.knows_calls:
-            shell.beside = beside_of(shell.fn, outermost(flow))
+            shell.beside = beside_of(compiled.states, flow)
 
 
-def beside_of(fn: Any, flow: Any) -> Any:
-    """What looks at what a call does beside giving its value."""
-    from legato.sdk.effects import beside_of  # noqa: PLC0415 start-up time: wanted where something is stored
+def states_of(fn: Any) -> Any:
+    """The variables that a function changes."""
+    from legato.sdk.effects import states_of  # noqa: PLC0415 start-up time: wanted where something is stored
 
-    return beside_of(fn, flow)
+    return states_of(fn)
+
+
+def beside_of(states: Any, flow: Any) -> Any:
+    """What looks at what a call does beside giving its value. `states`: the variables that it changes."""
+    from legato.sdk.effects import VALUE, Watch  # noqa: PLC0415 start-up time: wanted where something is stored
+
+    return Watch(states, outermost(flow)) if states else VALUE
 
 
 def outermost(flow: Any) -> Any:
