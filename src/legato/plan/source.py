@@ -11,6 +11,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from legato.engine.parsing import parsed
 from legato.plan.values import Items, Unknown, Value
 
 
@@ -33,7 +34,7 @@ class Source(NamedTuple):
 def _parsed(code: types.CodeType) -> Source | None:
     try:
         lines, start = inspect.getsourcelines(code)
-        module = ast.parse(textwrap.dedent("".join(lines)))
+        module = parsed(textwrap.dedent("".join(lines)))
     except (OSError, TypeError, SyntaxError, ValueError):
         return None
     tree = module.body[0] if module.body else None

@@ -15,6 +15,7 @@ from typing import Any
 
 from legato.core.errors import NotFound, UsageError
 from legato.core.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
+from legato.engine.parsing import parsed
 from legato.engine.tracebacks import relink
 from legato.flow_runners.options import SubprocessFlowRunner
 from legato.sdk.flows import Flow
@@ -79,7 +80,7 @@ def _name_of(path: Path, root: Path | None) -> tuple[str, Path]:
 def _imports_its_siblings(path: Path) -> bool:
     """Whether a file says `from .other import …`: then it is part of a package, `__init__.py` or not."""
     try:
-        tree = ast.parse(path.read_bytes())
+        tree = parsed(path.read_bytes())
     except (SyntaxError, ValueError):
         return False
     return any(isinstance(node, ast.ImportFrom) and node.level > 0 for node in ast.walk(tree))

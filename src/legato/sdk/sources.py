@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from legato.core.digests import hex_digest
+from legato.engine.parsing import parsed
 from legato.sdk.bytecode import Import
 from legato.sdk.keys import dotted_name
 
@@ -69,12 +70,11 @@ def _codes_of(value: Any) -> Iterator[types.CodeType]:
 
 @functools.lru_cache(maxsize=512)
 def _parsed(file: str, stamp: tuple[int, int]) -> ast.Module | None:  # noqa: ARG001 a changed file is read again
-    import ast  # noqa: PLC0415 start-up time: wanted by code that changes its globals, or imports in bodies
-    import tokenize  # noqa: PLC0415
+    import tokenize  # noqa: PLC0415 start-up time: wanted by code that changes its globals, or imports in bodies
 
     try:
         with tokenize.open(file) as opened:
-            return ast.parse(opened.read())
+            return parsed(opened.read())
     except (OSError, SyntaxError, ValueError):
         return None
 
