@@ -47,7 +47,7 @@ def closure_of(fn: Any) -> str:
 
 def annotations_of(fn: Any) -> str:
     """A hash of a function's annotations, with what the classes in them consist of; "" when there are none."""
-    found = {name: value for name, value in attribute(unwrapped(fn), "__annotations__").items() if name != "return"}
+    found = {name: value for name, value in (attribute(unwrapped(fn), "__annotations__") or {}).items() if name != "return"}
     if not found:
         return ""
     try:

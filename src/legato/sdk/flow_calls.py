@@ -88,7 +88,7 @@ class CompiledFlow:
         from legato.sdk.code import annotations_of  # noqa: PLC0415 start-up time: wanted where something is stored
 
         digest = annotations_of(self.flow.fn)
-        return {f"parameters of {self.flow.fn.__qualname__}": digest} if digest else {}
+        return {f"parameters of {self.flow.__name__}": digest} if digest else {}
 
     def body(self) -> Body:
         """The flow's own body, as it is now."""
