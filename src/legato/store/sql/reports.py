@@ -122,7 +122,7 @@ class SqlReports(SqlSubject):
 class SqlReporter(SqlReports):
     """The store of a process that only reports, as a script does; asked for any other verb, it becomes the whole one.
 
-    `whole` gives the class of that: loading it costs a short script a tenth of its time.
+    `whole` gives the class of that: loading it is a part of what a short script takes.
     """
 
     def __init__(self, database: Database, whole: Callable[[], type]) -> None:
