@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from benchmarks.measure import Row, home, postgres
 from benchmarks.seeded import seed
 from legato.core.records import ClaimRequest, FlowRunFilter
-from legato.core.states import CRASHED, FAILED
+from legato.core.states import CANCELLED, COMPLETED, CRASHED, FAILED
 from legato.store.open import open_sql_store
 from legato.store.sql import SqlStore
 
@@ -30,6 +33,35 @@ FILTERS = {
     "search, some hits": FlowRunFilter(text="name-4711"),
     "search, no hit": FlowRunFilter(text="nowhere-to-be-found"),
 }
+
+CONDITIONS: tuple[dict[str, Any], ...] = (
+    {"states": (FAILED,)},
+    {"states": (COMPLETED,)},
+    {"states": (FAILED, CRASHED, CANCELLED)},
+    {"state_names": ("Late",)},
+    {"flow_name": "flow-7"},
+    {"deployment_id": "d1"},
+    {"work_queue": "q1"},
+    {"agent_id": "a1"},
+    {"schedule_id": "s1"},
+    {"parent_run_id": "p0"},
+    {"top_level": True},
+    {"tags": ("prod",)},
+    {"tags": ("rare",)},
+    {"tags": ("prod", "team")},
+    {"text": "name-4711"},
+)
+"""Of every two and three of these a list is asked for: some meet often, some never, which no planner knows."""
+
+
+def combinations() -> list[FlowRunFilter]:
+    """Filters of two and of three conditions."""
+    chosen = [each for size in (2, 3) for each in itertools.combinations(CONDITIONS, size)]
+    return [
+        FlowRunFilter(**{k: v for part in each for k, v in part.items()})
+        for each in chosen
+        if len({k for part in each for k in part}) == len(each)
+    ]
 
 
 def times_ms(call: Callable[[], object], calls: int = CALLS) -> list[float]:
@@ -54,6 +86,11 @@ def _on(store: SqlStore, kind: str) -> Iterator[Row]:
     floor = statistics.median(times_ms(lambda: store.list_flow_runs(FlowRunFilter())))
     for what, filter_ in FILTERS.items():
         yield _row(kind, what, times_ms(lambda f=filter_: store.list_flow_runs(f)), floor)  # type: ignore[misc]
+    taken = [(times_ms(lambda f=filter_: store.list_flow_runs(f), 8), filter_) for filter_ in combinations()]  # type: ignore[misc]
+    slowest, which = max(taken, key=lambda each: statistics.median(each[0]))
+    print(f"{kind}: the slowest of {len(taken)} filters is {which}", file=sys.stderr)
+    yield _row(kind, "slowest filter of 2 or 3 conditions", slowest, floor)
+    yield _row(kind, f"all {len(taken)} of these", sorted(itertools.chain.from_iterable(each for each, _ in taken)), floor)
     yield _row(kind, "counts by state", times_ms(lambda: store.count_flow_runs(FlowRunFilter()), 10), floor)
     yield _row(kind, "task runs of a run", times_ms(lambda: store.list_task_runs("000000000777")), floor)
     yield _row(kind, "status of a queue", times_ms(lambda: store.get_queue("main"), 20), floor)

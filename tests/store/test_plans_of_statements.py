@@ -115,6 +115,8 @@ FILTERS = {
     "agent": (FlowRunFilter(agent_id="a"), "flow_run_agent"),
     "schedule": (FlowRunFilter(schedule_id="s"), "flow_run_schedule"),
     "parent": (FlowRunFilter(parent_run_id="p"), "flow_run_parent"),
+    "top level": (FlowRunFilter(top_level=True), "flow_run_top"),
+    "state's name": (FlowRunFilter(state_names=("Late",)), "flow_run_named"),
     "tag": (FlowRunFilter(tags=("prod",)), "SEARCH x USING PRIMARY KEY"),
     "two tags": (FlowRunFilter(tags=("prod", "rare")), "SEARCH x USING PRIMARY KEY"),
 }
@@ -124,7 +126,8 @@ FILTERS = {
 def test_a_list_goes_by_the_index_of_its_filter(seeded: SqlStore, name: str) -> None:
     filter_, index = FILTERS[name]
     for cursor in (None, "5.5"):
-        sql, parameters = lists.select_flow_runs(filter_, filter_.tags, cursor=cursor, limit=100, oldest_first=False)
+        query = lists.FlowRunQuery(filter_, filter_.tags, cursor=cursor, oldest_first=False, by_join=False)
+        sql, parameters = query.merged(101) if query.streams else query.read(101, None)
         plan = plan_on_sqlite(seeded, sql, parameters)
         assert index in plan, plan
         assert walked(plan) in ([], ["r"]), plan

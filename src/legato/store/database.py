@@ -48,6 +48,10 @@ class Session(Protocol):
         """The numbers (`n`) of the next rows of a table, at most so many: whoever writes them names the rows by these."""
         ...
 
+    def merging(self) -> None:
+        """The queries that follow in this transaction read indexes in their order and merge them, rather than hash or sort what they hold."""
+        ...
+
     def lock_keys(self, keys: Sequence[str]) -> None:
         """Keep others from deciding about these cache keys until the commit. Give them sorted."""
         ...
@@ -93,7 +97,7 @@ class Database(Protocol):
     def close(self) -> None: ...
 
 
-LATEST = 7
+LATEST = 8
 """The schema version this code works with: the number of the last file in `migrations/`."""
 
 _SECTION = re.compile(r"^-- (\w+):", re.MULTILINE)

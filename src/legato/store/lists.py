@@ -1,8 +1,7 @@
 """Lists of flow runs: filters to SQL, and keyset cursors.
 
-Lists are sorted by (expected_start_at, n), which never changes once a run is there, so a cursor stays true while rows come and go.
-A tag drives the query from run_tag, which carries the sort key; the planner would walk the start index instead (0.2 against 31 ms for a
-rare tag among 100,000 runs).
+Lists are sorted by (expected_start_at, n), which never changes once a run is there, so a cursor stays true while rows come and go. What
+drives a list is in `streams`.
 """
 
 from __future__ import annotations
@@ -10,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from legato.core.clock import to_us
 from legato.core.errors import UsageError
 from legato.core.records import ArtifactFilter, FlowRunFilter, QueueFilter
-from legato.store import rows
+from legato.store import rows, streams
 
 COUNT_CAP = 10_000
 """Counts stop here: COUNT_CAP + 1 means "more". Exact counts grow with the table (30-70 ms at a million rows)."""
@@ -39,29 +36,73 @@ class Where:
         return " and ".join(self.conditions) or "1 = 1"
 
 
-def flow_runs_where(filter_: FlowRunFilter, found: list[int] | None = None) -> Where:
-    """The conditions of a filter, over `flow_run r`. Tags are not among them: see `select_flow_runs`. `found`: the runs that its text is in,
-    where they were looked up (see `sql.searching`).
-    """
+def containing(text: str) -> str:
+    """The pattern of a `like` with a backslash as its escape, for lower-cased text that holds `text`: its own % and _ mean themselves."""
+    return "%" + text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+
+
+class FlowRunQuery:
+    """The queries of one list of flow runs: SQL and parameters each. `by_join`: see `streams.merged`."""
+
+    def __init__(self, filter_: FlowRunFilter, tags: tuple[str, ...], *, cursor: str | None, oldest_first: bool, by_join: bool) -> None:
+        self._order = "asc" if oldest_first else "desc"
+        self._by_join = by_join
+        self._bounds, self._text = _bounds(filter_, cursor, oldest_first=oldest_first), _with_text(filter_)
+        self.streams = streams.streams_of(filter_, tags)
+        self._parameters = {**self._bounds.parameters}
+        for stream in self.streams:
+            self._parameters |= stream.parameters
+
+    @property
+    def merges(self) -> bool:
+        """Whether `merged` has anything to merge."""
+        return sum(len(stream.arms) for stream in self.streams) > 1
+
+    def sizes(self, cap: int) -> tuple[str, dict[str, Any]]:
+        """How many runs each stream has, in one row; none is counted further than one above `cap`."""
+        counted = (f"(select count(*) from ({self._stream(i)} limit {cap + 1}) c)" for i in range(len(self.streams)))  # noqa: S608 names of ours
+        return f"select {', '.join(counted)}", self._parameters
+
+    def numbers_of(self, stream: int) -> tuple[str, dict[str, Any]]:
+        """The runs of one stream, in no order: their n."""
+        return f"select n from ({self._stream(stream)}) s", self._parameters  # noqa: S608 names of ours
+
+    def merged(self, limit: int) -> tuple[str, dict[str, Any]]:
+        """(at, n) of the runs of the list in its order, where it has streams."""
+        within, on_rows = " and ".join(self._bounds.conditions), " and ".join(self._text.conditions)
+        numbers = streams.merged(self.streams, within=within, on_rows=on_rows, order=self._order, by_join=self._by_join)
+        return f"{numbers} limit :limit", {**self._parameters, **self._text.parameters, "limit": limit}
+
+    def read(self, limit: int, among: list[int] | None) -> tuple[str, dict[str, Any]]:
+        """The same by reading rows: those with the numbers `among`, which hold the list's text; or, without, in the order of the list."""
+        where = Where()
+        source = "flow_run r"
+        if among is not None:
+            if not self._by_join:
+                source = "flow_run f cross join flow_run r"  # which SQLite reads in this order
+            where.add("r.n in :among*" if self._by_join else "f.n in :among* and r.n = f.n", among=among)
+        else:
+            where.add(" and ".join(self._text.conditions) or "1 = 1", **self._text.parameters)
+        where.add("r.workspace = :workspace", **self._parameters, limit=limit)
+        where.conditions += [stream.on_row for stream in self.streams]
+        where.conditions += [condition.format(at="r.expected_start_at", n="r.n") for condition in self._bounds.conditions]
+        order = f"r.expected_start_at {self._order}, r.n {self._order}"
+        sql = f"select r.expected_start_at as at, r.n as n from {source} where {where.text} order by {order} limit :limit"  # noqa: S608 names of ours
+        return sql, where.parameters
+
+    def _stream(self, i: int) -> str:
+        within = " and ".join(self._bounds.conditions)
+        return streams.written(self.streams[i], within, "", f"order by at {self._order}, n {self._order}", by_join=self._by_join)
+
+
+def select_by_number() -> str:
+    """The query of the runs with some numbers (`:numbers`): n, then the columns of FLOW_RUN, in no order."""
+    return f"select r.n, {COLUMNS} from flow_run r where r.n in :numbers*"  # noqa: S608 built from names of ours
+
+
+def _with_text(filter_: FlowRunFilter) -> Where:
     where = Where()
-    where.add("r.workspace = :workspace")
-    if filter_.states:
-        where.add("r.state_type in :states*", states=[str(state) for state in filter_.states])
-    if filter_.state_names:
-        where.add("r.state_name in :state_names*", state_names=list(filter_.state_names))
-    for column in ("flow_name", "deployment_id", "work_queue", "agent_id", "parent_run_id", "schedule_id"):
-        value = getattr(filter_, column)
-        if value is not None:
-            where.add(f"r.{column} = :{column}", **{column: value})
-    if filter_.top_level:
-        where.add("r.parent_run_id is null")
-    if filter_.start_after is not None:
-        where.add("r.expected_start_at >= :start_after", start_after=to_us(filter_.start_after))
-    if filter_.start_before is not None:
-        where.add("r.expected_start_at < :start_before", start_before=to_us(filter_.start_before))
-    if found is not None:
-        where.add("r.n in :found*", found=found)
-    elif filter_.text:
+    if filter_.text:
         pattern = containing(filter_.text)
         where.add(
             "(lower(r.name) like :text escape '\\' or lower(r.flow_name) like :text escape '\\' or r.id like :id_text escape '\\')",
@@ -71,40 +112,17 @@ def flow_runs_where(filter_: FlowRunFilter, found: list[int] | None = None) -> W
     return where
 
 
-def containing(text: str) -> str:
-    """The pattern of a `like` with a backslash as its escape, for lower-cased text that holds `text`: its own % and _ mean themselves."""
-    return "%" + text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-
-
-def select_flow_runs(
-    filter_: FlowRunFilter,
-    tags: tuple[str, ...],
-    *,
-    cursor: str | None,
-    limit: int,
-    oldest_first: bool,
-    found: list[int] | None = None,
-) -> tuple[str, dict[str, Any]]:
-    """The query of one page: n, then the columns of FLOW_RUN. `tags` are the filter's, the one with the fewest runs first."""
-    where = flow_runs_where(filter_, found)
-    source, start, n = _driven_by_tags(tags, where)
+def _bounds(filter_: FlowRunFilter, cursor: str | None, *, oldest_first: bool) -> Where:
+    """Between which instants the runs start, and after which of them the page begins, in terms of {at} and {n}."""
+    bounds = Where()
+    if filter_.start_after is not None:
+        bounds.add("{at} >= :start_after", start_after=to_us(filter_.start_after))
+    if filter_.start_before is not None:
+        bounds.add("{at} < :start_before", start_before=to_us(filter_.start_before))
     if cursor is not None:
-        at, last = _read_cursor(cursor)
-        where.add(f"({start}, {n}) {'>' if oldest_first else '<'} (:cursor_at, :cursor_n)", cursor_at=at, cursor_n=last)
-    order = f"{start}, {n}" if oldest_first else f"{start} desc, {n} desc"
-    sql = f"select r.n, {COLUMNS} from {source} where {where.text} order by {order} limit :limit"  # noqa: S608 built from names of ours
-    return sql, {**where.parameters, "limit": limit}
-
-
-def count_flow_runs(
-    filter_: FlowRunFilter, tags: tuple[str, ...], state: str, found: list[int] | None = None
-) -> tuple[str, dict[str, Any]]:
-    """The query that counts one state's runs, up to COUNT_CAP + 1."""
-    where = flow_runs_where(msgspec.structs.replace(filter_, states=()), found)
-    source, _, _ = _driven_by_tags(tags, where)
-    where.add("r.state_type = :state", state=state)
-    sql = f"select count(*) from (select 1 from {source} where {where.text} limit {COUNT_CAP + 1}) c"  # noqa: S608 built from names of ours
-    return sql, where.parameters
+        at, n = _read_cursor(cursor)
+        bounds.add("({at}, {n}) " + ("> " if oldest_first else "< ") + "(:cursor_at, :cursor_n)", cursor_at=at, cursor_n=n)
+    return bounds
 
 
 def select_due(
@@ -143,16 +161,6 @@ def _due(filter_: QueueFilter) -> Where:
     for i, tag in enumerate(filter_.tags):
         _require_tag(where, i, tag, "r.n")
     return where
-
-
-def _driven_by_tags(tags: tuple[str, ...], where: Where) -> tuple[str, str, str]:
-    """Where the rows come from, and the two sort columns there. `cross join` fixes SQLite's order; the sort columns fix PostgreSQL's."""
-    if not tags:
-        return "flow_run r", "r.expected_start_at", "r.n"
-    where.add("x.tag = (select n from tag where workspace = :workspace and name = :tag_first) and r.n = x.run", tag_first=tags[0])
-    for i, tag in enumerate(tags[1:]):
-        _require_tag(where, i, tag, "x.run")
-    return "run_tag x cross join flow_run r", "x.start_at", "x.run"
 
 
 def _require_tag(where: Where, i: int, tag: str, run: str) -> None:

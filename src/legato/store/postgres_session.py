@@ -86,6 +86,9 @@ class PostgresSession:
         cursor = self._connection.execute(_NUMBERS[table], [-(-count // _AT_ONCE)])
         return (n for taken in (cursor,) for (first,) in taken.fetchall() for n in range(first, first + _AT_ONCE))
 
+    def merging(self) -> None:
+        self._connection.execute(_MERGE)
+
     def lock_keys(self, keys: Sequence[str]) -> None:
         for key in keys:
             self._connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
@@ -118,6 +121,18 @@ def _by_column(rows: Sequence[Row]) -> tuple[tuple[bool, ...], list[str | None]]
     return same, once + [_json(column).decode() for column, is_same in zip(columns, same, strict=True) if not is_same]
 
 
+_MERGE = "select " + ", ".join(
+    f"set_config('{name}', '{value}', true)"
+    for name, value in (
+        ("enable_hashjoin", "off"),
+        ("enable_nestloop", "off"),
+        ("enable_sort", "off"),
+        ("enable_bitmapscan", "off"),
+        ("max_parallel_workers_per_gather", "0"),
+        ("join_collapse_limit", "1"),  # what costs most is written last, and not reached where the others never meet
+    )
+)
+"""For the planner two conditions on one run are independent, so it takes a page of two for all there is, and reads all of both to find it."""
 _AT_ONCE = 1000
 """Numbers of rows that are taken from a sequence at once: it rises by so many (asked for one by one, they cost as much as the row)."""
 _NUMBERS = {

@@ -94,6 +94,9 @@ class SqliteSession:
         last = self._connection.execute(f"select coalesce(max(n), 0) from {table}").fetchone()[0]  # noqa: S608 names are ours
         yield from range(last + 1, last + 1 + count)
 
+    def merging(self) -> None:
+        """Nothing to do: it merges whatever is in one order."""
+
     def lock_keys(self, keys: Sequence[str]) -> None:
         """Nothing to do: there is one writer at a time."""
 

@@ -283,7 +283,6 @@ def tag_runs(session: Session, sql: Mapping[str, str], pairs: Iterable[tuple[str
         runs_of.setdefault(columns.name(tag), []).append(run_id)
     for tag, run_ids in sorted(runs_of.items()):
         session.run(sql["add_tag"], name=tag)
-        session.run(sql["count_tag_uses"], name=tag, count=len(run_ids))
         for run_id in run_ids:
             session.run(sql["tag_run"], name=tag, run_id=run_id)
 

@@ -137,8 +137,6 @@ CREATE INDEX flow_run_queue on flow_run (workspace, work_queue, expected_start_a
 
 CREATE INDEX flow_run_agent on flow_run (workspace, agent_id, expected_start_at desc, n desc) where agent_id is not null;
 
-CREATE INDEX flow_run_schedule on flow_run (schedule_id, expected_start_at desc, n desc) where schedule_id is not null;
-
 CREATE INDEX flow_run_held on flow_run (host, expected_start_at, n) where agent_id is null and pid > 0 and epoch % 2 = 1
     and state_type in ('scheduled', 'pending', 'running', 'paused');
 
@@ -180,9 +178,7 @@ CREATE UNIQUE INDEX flow_name on flow (workspace, name);
 CREATE TABLE "tag" (
     n integer primary key,
     workspace bigint not null default 1,
-    name text not null,
-    uses bigint not null default 0
-);
+    name text not null);
 
 CREATE UNIQUE INDEX tag_name on tag (workspace, name);
 
@@ -347,3 +343,9 @@ CREATE TABLE run_limit (
 CREATE UNIQUE INDEX run_limit_tag on run_limit (workspace, tag) where tag is not null;
 
 CREATE UNIQUE INDEX run_limit_deployment on run_limit (deployment_id) where deployment_id is not null;
+
+CREATE INDEX flow_run_schedule on flow_run (workspace, schedule_id, expected_start_at desc, n desc) where schedule_id is not null;
+
+CREATE INDEX flow_run_top on flow_run (workspace, expected_start_at desc, n desc) where parent_run_id is null;
+
+CREATE INDEX flow_run_named on flow_run (workspace, state_name, expected_start_at desc, n desc) where lower(state_name) <> state_type;

@@ -254,11 +254,9 @@ def _rewrite_what_is_planned(session: Session, deployment: Deployment) -> None:
     for _, after in changed:
         write_plan(session, after)
     retagged = sorted(after.id for run, after in changed if after.tags != run.tags)
-    if retagged:
-        session.run(sql["count_less_tag_uses"], ids=retagged)
-        for id_ in retagged:
-            session.run(sql["delete_run_tags"], id=id_)
-        tag_runs(session, sql, [(tag, id_) for id_ in retagged for tag in deployment.tags])
+    for id_ in retagged:
+        session.run(sql["delete_run_tags"], id=id_)
+    tag_runs(session, sql, [(tag, id_) for id_ in retagged for tag in deployment.tags])
 
 
 def write_plan(session: Session, run: FlowRun) -> None:

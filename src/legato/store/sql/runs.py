@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from legato.core.clock import to_us
 from legato.core.errors import Conflict, NotFound, UsageError
@@ -19,6 +23,9 @@ from legato.store.sql.reports import record
 from legato.store.sql.subject import SqlSubject, changes, creation, delete_runs, flow_runs, hold, note, statements
 from legato.store.transitions import Batch
 from legato.store.working import Working
+
+if TYPE_CHECKING:
+    from legato.store.lists import FlowRunQuery
 
 _EVERYTHING = FlowRunFilter()
 
@@ -50,38 +57,27 @@ class SqlRuns(SqlSubject):
     def list_flow_runs(
         self, filter: FlowRunFilter = _EVERYTHING, *, cursor: str | None = None, limit: int = 100, oldest_first: bool = False
     ) -> FlowRunPage:
-        with self._reading() as session:
-            tags = self._rarest_first(session, filter)
-            from legato.store import lists  # noqa: PLC0415 start-up time: whoever only runs a flow lists nothing
+        from legato.store import lists  # noqa: PLC0415 start-up time: whoever only runs a flow lists nothing
 
-            sql, parameters = lists.select_flow_runs(
-                filter, tags, cursor=cursor, limit=limit + 1, oldest_first=oldest_first, found=runs_with(session, filter.text)
-            )
-            found = session.rows(sql, **parameters)
-        more = len(found) > limit
-        items = [rows.flow_run_of(row[1:]) for row in found[:limit]]
-        return FlowRunPage(items, lists.make_cursor(to_us(items[-1].expected_start_at), found[limit - 1][0]) if more else None)
+        with self._reading() as session:
+            found = runs_with(session, filter.text)
+            page = _numbers(session, filter, limit + 1, found, cursor=cursor, oldest_first=oldest_first)
+            read = session.rows(lists.select_by_number(), numbers=[n for _, n in page[:limit]]) if page else []
+        by_number = {row[0]: row for row in read}
+        items = [rows.flow_run_of(by_number[n][1:]) for _, n in page[:limit]]
+        return FlowRunPage(items, lists.make_cursor(*page[limit - 1]) if len(page) > limit else None)
 
     def count_flow_runs(self, filter: FlowRunFilter = _EVERYTHING) -> dict[StateType, int]:
+        from legato.store import lists  # noqa: PLC0415 start-up time: as above
+
         counts = {}
         with self._reading() as session:
-            tags, with_text = self._rarest_first(session, filter), runs_with(session, filter.text)
+            found = runs_with(session, filter.text)
             for state in filter.states or tuple(StateType):
-                from legato.store import lists  # noqa: PLC0415 start-up time: whoever only runs a flow lists nothing
-
-                sql, parameters = lists.count_flow_runs(filter, tags, state, with_text)
-                row = session.row(sql, **parameters)
-                if row and row[0]:
-                    counts[state] = int(row[0])
+                of_state = _numbers(session, msgspec.structs.replace(filter, states=(state,)), lists.COUNT_CAP + 1, found, counted=True)
+                if of_state[0][0]:
+                    counts[state] = int(of_state[0][0])
         return counts
-
-    def _rarest_first(self, session: Session, filter_: FlowRunFilter) -> tuple[str, ...]:
-        """The filter's tags, the one that fewest runs have first: it drives the query."""
-        tags = tuple(columns.name(tag) for tag in filter_.tags)
-        if len(tags) < 2:
-            return tags
-        uses = {name: int(n) for name, n in session.rows(self._sql["tag_uses"], names=list(tags))}
-        return tuple(sorted(tags, key=lambda tag: uses.get(tag, 0)))
 
     def find_flow_runs(self, text: str = "", *, limit: int = 10) -> list[FlowRun]:
         with self._reading() as session:
@@ -189,8 +185,51 @@ class SqlRuns(SqlSubject):
         delete_runs(session, [run_id], now, f"run '{run.name}' was deleted")
 
 
-FEW = 2_000
-"""Runs that a text is in, up to which they are looked up first; of a text that many names hold, a walk finds a page soon."""
+FEW, FEW_WITH_TEXT = 500, 2_000
+"""Runs that meet one condition of a list, up to which they are read one by one and asked for the others: what costs less than to merge
+50,000. Of a text nothing can be merged.
+"""
+
+
+def _numbers(
+    session: Session,
+    filter_: FlowRunFilter,
+    limit: int,
+    found: list[int] | None,
+    *,
+    cursor: str | None = None,
+    oldest_first: bool = False,
+    counted: bool = False,
+) -> Sequence[Any]:
+    """(expected start, n) of a filter's runs, in order, at most `limit`; `counted`: how many these are, alone in one row.
+
+    `found`: what its text is in, where that is known. Few runs that meet one condition are read, and asked for the others; else the indexes
+    of all conditions are merged.
+    """
+    from legato.store import lists  # noqa: PLC0415 start-up time: whoever only runs a flow lists nothing
+
+    tags = tuple(dict.fromkeys(columns.name(tag) for tag in filter_.tags))
+    query = lists.FlowRunQuery(filter_, tags, cursor=cursor, oldest_first=oldest_first, by_join=session.row_locks)
+    if found is None and len(query.streams) > 1 and not filter_.text:
+        found = _fewest(session, query)
+    if found is None and query.streams:
+        if query.merges:
+            session.merging()
+        sql, parameters = query.merged(limit)
+    else:
+        sql, parameters = query.read(limit, found)
+    return session.rows(f"select count(*) from ({sql}) c" if counted else sql, **parameters)  # noqa: S608 made by `lists`
+
+
+def _fewest(session: Session, query: FlowRunQuery) -> list[int] | None:
+    """The runs of the smallest stream, where they are few."""
+    sql, parameters = query.sizes(FEW)
+    sizes = [*session.rows(sql, **parameters)[0]]
+    least = min(sizes)
+    if least > FEW:
+        return None
+    sql, parameters = query.numbers_of(sizes.index(least))
+    return [n for (n,) in session.rows(sql, **parameters)]
 
 
 def runs_with(session: Session, text: str) -> list[int] | None:
@@ -201,11 +240,11 @@ def runs_with(session: Session, text: str) -> list[int] | None:
     sql = statements()
     if session.row(sql[f"is_searchable_{kind}"]) is None or session.row(sql["flow_with_text"], text=f"%{text.lower()}%") is not None:
         return None
-    found = {int(row[0]) for row in session.rows(sql[f"runs_with_text_{kind}"], text=f"%{text.lower()}%", limit=FEW + 1)}
+    found = {int(row[0]) for row in session.rows(sql[f"runs_with_text_{kind}"], text=f"%{text.lower()}%", limit=FEW_WITH_TEXT + 1)}
     low = text.lower()
     if set(low) <= set("0123456789abcdef-"):
-        found |= {int(row[0]) for row in session.rows(sql["runs_with_id"], low=low, high=low + "g", limit=FEW + 1)}
-    return sorted(found) if len(found) <= FEW else None
+        found |= {int(row[0]) for row in session.rows(sql["runs_with_id"], low=low, high=low + "g", limit=FEW_WITH_TEXT + 1)}
+    return sorted(found) if len(found) <= FEW_WITH_TEXT else None
 
 
 _TRIGRAM = 3

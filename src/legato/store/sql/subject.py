@@ -166,7 +166,6 @@ def delete_runs(session: Session, ids: Sequence[str], now: datetime, why: str) -
         return
     sql = statements()
     keys = sorted({row[0] for id_ in ids for row in session.rows(sql["keys_of_run"], id=id_)})
-    session.run(sql["count_less_tag_uses"], ids=sorted(ids))
     for id_ in ids:
         for statement in ("delete_cache_claims", "delete_run_tags", "delete_logs", "delete_inputs", "delete_artifacts"):
             session.run(sql[statement], id=id_)

@@ -50,7 +50,7 @@ where id = :id and version = :version and active = 1;
 insert into tick (schedule_id, version, at, run_id) values (:schedule_id, :version, :at, :run_id) on conflict do nothing;
 
 -- unstarted_of_schedule: runs that wait and have never been handed out; those already due are owed, and stay. index: flow_run_schedule
-select id from flow_run where schedule_id = :schedule_id and state_type = 'scheduled' and attempt = 0 and due_at > :now;
+select id from flow_run where workspace = :workspace and schedule_id = :schedule_id and state_type = 'scheduled' and attempt = 0 and +due_at > :now;
 
 -- unstarted_of_deployment: index: flow_run_plan
 select id from flow_run where deployment_id = :deployment_id and state_type = 'scheduled' and attempt = 0 and schedule_id is not null

@@ -21,15 +21,6 @@ insert into flow (workspace, id, name, created_at) values (:workspace, :id, :nam
 -- add_tag: a tag, when it is first heard of.
 insert into tag (workspace, name) values (:workspace, :name) on conflict (workspace, name) do nothing;
 
--- count_tag_uses: how many runs have a tag, so that the rarest drives a list.
-update tag set uses = uses + :count where workspace = :workspace and name = :name;
-
--- count_less_tag_uses: a run that goes, or whose tags change, has its tags no more.
-update tag set uses = uses - 1 where n in (select tag from run_tag where run in (select n from flow_run where id in :ids*));
-
--- tag_uses:
-select name, uses from tag where workspace = :workspace and name in :names*;
-
 -- tag_run: lists by tag are driven by this table, which carries the sort key.
 insert into run_tag (tag, start_at, run)
 select t.n, r.expected_start_at, r.n from tag t, flow_run r where t.workspace = :workspace and t.name = :name and r.id = :run_id on conflict do nothing;
