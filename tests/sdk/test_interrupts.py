@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Self
 
@@ -21,6 +21,7 @@ import pytest
 import legato
 from legato import flow, get_run_logger, task
 from legato.core.states import FINAL
+from legato.engine import signals
 from legato.forking import LOADING
 from legato.testing import Harness, harness
 
@@ -70,7 +71,9 @@ class Interrupts:
     """Sends SIGINT when so many of our lines have been run on this thread."""
 
     def __init__(self, *at: int) -> None:
-        self.at, self.lines, self.sent = set(at), 0, 0
+        self.at, self.lines = set(at), 0
+        self.sent: list[str] = []
+        """The lines that it was sent at."""
 
     def __enter__(self) -> Self:
         sys.settrace(self._trace)
@@ -85,7 +88,7 @@ class Interrupts:
         if event == "line" and not leaves_a_with(frame):
             self.lines += 1
             if self.lines in self.at:
-                self.sent += 1
+                self.sent.append(f"{frame.f_code.co_filename.removeprefix(PACKAGE)}:{frame.f_lineno}")
                 signal.raise_signal(signal.SIGINT)
         return self._trace
 
@@ -130,10 +133,10 @@ def interrupt(h: Harness, name: str, *at: int) -> None:
     try:
         with interrupts:
             FLOWS[name]()
-        assert interrupts.sent == 0, f"swallowed at {at}"
+        assert interrupts.sent == [], f"swallowed at {at}"
     except KeyboardInterrupt:
         assert interrupts.sent, "nobody sent one"
-    assert ended(h), (at, names_of_unended(h))
+    assert ended(h), (at, interrupts.sent, names_of_unended(h))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert is_free(LOADING), at
     FLOWS[name]()
@@ -200,6 +203,52 @@ def test_ctrl_c_while_the_flow_waits_for_a_submitted_task_is_raised_at_once(h: H
     finally:
         let_go.set()
     assert ended(h)
+
+
+def forever(step: Callable[[], Any]) -> Callable[[], None]:
+    """Code that does nothing but call Legato."""
+
+    def body() -> None:
+        while True:
+            step()
+
+    return body
+
+
+DONE: list[Any] = []
+
+BUSY: dict[str, Callable[[], Any]] = {
+    "call": lambda: double(1),
+    "submit": lambda: double.submit(1),
+    "map": lambda: double.map([1, 2]),
+    "submit and wait": lambda: double.submit(1).result(),
+    "result": lambda: [one.result() for one in DONE],
+    "wait": lambda: legato.wait(DONE),
+    "as_completed": lambda: list(legato.as_completed(DONE)),
+    "sub-flow": direct,
+    "log": lambda: get_run_logger().info("said"),
+    "tags": lambda: legato.tags("a").__enter__(),
+}
+
+
+@pytest.mark.parametrize("step", BUSY)
+def test_ctrl_c_reaches_code_that_does_nothing_but_call_us(h: Harness, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    monkeypatch.setattr(signals, "PATIENCE_S", 1000.0)
+
+    @flow
+    def main() -> None:
+        DONE[:] = [double.submit(1)]
+        DONE[0].result()
+        threading.Timer(0.05, signal.raise_signal, (signal.SIGINT,)).start()
+        forever(BUSY[step])()
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        main()
+
+    assert time.monotonic() - began < 10
+    assert sys.getprofile() is None
+    assert ended(h), names_of_unended(h)
 
 
 def test_ctrl_c_that_the_flow_has_caught_is_not_raised_again(h: Harness) -> None:

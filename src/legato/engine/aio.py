@@ -170,7 +170,7 @@ async def _settle(shell: Shell, i: Settle) -> None:
                 await _region_of(shell).call(_none_under_way, (open_tasks,), {}, None)
     except TimeoutError:
         open_tasks.out_of_time(i)
-    crashing.reached("flow.settled")
+    open_tasks.settled()
 
 
 async def _none_under_way(open_tasks: OpenTasks) -> None:
@@ -219,6 +219,7 @@ async def _next(shell: Shell, i: Next) -> Item | Exhausted:
     try:
         if shell.items is None:
             shell.items, shell.own_s = shell.fn(*shell.args, **shell.kwargs), 0.0
+            shell.hands_items()
         go_on, with_ = (shell.items.athrow, i.thrown) if i.thrown is not None else (shell.items.asend, i.sent)
         return Item(await region.call(go_on, (with_,), {}, shell.left_s()))
     except StopAsyncIteration:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -32,12 +33,21 @@ class Submitted(Protocol):
     def abandon(self, reason: str) -> None: ...
 
 
+class Read(Protocol):
+    """The shell of a generator's run."""
+
+    run_id: str
+
+    def leave_unread(self) -> None: ...
+
+
 class OpenTasks:
     """One flow run's."""
 
     def __init__(self) -> None:
         self._open: dict[Future[Any], Submitted | None] = {}
         self._failed: dict[Future[Any], None] = {}
+        self._read: weakref.WeakValueDictionary[str, Read] = weakref.WeakValueDictionary()
         self.failed_elsewhere: list[str] = []
         """Failures of tasks that worker processes have submitted, as they are said."""
 
@@ -47,6 +57,10 @@ class OpenTasks:
         future.opened_by = by
         future.scope = SCOPE.get()
         future.then(self._closed)
+
+    def read(self, shell: Read) -> None:
+        """A generator's run has begun here. It is open for as long as somebody has the generator."""
+        self._read[shell.run_id] = shell
 
     def _closed(self, future: Future[Any]) -> None:
         if future.unseen_failure:
@@ -105,7 +119,17 @@ class OpenTasks:
                 break
             if not i.stop:
                 check()
+        self.settled()
+
+    def settled(self) -> None:
+        """Nothing is under way any more but generators that their readers have left: the flow does not wait for those."""
+        self.leave_unread()
         crashing.reached("flow.settled")
+
+    def leave_unread(self) -> None:
+        """The run ends before some readers have come to the end of their generators."""
+        for read in list(self._read.values()):
+            read.leave_unread()
 
     def out_of_time(self, i: Settle) -> None:
         """The wait took too long: those who were asked to stop are abandoned, and a flow whose time is over is told so."""

@@ -51,6 +51,8 @@ class Held(Protocol):
 
     def pause(self, asked_s: float) -> None: ...
 
+    def leave_at_exit(self) -> None: ...
+
 
 class Engine:
     """What all runs of a process share. Safe to use from any thread; `close` it to send what waits."""
@@ -213,6 +215,8 @@ class Engine:
 
     def close(self) -> bool:
         """Send what waits. False: something is left in the spool, for the next process to send."""
+        for held in list(self._held.values()):
+            held.leave_at_exit()
         if self._beats is not None:
             self._beats.stop(wait_s=1.0)
         sent = self.outbox.close()

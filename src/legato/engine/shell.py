@@ -130,6 +130,9 @@ GRACE_S = 2.0
 """How long code that was stopped may go on, before what cannot be stopped is abandoned."""
 
 
+LEFT_UNREAD = "the run around it ended before its reader had come to the end"
+
+
 class Shell:
     """What the two kinds have in common: a run's identity, its sequence, and how a proposal becomes a transition."""
 
@@ -347,6 +350,7 @@ class Shell:
             self._context, self.own_s = contextvars.copy_context(), 0.0
             self._context.run(CURRENT.set, self)
             self.items = self._context.run(self.fn, *self.args, **self.kwargs)
+            self.hands_items()
         items = self.items
         go_on = functools.partial(items.throw, i.thrown) if i.thrown is not None else functools.partial(items.send, i.sent)
         began = time.monotonic()
@@ -359,6 +363,29 @@ class Shell:
             raise
         finally:
             self.own_s += time.monotonic() - began
+
+    def hands_items(self) -> None:
+        """Its generator begins: its reader may never come to the end, and the run around it must not wait for that."""
+        around = self.caller.flow if self.caller is not None else None
+        if around is not None:
+            around.open_tasks.read(self)
+
+    def leave_unread(self) -> None:
+        """Record the end of a generator that waits for a reader who did not come in time. What it still does is not recorded."""
+        is_open = self.state is None or self.state.type not in FINAL
+        if is_open and not self.is_abandoned and self.items is not None and not is_running(self.items):
+            self.abandon_open(LEFT_UNREAD)
+            self.perform(Propose(COMPLETED, "Completed", LEFT_UNREAD, gate=self.kind is RunKind.FLOW))
+            self.is_abandoned = True
+
+    def leave_at_exit(self) -> None:
+        """The process ends: a generator that waits for a reader runs its `finally` blocks, as Python has it, while they can still be recorded."""
+        if not is_running(self.items):
+            try:
+                self.close_items()
+            except Exception as error:  # noqa: BLE001 its code's own, and nobody is there to catch it
+                console.line("WARNING", f"{self.kind} run '{self.name}'", f"closing its generator failed: {described(error)}")
+        self.leave_unread()
 
     def left_s(self) -> float | None:
         """How much of its time a generator has left; None: as much as it likes."""
@@ -412,6 +439,11 @@ def _runs_of_caller() -> list[str]:
 
 
 waiting.runs.of_caller = _runs_of_caller
+
+
+def is_running(items: Any) -> bool:
+    """Whether a generator of either kind is running now."""
+    return bool(getattr(items, "gi_running", False) or getattr(items, "ag_running", False))
 
 
 def seconds_of(i: Sleep) -> float:
@@ -882,6 +914,7 @@ class FlowShell(Shell):
     def abandon_open(self, reason: str) -> None:
         self.open_tasks.stop(reason)
         self.open_tasks.abandon(reason)
+        self.open_tasks.leave_unread()
 
     def stop(self, reason: str) -> None:
         super().stop(reason)

@@ -26,12 +26,21 @@ _SIGNAL = getattr(signal, "SIGURG", None)
 
 _REMIND_S = 0.02
 
-_PATIENCE_S = 3.0
+LOCK_S = 0.001
+"""How soon to look again whether code that takes a lock has done so."""
+
+PATIENCE_S = 3.0
 """After this long in lines of ours, which must be waiting for something that does not come, a held Ctrl-C is raised wherever they are."""
 
 TERMINATED = "terminated: the process was sent SIGTERM"
 
 _OURS = __name__.partition(".")[0]
+
+_TAKING = ("__enter__", "__exit__", "acquire", "release", "_acquire_restore", "_release_save")
+"""What takes a lock in `threading`."""
+
+_GENERATOR = 0x20 | 0x80 | 0x200
+"""The flags of generators and coroutines: those may be called to be closed, as `__del__` and what weak references call, where nothing can be raised."""
 
 _interruptible: set[CodeType] = set()
 
@@ -42,9 +51,30 @@ def interruptible(fn: _F) -> _F:
     return fn
 
 
+def _package_of(frame: FrameType) -> str:
+    name: str = frame.f_globals.get("__name__", "")
+    return name.partition(".")[0]
+
+
+def takes_a_lock(frame: FrameType | None) -> bool:
+    """Whether this code may have just taken a lock and not yet come to the `try` that gives it back: nothing must be raised in it from outside.
+
+    Logging takes its handlers' locks so: raised there, a stop leaves every thread that logs hanging.
+    """
+    if frame is not None and frame.f_code.co_name in _TAKING and frame.f_globals.get("__name__") == "threading":
+        return True
+    while frame is not None and (package := _package_of(frame)) != _OURS:
+        if package == "logging":
+            return True
+        frame = frame.f_back
+    return False
+
+
 def _may_raise_in(frame: FrameType | None) -> bool:
+    if takes_a_lock(frame):
+        return False
     while frame is not None:
-        if frame.f_globals.get("__name__", "").partition(".")[0] == _OURS:
+        if _package_of(frame) == _OURS:
             return frame.f_code in _interruptible
         frame = frame.f_back
     return True
@@ -71,6 +101,15 @@ class Stopped(Protocol):
         """Raise what ends it."""
         ...
 
+    def put_off(self) -> None:
+        """It is not raised yet; if its code leaves before it is, it sees so for itself."""
+        ...
+
+    @property
+    def has_left(self) -> bool:
+        """Whether its code has left since it was put off."""
+        ...
+
 
 class _MainThread:
     """The handlers, installed while a flow runs on the main thread, of those signals that the program leaves to Python."""
@@ -81,6 +120,7 @@ class _MainThread:
         self._before: dict[int, Any] = {}
         self._on_term: list[Callable[[], None]] = []
         self._was_terminated = False
+        self._put_off_since: float | None = None
         self._held_since: float | None = None
         self._generation = 0
         """How many forks this is away from the first process."""
@@ -97,11 +137,24 @@ class _MainThread:
         if _SIGNAL is not None:
             signal.pthread_kill(threading.main_thread().ident or 0, _SIGNAL)
 
+    def _send_later(self) -> None:
+        time.sleep(LOCK_S)
+        self._send()
+
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002 the signal module's signature
         region, self._target = self._target, None
-        if region is not None:
-            region.raise_stop()
-        if self._held_since is not None and (time.monotonic() - self._held_since > _PATIENCE_S or _may_raise_in(frame)):
+        if region is None or region.has_left:
+            self._put_off_since = None
+        else:
+            since = self._put_off_since or time.monotonic()
+            if takes_a_lock(frame) and time.monotonic() - since < PATIENCE_S:
+                region.put_off()
+                self._target, self._put_off_since = region, since
+                _thread.start_new_thread(self._send_later, ())
+            else:
+                self._put_off_since = None
+                region.raise_stop()
+        if self._held_since is not None and (time.monotonic() - self._held_since > PATIENCE_S or _may_raise_in(frame)):
             self._held_since = None
             raise KeyboardInterrupt
 
@@ -115,15 +168,22 @@ class _MainThread:
         if self._held_since is None:
             self._held_since = time.monotonic()
             _thread.start_new_thread(self._remind, ())  # a Thread takes locks, which the interrupted line may hold
+            if sys.getprofile() is None:
+                sys.setprofile(_Calls(self).on_event)
 
     def _remind(self) -> None:
-        while self._held_since is not None and self._before:
+        while self.is_holding:
             time.sleep(_REMIND_S)
             self._send()
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether a Ctrl-C waits to be raised by us."""
+        return self._held_since is not None and signal.SIGINT in self._before
+
     def raise_held(self) -> None:
         """Raise KeyboardInterrupt if one is held and this is the main thread: for waits, between their slices."""
-        if self._held_since is not None and threading.current_thread() is threading.main_thread():
+        if self.is_holding and threading.current_thread() is threading.main_thread():
             self._held_since = None
             raise KeyboardInterrupt
 
@@ -166,7 +226,7 @@ class _MainThread:
         return True
 
     def _uninstall(self) -> None:
-        self._give_back()
+        self._give_back()  # SIGINT first: from then on Python raises
         is_interrupted, self._held_since = self._held_since is not None, None
         if self._was_terminated:  # the runs have ended; now the process does, as it would have without us
             os.kill(os.getpid(), signal.SIGTERM)
@@ -174,9 +234,9 @@ class _MainThread:
             raise KeyboardInterrupt
 
     def _give_back(self) -> None:
-        for number, before in self._before.items():
+        while self._before:
+            number, before = self._before.popitem()
             signal.signal(number, before)
-        self._before.clear()
 
     def _terminate(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002 the signal module's signature
         """SIGTERM, where the program has no handler of its own: the runs are told. A second one is not held up."""
@@ -191,6 +251,34 @@ class _MainThread:
         self._owners, self._target, self._held_since, self._was_terminated = 0, None, None, False
         self._on_term.clear()
         self._give_back()
+
+
+class _Calls:
+    """A profile function while a Ctrl-C is held: it is raised where the user's code calls ours, before that has done anything. Code that does
+    little else than to call us is too seldom met in its own lines by the reminders.
+    """
+
+    def __init__(self, held: _MainThread) -> None:
+        self._held = held
+        self._in_c: set[FrameType] = set()
+        """Frames that are in a function written in C, as `os.fork`: what that calls cannot raise, or is not expected to."""
+
+    def on_event(self, frame: FrameType, event: str, _: Any) -> None:
+        if not self._held.is_holding:
+            sys.setprofile(None)
+        elif event == "c_call":
+            self._in_c.add(frame)
+        elif event in ("c_return", "c_exception"):
+            self._in_c.discard(frame)
+        elif event == "call" and self._is_called_by_user(frame):
+            sys.setprofile(None)
+            self._held.raise_held()
+
+    def _is_called_by_user(self, frame: FrameType) -> bool:
+        code, caller = frame.f_code, frame.f_back
+        if _package_of(frame) != _OURS or code.co_flags & _GENERATOR or code.co_name in ("<lambda>", "__del__"):
+            return False
+        return caller is not None and caller not in self._in_c and _package_of(caller) != _OURS and _may_raise_in(caller)
 
 
 main_thread = _MainThread()

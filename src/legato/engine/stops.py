@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from threading import get_ident
 from typing import Any, Protocol
 
 from legato.engine.script import CALLERS_TIMEOUT, TIMEOUT, Stop
-from legato.engine.signals import interruptible, main_thread
+from legato.engine.signals import LOCK_S, PATIENCE_S, interruptible, main_thread, takes_a_lock
 
 _SPIN_S = 0.0005
 _PATIENCE_S = 1.0
@@ -85,6 +86,28 @@ class Region:
         if self.reason is not None:
             raise Stop(self.reason)
 
+    def put_off(self) -> None:
+        self._sent = False
+
+    @property
+    def has_left(self) -> bool:
+        return self.is_out and not self._sent
+
+    def send(self, *, waits: bool) -> bool:
+        """Have CPython raise the stop on another thread, at its next bytecode; true as well when its code has left. False when that is taking a
+        lock and the stop `waits` for it.
+        """
+        import ctypes  # noqa: PLC0415 start-up time: wanted only when something must be stopped
+
+        time.sleep(0)  # a new turn of the interpreter: what follows is not interrupted by another thread
+        if self.is_out or not self._thread:
+            return True
+        if waits and takes_a_lock(sys._current_frames().get(self._thread)):  # noqa: SLF001 documented, "for specialized purposes"
+            return False
+        self._sent = True
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), ctypes.py_object(_StopNow))
+        return True
+
     def step_out(self) -> None:
         """User code ends, or calls into the engine: from here on nothing is raised from outside."""
         self.is_out = True
@@ -94,10 +117,14 @@ class Region:
             self._take_stop()
 
     def _take_stop(self) -> None:
+        """The token is gone: wait for the stop that took it. Without one, Ctrl-C came between leaving and coming back, and is on its way."""
+        self.is_out = True
+        if self.reason is None:
+            return
         deadline = time.monotonic() + _PATIENCE_S
         while self._sent and time.monotonic() < deadline:
             time.sleep(_SPIN_S)
-        raise Stop(self.reason or "")
+        raise Stop(self.reason)
 
     def stop(self, reason: str) -> None:
         """Ask for it to end. Returns at once; whatever runs inside it, on its thread, ends first."""
@@ -111,7 +138,6 @@ class Region:
             self._token.pop()
         except IndexError:
             return  # inside the engine, or over: `enter` sees the reason
-        self._sent = True
         _raise_in(self._thread, self)
 
 
@@ -145,11 +171,18 @@ def enter(region: Region | None) -> None:
 
 
 def _raise_in(thread: int, region: Region) -> None:
-    if thread == threading.main_thread().ident and main_thread.reach(region):
-        return
-    import ctypes  # noqa: PLC0415 start-up time: wanted only when something must be stopped
+    if thread == threading.main_thread().ident:
+        region._sent = True  # noqa: SLF001 this is its module
+        if main_thread.reach(region):
+            return
+    if not region.send(waits=True):
+        threading.Thread(target=_send_later, args=(region,), name="legato-stop", daemon=True).start()
 
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(_StopNow))
+
+def _send_later(region: Region) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while not region.send(waits=time.monotonic() < until):
+        time.sleep(LOCK_S)
 
 
 class _StopNow(Stop):
