@@ -29,7 +29,7 @@ by what is in them.
 _BUILT = {"build", "dist"}
 _BUILDS_LEAVE = ("lib.", "bdist.", "temp.", "scripts-")
 _PACKAGES = (".whl", ".tar.gz", ".zip", ".egg")
-_DATABASE = (".db", ".db-wal", ".db-shm")
+_DATABASE = (".db", ".db-wal", ".db-shm", ".db-migrate", ".db-turn")
 
 _SECRET = (".env", ".pem", ".key", "id_rsa", "id_ed25519", ".netrc", ".pypirc")
 _EPOCH = (1980, 1, 1, 0, 0, 0)

@@ -25,6 +25,8 @@ from legato.store.sqlite_session import SqliteSession
 
 BUSY_TIMEOUT_S = 10.0
 """How long a write waits for another process's transaction. Ours last about a millisecond; a longer wait means somebody is stuck."""
+_BEFORE_TURNS_S = 0.02
+"""Of these, how long by SQLite's own handler, which costs nothing where nobody waits; then in turns (see `turns`)."""
 
 _Statements: TypeAlias = tuple[str, str, tuple[str, ...]]
 _OUTERMOST: _Statements = ("begin immediate", "commit", ("rollback",))
@@ -51,7 +53,10 @@ class _Transaction:
         try:
             connection = self._connection = database._connect_writer()  # noqa: SLF001 a part of it
             begin, self._end, self._undo = _INSIDE if connection.in_transaction else _OUTERMOST
-            connection.execute(begin)
+            try:
+                connection.execute(begin)
+            except sqlite3.OperationalError as error:
+                database._begin_in_turn(connection, begin, error)  # noqa: SLF001 a part of it
         except BaseException as error:
             lock.release()
             if isinstance(error, sqlite3.DatabaseError):
@@ -113,7 +118,10 @@ class SqliteDatabase:
             _make_folder(Path(path).parent)
         with self._lock, _explained(self.location):
             try:
-                migrate(self._connect_writer(), None if self._memory else Path(path))
+                writer = self._connect_writer()
+                _patient(writer, BUSY_TIMEOUT_S)
+                migrate(writer, None if self._memory else Path(path))
+                _patient(writer, _BEFORE_TURNS_S)
             except BaseException:
                 self.close()
                 raise
@@ -127,7 +135,20 @@ class SqliteDatabase:
             self._writer.execute(f"pragma synchronous = {'full' if self._durable else 'normal'}")
             self._writer.execute("pragma foreign_keys = on")
             self._writer.execute("pragma wal_autocheckpoint = 4000")
+            _patient(self._writer, _BEFORE_TURNS_S)
         return self._writer
+
+    def _begin_in_turn(self, connection: sqlite3.Connection, begin: str, error: sqlite3.OperationalError) -> None:
+        """Open a transaction of the writer while other processes write as well; raise what has failed otherwise."""
+        from legato.store.turns import Turns, is_busy  # noqa: PLC0415 start-up time: most never meet another process
+
+        if not is_busy(error):
+            raise error
+        _patient(connection, 0)
+        try:
+            Turns(Path(self.location)).wait(lambda: connection.execute(begin), BUSY_TIMEOUT_S)
+        finally:
+            _patient(connection, _BEFORE_TURNS_S)
 
     def _reader(self) -> sqlite3.Connection:
         """A connection to read with; waits while another thread forks."""
@@ -185,7 +206,7 @@ class SqliteDatabase:
             self._end_reading(connection)
 
     def foreign_changes(self) -> bool:
-        with self._lock, _explained(self.location):
+        with self._lock, _explained(self.location):  # asks the file's header only, which nobody holds for long
             version = int(self._connect_writer().execute("pragma data_version").fetchone()[0])
             changed, self._seen_version = version != self._seen_version, version
             return changed
@@ -278,6 +299,10 @@ def _make_folder(folder: Path) -> None:
         raise Unavailable(
             f"the folder {folder} cannot be used: {error.strerror}", hint="see that it is a writable folder, or set LEGATO_HOME to another"
         ) from None
+
+
+def _patient(connection: sqlite3.Connection, for_s: float) -> None:
+    connection.execute(f"pragma busy_timeout = {for_s * 1000:.0f}")
 
 
 @contextmanager
