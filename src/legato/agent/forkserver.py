@@ -83,7 +83,15 @@ class Spare(NamedTuple):
 PRELOADED = (
     *("legato.sdk.entry", "legato.sdk.logging", "legato.sdk.parameters", "legato.task_runners.threads", "legato.store.remote"),
     *("legato.core.identity", "legato.sdk.class_parts", "legato.sdk.code", "legato.sdk.concluding", "legato.sdk.deployments"),
-    *("legato.sdk.held", "legato.sdk.reached", "legato.sdk.statements", "legato.sdk.tasks", "legato.storage.remote", "legato.store.wire"),
+    *(
+        "legato.sdk.held",
+        "legato.sdk.reached",
+        "legato.sdk.rehearsal",
+        "legato.sdk.statements",
+        "legato.sdk.tasks",
+        "legato.storage.remote",
+        "legato.store.wire",
+    ),
     *("encodings.idna", "encodings.cp437", "zipfile"),
     *(
         "legato.store.sql.whole",
@@ -242,6 +250,9 @@ class ForkServer:
             self._leave_parent()
             entry.make_ready(self._bundles)
             line.sendall(b"r")
+            entry.rehearse()  # a run that comes meanwhile waits for its end, which is shorter than to begin without it
+            gc.collect()
+            gc.freeze()  # a collection in the run looks at what is the run's
             while not request.endswith(b"\n") and (data := line.recv(_MAX_READ)):
                 request += data
         except OSError:

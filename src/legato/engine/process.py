@@ -161,9 +161,18 @@ class Engine:
         """Say that this run lives, until `release`."""
         with self._lock:
             self._held[held.run_id] = held
-            if self._beats is None or not self._beats.is_alive:
-                self._beats = Supervised("legato-heartbeat", self._beat_for_all, every_s=BEAT_EVERY_S, longest_s=BEAT_EVERY_S)
-                self._beats.start()
+            self._have_beats()
+
+    def _have_beats(self) -> None:
+        if self._beats is None or not self._beats.is_alive:
+            self._beats = Supervised("legato-heartbeat", self._beat_for_all, every_s=BEAT_EVERY_S, longest_s=BEAT_EVERY_S)
+            self._beats.start()
+
+    def make_ready(self) -> None:
+        """Have the threads that a run needs before there is one."""
+        with self._lock:
+            self._have_beats()
+        self.outbox.make_ready()
 
     def release(self, run_id: str) -> None:
         with self._lock:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from legato import crashing
 from legato.core.errors import LegatoError, RunCancelled, RunCrashed, RunSuspended, Unavailable
 from legato.core.records import Claim, Deployment, RunKind, Transition
 from legato.core.states import FAILED, State
@@ -132,6 +133,7 @@ def make_ready(keys: Sequence[str]) -> None:
     if chosen.api_url:
         with contextlib.suppress(LegatoError, OSError):
             current_engine().store.list_flow_runs(limit=1)  # the connection stays open
+            current_engine().make_ready()
     for key in keys:
         folder = bundles.ready_folder(chosen.home, os.getpid(), len(_ready))
         try:
@@ -143,6 +145,19 @@ def make_ready(keys: Sequence[str]) -> None:
         _ready[key] = folder
         if not sys.dont_write_bytecode:
             _compile(folder)
+
+
+def rehearse() -> None:
+    """In a process that waits for a run: make one that nobody records (see `rehearsal`)."""
+    chosen = current_settings()
+    if not chosen.api_url or crashing.armed is not None:  # a process that is to die at its first task is not to die here
+        return
+    from legato.sdk import rehearsal  # noqa: PLC0415 start-up time: a cold start has no time to rehearse
+
+    try:
+        rehearsal.rehearse(bundles.ready_folder(chosen.home, os.getpid(), len(_ready)))
+    except Exception as error:  # noqa: BLE001 the run that comes does not depend on it: it begins some milliseconds later
+        console.line("WARNING", "legato", f"a process that waits for runs could not be made ready: {type(error).__name__}: {error}")
 
 
 def _compile(folder: Path) -> None:

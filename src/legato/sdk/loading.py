@@ -97,8 +97,11 @@ def _come_first(folder: Path) -> None:
 def _make_way(folder: Path, path: Path) -> None:
     """Modules of other folders that bear the name of one in this folder are forgotten: they would answer for it."""
     here = {entry.stem if entry.suffix == ".py" else entry.name for entry in folder.iterdir() if entry.suffix == ".py" or entry.is_dir()}
+    in_the_way = {name for name in here if name in sys.modules and name != "__main__"}
+    if not in_the_way:
+        return  # the usual case, told without a look at each module: in a forked process that would copy a hundred pages
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] not in here or name == "__main__":
+        if name.partition(".")[0] not in in_the_way:
             continue
         file = getattr(module, "__file__", None)
         if isinstance(file, str) and is_own_file(file) and not Path(file).resolve().is_relative_to(folder) and Path(file).resolve() != path:

@@ -311,6 +311,10 @@ class Outbox(Delivery):
 
     # ------------------------------------------------------------------ what nobody else sends
 
+    def make_ready(self) -> None:
+        """Have the thread that sends, before anything is to be sent."""
+        self._arm()
+
     def _arm(self) -> None:
         """Have the timer (near) or the sender (far) send what waits, should nobody else."""
         with self._lock:

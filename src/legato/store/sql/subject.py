@@ -106,6 +106,11 @@ class SqlSubject:
 
         return self._database.transact(body, self.workspace)
 
+    def has_answer(self, key: str) -> bool:
+        """Whether something was done under this key."""
+        with self._reading() as session:
+            return session.row(self._sql["answer_of"], key=key) is not None
+
     def forget_answer(self, key: str) -> None:
         """What was done under this key has been taken back: asked again, it is done again."""
         self._database.transact(lambda session: session.run(self._sql["forget_key"], key=key), self.workspace)
