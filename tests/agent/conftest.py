@@ -53,10 +53,10 @@ class Workplace:
         storage = LocalStorage(self.home / "storage")
         return deployments.create(declared, self.store, storage, root=self.source, clock=SystemClock())[0]
 
-    def schedule(self, deployment: Deployment, **parameters: Any) -> str:
+    def schedule(self, deployment: Deployment, *, name: str = "", **parameters: Any) -> str:
         """A run that is due now; returns its id."""
         now = SystemClock().now()
-        run = run_of(deployment, id=new_id(), due_at=now, now=now, trigger="test", parameters=parameters)
+        run = run_of(deployment, id=new_id(), due_at=now, now=now, trigger="test", name=name, parameters=parameters)
         return self.store.create_flow_run(run).id
 
     def agent(self, **options: Any) -> subprocess.Popen[str]:

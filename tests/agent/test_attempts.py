@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from legato.agent.attempts import FOLLOWS, HOLDS, START_TIMEOUT_S, Attempt, Phase
+from legato.agent.attempts import FOLLOWS, HOLDS, LINGERS_AFTER_S, START_TIMEOUT_S, Attempt, Phase
 from legato.core.records import Claim, Deployment, FlowRun
 from legato.core.states import PENDING, State
+from legato.flow_runners.options import SubprocessFlowRunner
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 
@@ -76,3 +77,19 @@ def test_how_it_ended_is_told_apart(code: int, before_it_began: str, after: str)
 
     assert before_it_began in one.failed_start()
     assert after in one.ending()
+
+
+@pytest.mark.parametrize(("linger_s", "in_the_end"), [(60.0, "end"), (5.0, "end"), (0.0, "tell")])
+def test_a_process_that_outlives_its_run_is_told_of_and_then_ended_unless_it_may_go_on(linger_s: float, in_the_end: str) -> None:
+    one = attempt()
+    one.process, one.options = SimpleNamespace(pid=7), SubprocessFlowRunner(linger_s=linger_s)
+    one.goes(Phase.RUNNING)
+
+    assert one.looks_after(1e9) == ""  # its run is not over
+    one.over_s = 100.0
+    assert one.looks_after(100.0 + min(LINGERS_AFTER_S, linger_s or LINGERS_AFTER_S) - 0.1) == ""
+    assert one.looks_after(100.0 + LINGERS_AFTER_S) == ("end" if 0 < linger_s < LINGERS_AFTER_S else "tell")
+    one.lingers = True
+    assert one.looks_after(100.0 + LINGERS_AFTER_S + 1) == ("end" if 0 < linger_s < LINGERS_AFTER_S else "")
+    one.lingers = False
+    assert one.looks_after(200.0) == in_the_end

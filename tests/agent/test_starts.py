@@ -247,3 +247,26 @@ def test_a_machine_on_which_a_run_has_no_room_is_no_fault_of_the_run(place: Work
     (place.home / "runs").unlink()
 
     assert place.ended(run_id).state.type is StateType.COMPLETED
+
+
+def test_a_thread_that_never_ends_keeps_no_place_for_ever_and_is_told_of(place: Workplace) -> None:
+    source = """
+import threading
+from legato import SubprocessFlowRunner
+@flow
+def main():
+    with open(LEDGER, "a") as file: file.write(f"ran:{os.getpid()}\\n")
+    threading.Thread(target=threading.Event().wait).start()
+"""
+    first = place.schedule(place.deploy(source, flow_runner=SubprocessFlowRunner(linger_s=1.0)))
+    agent = place.agent(limit=1)
+    assert place.ended(first).state.name == "Completed"
+    pid = place.wrote("ran")
+    second = place.schedule(place.deploy("@flow\ndef main(): return 2\n"))
+
+    assert place.ended(second).state.name == "Completed"
+    assert not process_is_alive(pid)
+    said = [line.message for line in place.store.read_logs(first).items]
+    assert any("went on for 1 s after the run's end, and is ended now" in message for message in said)
+    assert place.run(first).state.name == "Completed"
+    agent.terminate()

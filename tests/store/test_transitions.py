@@ -2,11 +2,13 @@
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from legato.core.errors import NotFound
 from legato.core.records import ErrorDetail, Result, RunKind, Transition, VerdictKind
 from legato.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, PENDING, RUNNING, SCHEDULED
+from legato.store.finding import runs_meant
 from legato.store.port import Store
 from legato.store.sql import SqlStore
 
@@ -346,3 +348,23 @@ def test_nobody_starts_a_run_that_they_have_not_claimed_or_taken(store: Store) -
     assert (verdict.kind, verdict.code) == (REFUSED, "fenced")
     assert "claim it, or take it" in verdict.reason
     assert store.get_flow_run(run.id) == waiting
+
+
+def test_a_run_is_given_its_name_when_it_begins_and_keeps_it(store: Store) -> None:
+    run = claimed(store, started=False)
+    begun = msgspec.structs.replace(move(run, RUNNING, 1), name="month-3\ud800")
+
+    assert apply(store, begun, 1).kind is ACCEPTED
+    named = store.get_flow_run(run.id)
+    assert named.name.startswith("month-3")
+    assert [found.id for found in runs_meant(store, named.name)] == [run.id]
+    apply(store, move(named, COMPLETED, 2), 2)
+    assert store.get_flow_run(run.id).name == named.name
+
+
+def test_a_name_that_comes_too_late_changes_nothing(store: Store) -> None:
+    run = claimed(store)
+    lost = msgspec.structs.replace(move(run, COMPLETED, 2), fence=run.epoch + 2, name="another's")
+
+    assert apply(store, lost, 2).kind is REFUSED
+    assert store.get_flow_run(run.id).name == run.name

@@ -55,6 +55,7 @@ LOOK_EVERY_S = 0.25
 
 SILENT_AFTER_S = 10.0
 ID_LENGTH = 36
+WARNING = 30
 OUTPUT_LOGGER = "legato.output"
 """The logger under which the last output of a process stands in its run's log."""
 
@@ -345,6 +346,8 @@ class Agent:
                 attempt.process.stop(force=True)
             elif todo == "give up":
                 self._give_up(attempt)
+            elif todo:
+                self._lingers(attempt, is_too_long=todo == "end")
             if attempt.process is not None and attempt.process.output is not None:
                 attempt.process.output.pump()
             self._look_for_silence(attempt, now_s)
@@ -380,16 +383,34 @@ class Agent:
             attempt.goes(Phase.EXITED)
         self._tell.wake()
 
+    def _lingers(self, attempt: Attempt, *, is_too_long: bool) -> None:
+        """Its run is over, and its process goes on: that is said, and after a while it is ended."""
+        options, pid = attempt.options, attempt.process.pid
+        limit_s = options.linger_s if options is not None else 0.0
+        if is_too_long:
+            how = f"process {pid} went on for {limit_s:g} s after the run's end, and is ended now (linger_s of its flow runner)"
+        else:
+            then = f"; it is ended {limit_s:g} s after the run's end (linger_s of its flow runner)" if limit_s else ""
+            how = f"process {pid} goes on after the run's end, most likely for a thread that is no daemon, and keeps a place{then}"
+        attempt.lingers = True
+        if is_too_long:
+            self._end_run(attempt, grace_s=GRACE_S)
+        self._say(attempt, "lingers", how)
+
+    def _say(self, attempt: Attempt, event: str, message: str) -> None:
+        """Tell of a process, on the console and in its run's log."""
+        run = attempt.claim.flow_run
+        self._on_event(event, {"run": run.name, "id": run.id, "message": message})
+        self.store.apply([], [LogLine(run.id, self._clock.now(), WARNING, "legato.agent", message, epoch=attempt.epoch)])
+
     def _look_for_silence(self, attempt: Attempt, now_s: float) -> None:
         """A process that was stopped (SIGSTOP) holds its run without end: that is said, once."""
         if attempt.phase is not Phase.RUNNING or attempt.is_silent or now_s - attempt.begun_s < SILENT_AFTER_S:
             return
         if is_stopped(attempt.process.pid):
             attempt.is_silent = True
-            run, pid = attempt.claim.flow_run, attempt.process.pid
-            message = f"its process {pid} was stopped (SIGSTOP) and stands still; `kill -CONT {pid}` lets it go on"
-            self._on_event("silent", {"run": run.name, "id": run.id, "message": message})
-            self.store.apply([], [LogLine(run.id, self._clock.now(), 30, "legato.agent", message, epoch=attempt.epoch)])
+            pid = attempt.process.pid
+            self._say(attempt, "silent", f"its process {pid} was stopped (SIGSTOP) and stands still; `kill -CONT {pid}` lets it go on")
 
     # -- saying that they live
 
@@ -413,6 +434,8 @@ class Agent:
                 self._end_run(attempt, grace_s=GRACE_S)
             elif reply.is_over and not self._has_ended(attempt):
                 self._end_run(attempt, grace_s=0.0)
+            elif reply.is_over and attempt.over_s is None:
+                attempt.over_s = self._clock.monotonic_s()
 
     def _has_ended(self, attempt: Attempt) -> bool:
         """The run is over in the store, or suspended, by its own process: it is about to exit. Anything else means that it is no longer ours."""
@@ -433,7 +456,8 @@ class Agent:
         self._watch.wake()
 
     def _announce(self) -> None:
-        self._record = _seen(self._record, self._clock.now(), len(self._running))
+        lingering = tuple(one.claim.flow_run.name for one in self._attempts() if one.lingers)
+        self._record = msgspec.structs.replace(_seen(self._record, self._clock.now(), len(self._running)), lingering=lingering)
         self.store.save_agent(self._record)
         self._announced = self._clock.monotonic_s()
 

@@ -49,8 +49,15 @@ START_TIMEOUT_S = 30.0
 """A start that is not answered in this time is a loss."""
 
 
+LINGERS_AFTER_S = 10.0
+"""A process that goes on so long after its run's end is told of."""
+
+
 class Attempt:
-    """One attempt at a run. `process` is the launcher's; `code` and `why` say how it ended, `never_ran` that it did not come to run at all."""
+    """One attempt at a run. `process` is the launcher's; `code` and `why` say how it ended, `never_ran` that it did not come to run at all.
+
+    `over_s`: since when the run is known to be over, while its process goes on.
+    """
 
     def __init__(self, claim: Claim, at_s: float) -> None:
         self.claim = claim
@@ -63,6 +70,8 @@ class Attempt:
         self.why = ""
         self.never_ran = False
         self.is_silent = False
+        self.over_s: float | None = None
+        self.lingers = False
 
     @property
     def key(self) -> Key:
@@ -83,7 +92,9 @@ class Attempt:
         return True
 
     def looks_after(self, now_s: float) -> str:
-        """What has to be done about it now: "" nothing, "kill", or "give up" a start that nobody answered."""
+        """What has to be done about it now: "" nothing, "kill", "give up" a start that nobody answered, "tell" that it
+        lingers, or "end" one that has lingered for too long.
+        """
         pid = self.process.pid if self.process is not None else 0
         if self.phase is Phase.STARTING and pid:
             self.goes(Phase.RUNNING)
@@ -91,7 +102,15 @@ class Attempt:
             return "give up"
         if self.phase is Phase.STOPPING and not pid:
             return "give up"
+        if self.phase is Phase.RUNNING and self.over_s is not None:
+            return self._lingering(now_s - self.over_s)
         return "kill" if self.phase is Phase.STOPPING and self.kill_at is not None and now_s >= self.kill_at else ""
+
+    def _lingering(self, for_s: float) -> str:
+        may_s = self.options.linger_s if self.options is not None else 0.0
+        if may_s and for_s >= may_s:
+            return "end"
+        return "tell" if for_s >= LINGERS_AFTER_S and not self.lingers else ""
 
     def ending(self) -> str:
         """How its process ended, in words."""

@@ -46,11 +46,13 @@ def ls(session: Session) -> None:
     from legato.core.queues import is_live
 
     now = session.now()
+    agents = [_with_its_runs(session, one) for one in session.store.list_agents()]
     columns = [
         Column("NAME", lambda one: one.name),
         Column("LIVE", lambda one: is_live(one, now)),
         Column("QUEUES", lambda one: one.queues),
         Column("RUNNING", lambda one: f"{one.running}/{one.capacity}" if one.capacity else str(one.running), yields=1),
+        *([Column("LINGERING", lambda one: ", ".join(one.lingering), yields=1)] if any(one.lingering for one in agents) else []),
         Column("SEEN", lambda one: one.last_seen_at, yields=2),
         Column("STARTED", lambda one: one.started_at, yields=3),
         Column("HOST", lambda one: f"{one.host}:{one.pid}", yields=4),
@@ -58,7 +60,6 @@ def ls(session: Session) -> None:
         Column("ID", lambda one: one.id, wide=True),
     ]
     empty = "No agents. Start one: legato agent start QUEUE"
-    agents = [_with_its_runs(session, one) for one in session.store.list_agents()]
     show_list(session, agents, columns, name=lambda one: one.name, empty=empty)
 
 
@@ -89,6 +90,7 @@ _WORDS = {
     "unreachable": "WARNING",
     "reachable": "INFO",
     "silent": "WARNING",
+    "lingers": "WARNING",
     "could_not_start": "ERROR",
 }
 """How loud an event is; one that is not here is INFO."""
@@ -181,6 +183,8 @@ def sentence(event: str, fields: Mapping[str, Any]) -> str:
             return f"{fields['message']}"
         case "silent":
             return f"'{fields['run']}' is silent: {fields['message']}"
+        case "lingers":
+            return f"'{fields['run']}' lingers: {fields['message']}"
         case "draining":
             return f"waits for {', '.join(fields['runs'])} to end. Ctrl-C again leaves without them"
         case "stopped":

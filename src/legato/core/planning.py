@@ -31,13 +31,10 @@ def run_of(
 
     Without a name it gets a readable one, the same for the same schedule and tick, or the same id.
     """
-    import hashlib  # noqa: PLC0415 start-up time: whoever runs a flow plans nothing
-
-    seed = f"{schedule_id}/{to_us(due_at)}" if schedule_id else id
     return FlowRun(
         id=id,
         flow_name=deployment.flow_name,
-        name=name or readable_name(int.from_bytes(hashlib.blake2b(seed.encode(), digest_size=8).digest())),
+        name=name or _generated_name(id, schedule_id, due_at),
         state=State(SCHEDULED, "Scheduled", now, trigger, due_at=due_at),
         created_at=now,
         expected_start_at=due_at,
@@ -71,3 +68,15 @@ def as_the_deployment_is(run: FlowRun, deployment: Deployment) -> FlowRun:
         retries=deployment.retries,
         on_lost=deployment.on_lost,
     )
+
+
+def has_generated_name(run: FlowRun) -> bool:
+    """Whether a planned run is called what `run_of` calls one that was given no name."""
+    return run.name == _generated_name(run.id, run.schedule_id, run.expected_start_at)
+
+
+def _generated_name(id: str, schedule_id: str | None, due_at: datetime) -> str:
+    import hashlib  # noqa: PLC0415 start-up time: whoever runs a flow plans nothing
+
+    seed = f"{schedule_id}/{to_us(due_at)}" if schedule_id else id
+    return readable_name(int.from_bytes(hashlib.blake2b(seed.encode(), digest_size=8).digest()))

@@ -235,6 +235,7 @@ class Transition(msgspec.Struct, frozen=True, omit_defaults=True):
     already (the store was away, or the task ran on a cluster): it is recorded as it was, and never answered with another state.
     `attempt` is the attempt the new state belongs to. The first transition of a run carries its record in `flow_run` or `task_run`.
     `release`: the holder lets go of the run (suspended: nobody holds it while it waits for a person). `cache` goes with a task's start.
+    `name`: what a flow run is called from now on (None: as before): the flow's template has it, and only the run's process can fill it.
     """
 
     kind: RunKind
@@ -252,6 +253,7 @@ class Transition(msgspec.Struct, frozen=True, omit_defaults=True):
     cache: CacheAsk | None = None
     happened: bool = False
     parent_epoch: int | None = None
+    name: str | None = None
 
 
 class VerdictKind(StrEnum):
@@ -496,7 +498,10 @@ class LimitStatus(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
 
 
 class Agent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A process that claims runs from queues and starts them. `id` is issued anew at each start; names may repeat."""
+    """A process that claims runs from queues and starts them. `id` is issued anew at each start; names may repeat.
+
+    `lingering`: the names of runs that are over, and whose processes go on and keep a place.
+    """
 
     id: str
     name: str
@@ -508,6 +513,7 @@ class Agent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     version: str = ""
     capacity: int = 0
     running: int = 0
+    lingering: tuple[str, ...] = ()
     ended_at: datetime | None = None
 
 

@@ -38,6 +38,7 @@ class Recorded(Protocol):
     start_message: str
     cache: CacheAsk | None
     on_start: Callable[[], None] | None
+    renamed: str | None
 
     @property
     def engine(self) -> Engine: ...
@@ -92,6 +93,7 @@ def transition_of(shell: Recorded, i: Propose) -> Transition:
         i.release,
         asked,
         parent_epoch=shell.parent_epoch if flow_run is not None else None,
+        name=shell.renamed if type_ is RUNNING else None,
     )
 
 

@@ -141,6 +141,8 @@ class Shell:
     log_prints: bool
     cache: CacheAsk | None = None
     start_message = ""
+    renamed: str | None = None
+    """What a flow run that was planned is called from its beginning on, where its flow says so."""
     """Said with the state in which it starts, where the script says nothing."""
     tags: tuple[str, ...] = ()
 

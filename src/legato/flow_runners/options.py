@@ -15,6 +15,8 @@ class SubprocessFlowRunner(msgspec.Struct, frozen=True, omit_defaults=True, kw_o
     `python`: the interpreter (a path, such as a virtual or conda environment's; default: the agent's own). `env`: variables added to the
     agent's. `stream_output`: copy what the process prints to the agent's standard error. `memory_mb`, `processes`: what a run, with all that it
     starts, may take; one that takes more is ended, and says so. 0: no limit. They are looked at a few times a second (Linux only).
+    `linger_s`: how many seconds its process may go on when the run is over, as it does for threads that are no daemons; then it is ended, with
+    all that it has started. 0: as long as it likes, and as long it keeps a place of its agent's.
     """
 
     python: str = ""
@@ -22,6 +24,7 @@ class SubprocessFlowRunner(msgspec.Struct, frozen=True, omit_defaults=True, kw_o
     stream_output: bool = True
     memory_mb: int = 0
     processes: int = 0
+    linger_s: float = 60.0
 
 
 FlowRunner = SubprocessFlowRunner

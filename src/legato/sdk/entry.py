@@ -21,7 +21,8 @@ import msgspec
 
 from legato import crashing
 from legato.core.errors import LegatoError, RunCancelled, RunCrashed, RunSuspended, Unavailable
-from legato.core.records import Claim, Deployment, RunKind, Transition
+from legato.core.planning import has_generated_name
+from legato.core.records import Claim, Deployment, FlowRun, LogLine, RunKind, Transition
 from legato.core.states import FAILED, State
 from legato.engine.process import Engine
 from legato.engine.script import CANCEL
@@ -38,7 +39,7 @@ from legato.sdk.process import close_engine, current_engine, current_settings
 from legato.settings import Settings
 from legato.storage import bundles
 from legato.storage.local import LocalStorage
-from legato.system import SystemClock
+from legato.system import SystemClock, now
 
 _T = TypeVar("_T")
 
@@ -72,6 +73,7 @@ def _run(claim: Claim, engine: Engine) -> int:
     except Exception as error:  # noqa: BLE001 whatever keeps a flow from being loaded is the run's failure, and is recorded as such
         return _could_not_start(claim, engine, error)
     shell = flow_shell(flow, engine, run, parameters, new=False)
+    _name(shell, flow, run)
     if flow.makes is not Kind.VALUE:
         shell.fn = collected(flow)
     signal.signal(signal.SIGTERM, lambda *_: shell.stop(CANCEL))
@@ -89,6 +91,21 @@ def _run(claim: Claim, engine: Engine) -> int:
     except Exception:  # noqa: BLE001 it is in the run's record, with its traceback
         return FAILED_CODE
     return COMPLETED
+
+
+def _name(shell: FlowShell, flow: Flow[Any, Any], run: FlowRun) -> None:
+    """Call a run what its flow's `flow_run_name` makes of its parameters, unless a person has named it. One that cannot be filled keeps nothing
+    from running: the run goes on under the name it was planned with, and says so in its log.
+    """
+    if flow.options.get("flow_run_name") is None or not has_generated_name(run):
+        return
+    try:
+        shell.name = shell.renamed = compiled_flow(flow).run_name(shell.parameters, run.id)
+    except Exception as error:  # noqa: BLE001 the user's function may raise anything
+        said = error.message if isinstance(error, LegatoError) else f"flow_run_name raised {type(error).__name__}: {error}"
+        message = f"{said}; the run keeps the name '{run.name}'"
+        shell.engine.outbox.add(LogLine(run.id, now(), console.LEVELS["WARNING"], "legato.engine", message, epoch=run.epoch))
+        console.line("WARNING", f"flow run '{run.name}'", message)
 
 
 def _run_async(shell: FlowShell) -> None:

@@ -46,6 +46,7 @@ class Batch:
         self._numbers: dict[RunKind, Iterator[int]] = {}
         self._journal: list[Row] = []
         self._freed: list[str] = []
+        self._renamed: list[Working] = []
         self._swept: list[tuple[str, State]] = []
 
     def load(self, transitions: Sequence[Transition], *, trusting: bool = False) -> None:
@@ -182,7 +183,10 @@ class Batch:
         return run
 
     def _after_flow_run(self, t: Transition, run: Working, state: State, came_from: StateType) -> None:
-        """What a flow run's transition brings with it: leases and slots let go, what ran inside swept up."""
+        """What a flow run's transition brings with it: a name of its own, leases and slots let go, what ran inside swept up."""
+        if t.name is not None and run.record is None:
+            run.name = columns.name(t.name)
+            self._renamed.append(run)
         if state.type in FINAL or t.release or (state.type is SCHEDULED and t.fence is None):
             if run.lease_expires_at is not None or run.work_queue is not None:
                 self._freed.append(run.id)
@@ -227,6 +231,8 @@ class Batch:
             session.update("flow_run", _CHANGING[_FLOW], old[_FLOW])
         if old[_TASK]:
             session.update("task_run", _CHANGING[_TASK], old[_TASK])
+        for run in self._renamed:
+            session.run(self._sql["rename_flow_run"], id=run.id, name=run.name)
         if self._freed:
             session.run(self._sql["free_slots"], ids=self._freed)
         self._reuse.write()

@@ -182,6 +182,7 @@ export interface Agent {
   version?: string;
   capacity?: number;
   running?: number;
+  lingering?: string[];
   ended_at?: Instant | null;
 }
 

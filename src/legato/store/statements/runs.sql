@@ -132,6 +132,9 @@ order by host, expected_start_at, n limit :limit;
 -- expired_leases: index: flow_run_lease
 select {flow_run} from flow_run where lease_expires_at < :now order by lease_expires_at limit :limit;
 
+-- rename_flow_run: its row is locked by the transition that brings the name.
+update flow_run set name = :name where id = :id;
+
 -- next_due: of runs that queues may take. index: flow_run_due
 select min(r.due_at) from flow_run r where r.workspace = :workspace and r.state_type = 'scheduled' and r.lease_expires_at is null
 and exists (select 1 from deployment d where d.id = r.deployment_id);
