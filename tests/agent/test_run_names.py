@@ -47,7 +47,7 @@ def test_one_that_cannot_be_filled_is_told_and_the_run_goes_on(place: Workplace,
     ended = place.ended(run_id)
 
     assert (ended.name, ended.state.name) == (planned, "Completed")
-    (line,) = (line for line in place.store.read_logs(run_id).items if "flow_run_name" in line.message)
+    (line,) = (line for line in place.store.read_logs(run_id) if "flow_run_name" in line.message)
     assert why in line.message
     assert line.message.endswith(f"the run keeps the name '{planned}'")
 

@@ -266,7 +266,7 @@ def main():
 
     assert place.ended(second).state.name == "Completed"
     assert not process_is_alive(pid)
-    said = [line.message for line in place.store.read_logs(first).items]
+    said = [line.message for line in place.store.read_logs(first)]
     assert any("went on for 1 s after the run's end, and is ended now" in message for message in said)
     assert place.run(first).state.name == "Completed"
     agent.terminate()
