@@ -144,7 +144,7 @@ def test_our_own_mistake_is_one_line_and_a_file(legato: Command, legato_home: Pa
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr("legato.cli.identity.find_run", broken)
+    monkeypatch.setattr("legato.cli.finding.find_run", broken)
 
     answer = legato("run", "show", "x")
 

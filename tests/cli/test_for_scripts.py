@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from legato.cli.terminal import harmless
+from legato.cli.session import harmless
 from legato.core.foreign_words import COMMANDS, VERBS, about_command
 
 SOURCE = """

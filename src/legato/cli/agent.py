@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from legato.cli.completion_values import queue_names
+from legato.cli.completion import queue_names
 from legato.cli.failures import Failure
 from legato.cli.grammar import Noun
 from legato.cli.session import Session
@@ -99,7 +99,7 @@ _WORDS = {
 def start_agent(session: Session, queues: Sequence[str], *, name: str, limit: int | None, create: bool, once: bool) -> int:
     """Run an agent until it is stopped; returns its exit code."""
     from legato.agent.run import run_agent
-    from legato.cli.server_file import running_server
+    from legato.cli.server import running_server
 
     names = _patiently(session, lambda: [_queue_name(session, queue, create=create) for queue in dict.fromkeys(queues)], once=once)
     if not session.settings.api_url and not once and running_server(session.settings.home) is None:
@@ -126,7 +126,7 @@ def _patiently(session: Session, ask: Callable[[], _T], *, once: bool) -> _T:
 
 
 def _queue_name(session: Session, text: str, *, create: bool) -> str:
-    from legato.cli.identity import find_queue
+    from legato.cli.finding import find_queue
     from legato.cli.work_queue import new_queue
     from legato.core.queues import in_words
     from legato.core.records import QueueFilter

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from legato.cli.completion_values import artifact_keys, run_names
+from legato.cli.completion import artifact_keys, run_names
 from legato.cli.grammar import Noun
 from legato.cli.session import Session
 from legato.core.names import typed
@@ -35,7 +35,7 @@ command = Noun("artifact", help="What runs have made for people to look at.")
 @click.pass_obj
 def ls(session: Session, run: str | None, key: str | None, kind: str | None, latest: bool, limit: int) -> None:
     """List artifacts, the last first. JSON leaves out data of more than 2 kB: get it with `legato artifact get`."""
-    from legato.cli.identity import find_run
+    from legato.cli.finding import find_run
     from legato.cli.output import Column, show_list
     from legato.core.records import ArtifactFilter, ArtifactKind
 
@@ -68,7 +68,7 @@ def ls(session: Session, run: str | None, key: str | None, kind: str | None, lat
 @click.pass_obj
 def show(session: Session, artifact: str, version: int | None) -> None:
     """Show one artifact: where it comes from, and what it says."""
-    from legato.cli.identity import find_artifact
+    from legato.cli.finding import find_artifact
     from legato.cli.output import show_one
 
     found = find_artifact(session, artifact, version=version or 0)
@@ -103,7 +103,7 @@ def get(session: Session, artifact: str, version: int | None, out: str | None) -
 
     With -o json: its data as JSON.
     """
-    from legato.cli.identity import find_artifact
+    from legato.cli.finding import find_artifact
     from legato.cli.output import changed
 
     found = find_artifact(session, artifact, version=version or 0)
@@ -140,7 +140,7 @@ def _image(session: Session, found: Artifact) -> bytes:
     except ResultMissing:
         if not session.settings.api_url:
             raise
-    from legato.cli.raw_http import call
+    from legato.cli.api import call
 
     answer = call(session, "GET", f"artifacts/{found.id}/image")
     if answer.status != 200:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from legato.cli.completion_values import deployment_names
+from legato.cli.completion import deployment_names
 from legato.cli.grammar import Noun
 from legato.cli.session import Session
 from legato.core.names import typed
@@ -81,7 +81,7 @@ def _columns() -> list[Column]:
 @click.pass_obj
 def show(session: Session, name: str) -> None:
     """Show one deployment."""
-    from legato.cli.identity import find_deployment
+    from legato.cli.finding import find_deployment
     from legato.cli.output import show_one
     from legato.core.schedules import describe
 
@@ -138,8 +138,8 @@ def run(
     timeout: str | None,
 ) -> int:
     """Have a deployment run, by whichever agent takes it."""
+    from legato.cli.finding import find_deployment
     from legato.cli.follow import wait_for
-    from legato.cli.identity import find_deployment
     from legato.cli.times import parse_duration
     from legato.core.errors import UsageError
 
@@ -160,7 +160,7 @@ def run(
 @click.pass_obj
 def preview(session: Session, name: str, count: int) -> None:
     """Print when its schedules fire next, with a note where the clocks change."""
-    from legato.cli.identity import find_deployment
+    from legato.cli.finding import find_deployment
     from legato.cli.schedule import print_fires
 
     deployment = find_deployment(session, name)
@@ -176,7 +176,7 @@ def preview(session: Session, name: str, count: int) -> None:
 @click.pass_obj
 def pause(session: Session, name: str) -> None:
     """Stop its schedules. Planned runs that nobody has taken are removed; running ones go on."""
-    from legato.cli.identity import find_deployment
+    from legato.cli.finding import find_deployment
     from legato.cli.output import changed
 
     deployment = session.store.set_deployment_paused(find_deployment(session, name).id, True)
@@ -188,7 +188,7 @@ def pause(session: Session, name: str) -> None:
 @click.pass_obj
 def resume(session: Session, name: str) -> None:
     """Go on with its schedules, from now on."""
-    from legato.cli.identity import find_deployment
+    from legato.cli.finding import find_deployment
     from legato.cli.output import changed
 
     deployment = session.store.set_deployment_paused(find_deployment(session, name).id, False)
@@ -200,7 +200,7 @@ def resume(session: Session, name: str) -> None:
 @click.pass_obj
 def rm(session: Session, name: str) -> None:
     """Remove a deployment and its schedules, and cancel its runs that wait. Runs that ended stay."""
-    from legato.cli.identity import find_deployment
+    from legato.cli.finding import find_deployment
     from legato.cli.output import changed
 
     deployment = find_deployment(session, name)
@@ -216,7 +216,7 @@ def rm(session: Session, name: str) -> None:
 def create_from_file(session: Session, file: str, *, dry_run: bool) -> None:
     """Save the deployments that a file declares, or only check them, and say what can be done with them."""
     from legato.cli.output import Column, show_list
-    from legato.cli.server_file import running_server
+    from legato.cli.server import running_server
     from legato.core.schedules import describe
     from legato.sdk.deployments import deployments_in, prepare, save, try_loading
     from legato.sdk.entry import storage_of

@@ -95,7 +95,7 @@ def _home(session: Session) -> Iterator[Finding]:
 
 
 def _database(session: Session) -> Iterator[Finding]:
-    from legato.cli.server_file import running_server
+    from legato.cli.server import running_server
 
     info = session.store.info()
     yield Finding("ok", "database", f"{info['kind']} at {info['location']}, schema {info['schema_version']}")
@@ -108,7 +108,7 @@ def _database(session: Session) -> Iterator[Finding]:
 
 def _server(session: Session) -> Iterator[Finding]:
     from legato import __version__
-    from legato.cli.raw_http import call
+    from legato.cli.api import call
 
     asked = session.now()
     answer = call(session, "GET", "health", timeout_s=5)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from legato.core.errors import Conflict, LegatoError, NotFound, RunCancelled, RunCrashed, Unavailable, UsageError
@@ -78,9 +76,3 @@ def as_record(error: LegatoError) -> dict[str, object]:
     record: dict[str, object] = {"code": error.code, "message": error.message, "hint": error.hint, "exit_code": exit_code_of(error)}
     request_id = getattr(error, "request_id", "")
     return {**record, "request_id": request_id} if request_id else record
-
-
-def did_you_mean(wanted: str, known: Iterable[str]) -> str:
-    """A sentence that names what was probably meant, or nothing."""
-    close = difflib.get_close_matches(wanted, list(known), n=3, cutoff=0.6)
-    return f"Did you mean  {', '.join(close)} ?" if close else ""

@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from legato.cli.failures import did_you_mean
-from legato.cli.identity import find_deployment
+from legato.cli.finding import find_deployment
 from legato.cli.times import parse_since
 from legato.core.errors import UsageError
+from legato.core.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from legato.cli.session import Session

@@ -30,10 +30,10 @@ def ls(session: Session) -> None:
 @click.pass_obj
 def show(session: Session, flow: str) -> None:
     """Show a flow: its deployments, and how its last runs ended."""
-    from legato.cli.failures import did_you_mean
     from legato.cli.output import show_one
     from legato.core.errors import NotFound
     from legato.core.records import FlowRunFilter
+    from legato.core.spelling import did_you_mean
 
     flows = session.store.list_flows()
     found = next((one for one in flows if flow in (one.name, one.id)), None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from legato.cli.failures import TIMED_OUT, Failure, exit_code_of_fate
 from legato.cli.output import STATE_COLOURS, StateWord, paint, show_json, to_plain
-from legato.cli.terminal import harmless
+from legato.cli.session import harmless
 from legato.cli.times import iso
 from legato.core.names import typed
 

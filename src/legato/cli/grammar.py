@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import click
 
-from legato.cli.failures import EXIT_CODES, MISUSED, Failure, did_you_mean
+from legato.cli.failures import EXIT_CODES, MISUSED, Failure
 from legato.cli.session import FORMATS, Session
 from legato.core.foreign_words import about_command
+from legato.core.spelling import did_you_mean
 
 VERB_ALIASES = {"list": "ls", "delete": "rm", "remove": "rm", "inspect": "show", "get": "show"}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import os
 import signal
@@ -19,6 +18,7 @@ from legato.cli.parameters import check_names, parse_parameters
 from legato.cli.session import Session
 from legato.core.errors import LegatoError, ParameterError, RunCancelled, RunCrashed, RunSuspended
 from legato.core.names import typed
+from legato.core.spelling import close_to
 from legato.engine.script import CANCEL
 from legato.engine.shell import FlowShell
 from legato.engine.tracebacks import relink
@@ -147,10 +147,10 @@ def is_file_word(word: str, verbs: Sequence[str]) -> bool:
     path = Path(word.partition(":")[0]).expanduser()
     if path.is_file():
         return True
-    close = difflib.get_close_matches(word, verbs, n=1)
+    close = close_to(word, verbs)
     looks_like_file = "/" in word or ".py" in word or ":" in word
     if looks_like_file:
-        near = difflib.get_close_matches(path.name, [one.name for one in path.parent.glob("*.py")] if path.parent.is_dir() else [], n=1)
+        near = close_to(path.name, [one.name for one in path.parent.glob("*.py")] if path.parent.is_dir() else [])
         hint = f"did you mean  {path.parent / near[0]} ?" if near else f"looked in {path.parent.absolute()}"
         raise Failure(f"no file '{path}'", exit_code=3, hint=hint, next_step="Help: legato run --help", code="not_found")
     raise Failure(

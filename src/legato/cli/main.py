@@ -9,21 +9,11 @@ import sys
 import click
 
 from legato import __version__
-from legato.cli.failures import (
-    FAILED,
-    FORBIDDEN,
-    INTERRUPTED,
-    MISUSED,
-    UNREACHABLE,
-    Failure,
-    as_lines,
-    as_record,
-    did_you_mean,
-    exit_code_of,
-)
+from legato.cli.failures import FAILED, FORBIDDEN, INTERRUPTED, MISUSED, UNREACHABLE, Failure, as_lines, as_record, exit_code_of
 from legato.cli.grammar import Entry, Root
 from legato.cli.session import Session
 from legato.core.errors import LegatoError, Unavailable
+from legato.core.spelling import did_you_mean
 
 ENTRIES = {
     "up": Entry("up", "Server, agent and browser in one line.", "Run"),
@@ -45,7 +35,7 @@ ENTRIES = {
     "config": Entry("config", "Settings: what is in force, and where it comes from.", "Configure"),
     "profile": Entry("profile", "Named sets of settings.", "Configure"),
     "completion": Entry("completion", "Completion for your shell.", "Configure"),
-    "version": Entry("version", "Versions of Legato and what it stands on.", "Configure"),
+    "version": Entry("status", "Versions of Legato and what it stands on.", "Configure"),
 }
 
 NOUN_ALIASES = {

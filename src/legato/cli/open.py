@@ -16,8 +16,8 @@ from legato.cli.session import Session
 @click.pass_obj
 def command(session: Session, thing: str | None) -> None:
     """Open the web UI, or a run's or deployment's page in it; prints the address."""
-    from legato.cli.identity import find_deployment, find_run
-    from legato.cli.raw_http import server_url
+    from legato.cli.api import server_url
+    from legato.cli.finding import find_deployment, find_run
 
     url = server_url(session)
     if thing is not None and "/" in thing:

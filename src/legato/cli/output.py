@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from legato.cli.failures import MISUSED, Failure, did_you_mean
-from legato.cli.session import Session
-from legato.cli.terminal import harmless
+from legato.cli.failures import MISUSED, Failure
+from legato.cli.session import Session, harmless
 from legato.cli.times import iso, relative, spoken
+from legato.core.spelling import did_you_mean
 
 STATE_COLOURS = {
     "scheduled": "38;5;178",

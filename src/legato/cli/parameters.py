@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from legato.cli.failures import did_you_mean
 from legato.core.errors import ParameterError, UsageError
 from legato.core.fitting import check_parameters
+from legato.core.spelling import did_you_mean
 
 
 def parse_parameters(given: Sequence[str], *, as_text: frozenset[str] = frozenset()) -> dict[str, Any]:

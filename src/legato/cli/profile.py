@@ -71,9 +71,9 @@ def create(session: Session, name: str, settings: tuple[str, ...], is_used: bool
 @click.pass_obj
 def use(session: Session, name: str) -> None:
     """Make a profile the active one."""
-    from legato.cli.failures import did_you_mean
     from legato.cli.output import changed
     from legato.core.errors import NotFound
+    from legato.core.spelling import did_you_mean
     from legato.settings.files import read_profiles, write_profiles
 
     profiles = read_profiles(session.settings_home)
@@ -89,9 +89,9 @@ def use(session: Session, name: str) -> None:
 @click.pass_obj
 def rm(session: Session, name: str) -> None:
     """Remove a profile and its settings."""
-    from legato.cli.failures import did_you_mean
     from legato.cli.output import changed
     from legato.core.errors import NotFound
+    from legato.core.spelling import did_you_mean
     from legato.settings.files import read_profiles, write_profiles
 
     profiles = read_profiles(session.settings_home)

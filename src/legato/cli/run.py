@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from legato.cli.completion_values import run_names
+from legato.cli.completion import run_names
 from legato.cli.grammar import Noun
 from legato.cli.session import Session
 from legato.core.names import typed
@@ -102,8 +102,8 @@ def ls(session: Session, /, states: tuple[str, ...], tags: tuple[str, ...], limi
 
 
 def _none(session: Session, wanted: FlowRunFilter) -> str:
-    from legato.cli.failures import did_you_mean
     from legato.core.records import FlowRunFilter
+    from legato.core.spelling import did_you_mean
 
     if wanted == FlowRunFilter():
         return "No runs yet. Make one: legato run FILE"
@@ -139,7 +139,7 @@ def _took(run: FlowRun | TaskRun) -> timedelta | None:
 @click.pass_obj
 def show(session: Session, run: str) -> None:
     """Show one run: what it is in, since when, and why."""
-    from legato.cli.identity import find_run
+    from legato.cli.finding import find_run
     from legato.cli.output import StateWord, show_one
     from legato.core.why import explain
     from legato.store.evidence import facts_of_flow_run
@@ -221,8 +221,8 @@ def _result_in_words(run: FlowRun) -> str:
 @click.pass_obj
 def logs(session: Session, run: str, level: str, task: str | None, text: str, follow: bool) -> None:
     """Print a run's log."""
+    from legato.cli.finding import find_run, find_task_run
     from legato.cli.follow import print_logs
-    from legato.cli.identity import find_run, find_task_run
     from legato.core.ids import is_id
 
     found = find_run(session, run)
@@ -238,8 +238,8 @@ def logs(session: Session, run: str, level: str, task: str | None, text: str, fo
 @click.pass_obj
 def watch(session: Session, run: str, timeout: str | None) -> int:
     """Print each change of state until the run has ended; the exit code tells how."""
+    from legato.cli.finding import find_run
     from legato.cli.follow import wait_for
-    from legato.cli.identity import find_run
     from legato.cli.times import parse_duration
 
     return wait_for(session, find_run(session, run), timeout_s=parse_duration(timeout).total_seconds() if timeout else None, watch=True)
@@ -253,21 +253,9 @@ def watch(session: Session, run: str, timeout: str | None) -> int:
 @click.pass_obj
 def cancel(session: Session, runs: tuple[str, ...], text: str) -> None:
     """Ask runs to stop. One that nobody runs is cancelled at once; otherwise its process is stopped within seconds."""
-    from legato.core.errors import Conflict
+    from legato.cli import run_many
 
-    chosen = _chosen(session, runs, text, ended=False, question="Cancel {n} run{s}?")
-    done = []
-    for run in chosen:
-        if run.state.is_final:
-            raise Conflict(f"run '{run.name}' is {run.state.name} already", hint="it has ended; there is nothing to cancel")
-        try:
-            done.append(session.store.request_cancel(run.id))
-        except Conflict:
-            if runs:
-                raise
-            continue  # it ended while others were cancelled
-        _tell(session, len(done), len(chosen), f"{run.name} {'is cancelled' if done[-1].state.is_final else 'was asked to stop'}")
-    _told(session, done)
+    run_many.cancel(session, runs, text)
 
 
 PLAN_HELP = "Only print what would be reused and what would run again, and why."
@@ -287,7 +275,7 @@ def retry(session: Session, run: str, only_plan: bool) -> int:
     A deployment's run is given to agents; any other runs here, from the file it came from. The plan of what is reused is printed.
     """
     from legato.cli import run_again
-    from legato.cli.identity import find_run
+    from legato.cli.finding import find_run
 
     return run_again.retry(session, find_run(session, run), only_plan=only_plan)
 
@@ -310,7 +298,7 @@ def retry(session: Session, run: str, only_plan: bool) -> int:
 def resume(session: Session, run: str, answer: str | None, given: tuple[str, ...], key: str, only_plan: bool) -> int:
     """Have a paused or suspended run go on, with an answer where it asked for one. A run that has ended is retried."""
     from legato.cli import run_again
-    from legato.cli.identity import find_run
+    from legato.cli.finding import find_run
 
     return run_again.resume(session, find_run(session, run), answer=answer, given=given, key=key, only_plan=only_plan)
 
@@ -334,7 +322,7 @@ def resume(session: Session, run: str, answer: str | None, given: tuple[str, ...
 def fork(session: Session, run: str, task: str, given: tuple[str, ...], only_plan: bool) -> int:
     """Run a new run that reuses what this one stored, from a task on, or with other parameters. This one stays as it is."""
     from legato.cli import run_again
-    from legato.cli.identity import find_run
+    from legato.cli.finding import find_run
 
     return run_again.fork(session, find_run(session, run), task=task, given=given, only_plan=only_plan)
 
@@ -345,7 +333,7 @@ def fork(session: Session, run: str, task: str, given: tuple[str, ...], only_pla
 def pause(session: Session, run: str) -> None:
     """Ask a running run to wait before its next task. `legato run resume` lets it go on."""
     from legato.cli import run_again
-    from legato.cli.identity import find_run
+    from legato.cli.finding import find_run
 
     run_again.pause(session, find_run(session, run))
 
@@ -356,17 +344,9 @@ def pause(session: Session, run: str) -> None:
 @click.pass_obj
 def rm(session: Session, runs: tuple[str, ...], text: str) -> None:
     """Remove ended runs with their tasks, logs and history. This cannot be undone."""
-    chosen = _chosen(session, runs, text, ended=True, question="Remove {n} run{s} for good?")
-    if runs:
-        session.confirm(f"Remove {', '.join(run.name for run in chosen[:5])}{' and more' if len(chosen) > 5 else ''} for good?")
-    for n, run in enumerate(chosen, 1):
-        session.store.delete_flow_run(run.id)
-        _tell(session, n, len(chosen), f"{run.name} was removed")
-    _told(session, chosen)
-    if chosen and not session.settings.api_url:
-        from legato.cli.gc import give_back
+    from legato.cli import run_many
 
-        give_back(session)
+    run_many.remove(session, runs, text)
 
 
 @command.command("gc", examples=["legato run gc --dry-run", "legato run gc --yes"], exits=(2, 6))
@@ -375,52 +355,7 @@ def rm(session: Session, runs: tuple[str, ...], text: str) -> None:
 @click.pass_obj
 def gc(session: Session, dry_run: bool, older_than: str) -> None:
     """Remove stored results and bundles that nothing refers to any more, and give their disk back. Runs are removed with `run rm`."""
-    from legato.cli.gc import collect
+    from legato.cli.run_many import collect
     from legato.cli.times import parse_duration
 
     collect(session, dry_run=dry_run, older_than=parse_duration(older_than))
-
-
-MANY = 20
-
-
-def _tell(session: Session, n: int, of: int, sentence: str) -> None:
-    """A line for each run; of many, one for each hundred."""
-    if session.wants_json:
-        return
-    if of <= MANY:
-        session.say(sentence)
-    elif n == of or n % 100 == 0:
-        session.say(f"{n} of {of} runs")
-
-
-def _told(session: Session, runs: list[FlowRun]) -> None:
-    """The runs as they are now, for programs."""
-    if session.wants_json:
-        from legato.cli.output import show_list
-
-        show_list(session, runs, [], name=lambda run: run.id, empty="")
-
-
-def _chosen(session: Session, runs: tuple[str, ...], text: str, *, ended: bool, question: str) -> list[FlowRun]:
-    """The runs that are meant: those named, or those of the filter after asking."""
-    from legato.cli.filters import run_filter
-    from legato.cli.identity import find_run
-    from legato.core.errors import UsageError
-
-    if bool(runs) == bool(text):
-        raise UsageError("say which runs: by id or name, or by --filter", hint="legato run ls lists them")
-    if runs:
-        return [find_run(session, run) for run in runs]
-    wanted = run_filter(session, text=text)
-    page = session.store.list_flow_runs(wanted, limit=1000)
-    items = list(page.items)
-    while page.cursor is not None:
-        page = session.store.list_flow_runs(wanted, limit=1000, cursor=page.cursor)
-        items += page.items
-    chosen = [run for run in items if run.state.is_final == ended]
-    if chosen:
-        session.confirm(question.format(n=len(chosen), s="" if len(chosen) == 1 else "s"))
-    else:
-        session.hint("No run matches; nothing was done.")
-    return chosen

@@ -1,12 +1,13 @@
-"""`legato server`: the API and web UI."""
+"""`legato server`: the API and web UI; and the note that a running one leaves in the home folder, `server.json`, by which others find it."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -15,8 +16,11 @@ from legato.cli.grammar import Noun
 from legato.cli.session import Session
 from legato.core.errors import Unavailable, UsageError
 from legato.core.names import typed
+from legato.system import process_is_alive
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from legato.server.run import Listening
 
 command = Noun("server", help="The API and web UI.")
@@ -56,7 +60,6 @@ def status(session: Session) -> int:
     """Say whether a server runs on this machine, with this home folder; exit 6 when none does."""
     from legato.cli.failures import UNREACHABLE
     from legato.cli.output import show_json, show_one
-    from legato.cli.server_file import running_server
 
     note = running_server(session.settings_home)
     if session.wants_json:
@@ -134,7 +137,6 @@ def _serve(
 def stop_server(session: Session) -> None:
     """Ask the server of this home folder to stop, and wait until it has."""
     from legato.cli.output import changed
-    from legato.cli.server_file import running_server
     from legato.system import process_is_alive
 
     note = running_server(session.settings_home)
@@ -157,3 +159,25 @@ def stop_server(session: Session) -> None:
             )
         session.clock.sleep(0.05)
     changed(session, note._asdict(), f"The server at {note.url} has stopped", name=note.url)
+
+
+# ---------------------------------------------------------------------- the note of a running server
+
+
+class ServerNote(NamedTuple):
+    """A server on this machine."""
+
+    url: str
+    pid: int
+    database: str = ""
+    version: str = ""
+
+
+def running_server(home: Path) -> ServerNote | None:
+    """The server whose note is here and whose process lives; None when there is none."""
+    try:
+        data = json.loads((home / "server.json").read_text(encoding="utf-8"))
+        note = ServerNote(str(data["url"]), int(data["pid"]), str(data.get("database", "")), str(data.get("version", "")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return note if process_is_alive(note.pid) else None

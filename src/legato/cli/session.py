@@ -11,7 +11,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from legato.cli.failures import MISUSED, Failure
-from legato.cli.terminal import harmless
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -161,3 +160,10 @@ class Session:
         print(f"{question} [y/N] (--yes answers this) ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise Failure("nothing was done", exit_code=MISUSED, code="declined")
+
+
+def harmless(text: str) -> str:
+    """Text of a run's, for a terminal: no character of it moves the cursor, colours what follows, or writes to the clipboard."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" if ord(c) < 256 else f"\\u{ord(c):04x}" for c in text)

@@ -1,14 +1,20 @@
-"""`legato` alone: what is here, in a few lines, and the commands people need."""
+"""`legato` alone: what is here, in a few lines, and the commands people need. `legato version`: what it stands on."""
 
 from __future__ import annotations
 
+import platform
+import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import click
+
+from legato import __version__
+from legato.cli.grammar import Verb
 from legato.cli.output import STATE_COLOURS, paint, show_json
+from legato.cli.session import Session
 
 if TYPE_CHECKING:
-    from legato.cli.session import Session
     from legato.core.states import StateType
 
 NEEDED = (
@@ -23,7 +29,7 @@ NEEDED = (
 
 def show_status(session: Session) -> None:
     """Print the status: the store, the server, live agents, and runs by state of the last day."""
-    from legato.cli.server_file import running_server
+    from legato.cli.server import running_server
     from legato.core.queues import is_live
     from legato.core.records import FlowRunFilter
 
@@ -52,3 +58,23 @@ def _in_words(session: Session, counts: dict[StateType, int]) -> str:
     if not counts:
         return "no runs"
     return ", ".join(paint(f"{n if n <= 10_000 else 'over 10000'} {state}", STATE_COLOURS[state], session) for state, n in counts.items())
+
+
+@click.command("version", cls=Verb, examples=["legato version", "legato version -o json"])
+@click.pass_obj
+def command(session: Session) -> None:
+    """Print versions: Legato, Python, SQLite, the platform."""
+    import sqlite3
+
+    versions = {
+        "legato": __version__,
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "executable": sys.executable,
+    }
+    if session.wants_json:
+        show_json(session, versions)
+    else:
+        for name, value in versions.items():
+            print(f"{name.ljust(11)}{value}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from legato.cli.completion_values import run_names
+from legato.cli.completion import run_names
 from legato.cli.grammar import Noun
 from legato.cli.session import Session
 
@@ -18,7 +18,7 @@ command = Noun("task", help="The task runs of a run.")
 def ls(session: Session, run: str, states: tuple[str, ...]) -> None:
     """List the task runs of a run, in the order they were made."""
     from legato.cli.filters import run_filter
-    from legato.cli.identity import all_task_runs, find_run
+    from legato.cli.finding import all_task_runs, find_run
     from legato.cli.output import Column, StateWord, show_list
 
     found, wanted = find_run(session, run), run_filter(session, states=states)
@@ -46,7 +46,7 @@ def ls(session: Session, run: str, states: tuple[str, ...]) -> None:
 @click.pass_obj
 def show(session: Session, task: str) -> None:
     """Show one task run: what it is in, since when, and why."""
-    from legato.cli.identity import find_task_run
+    from legato.cli.finding import find_task_run
     from legato.cli.output import StateWord, show_one
     from legato.core.why import explain
     from legato.store.evidence import facts_of_task_run

@@ -19,7 +19,7 @@ from legato.cli.session import Session
 from legato.core.errors import Conflict
 
 if TYPE_CHECKING:
-    from legato.cli.server_file import ServerNote
+    from legato.cli.server import ServerNote
 
 
 @click.command("up", cls=Verb, examples=["legato up", "legato up --port 4201 --no-browser"], exits=(1, 5, 6))
@@ -44,7 +44,7 @@ STOP_PATIENCE_S = 15.0
 
 def run_household(session: Session, *, port: int | None, queue: str, opens_browser: bool) -> int:
     """Run until Ctrl-C or until one of the two ends by itself; returns the exit code."""
-    from legato.cli.server_file import running_server
+    from legato.cli.server import running_server
 
     settings = session.settings
     already = running_server(settings.home)
@@ -124,7 +124,7 @@ class _Child:
 
 def _ready(session: Session, home: _Child, wish: _WishToStop) -> ServerNote | None:
     """What the server says when it accepts requests. None: it has ended instead (and has said why), or somebody wants to stop."""
-    from legato.cli.server_file import running_server
+    from legato.cli.server import running_server
 
     waited = 0.0
     while waited < START_PATIENCE_S:

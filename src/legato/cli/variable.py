@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from legato.cli.completion_values import variable_names
+from legato.cli.completion import variable_names
 from legato.cli.grammar import Noun
 from legato.cli.session import Session
 
@@ -48,7 +48,7 @@ def get(session: Session, name: str) -> None:
     """Print a variable's value: text as it stands, anything else as JSON. With -o json: the whole variable."""
     import json
 
-    from legato.cli.identity import find_variable
+    from legato.cli.finding import find_variable
     from legato.cli.output import show_one
 
     found = find_variable(session, name)
@@ -81,7 +81,7 @@ def ls(session: Session, tags: tuple[str, ...]) -> None:
 @click.pass_obj
 def rm(session: Session, name: str) -> None:
     """Remove a variable. Flows that read it without a default will fail."""
-    from legato.cli.identity import find_variable
+    from legato.cli.finding import find_variable
     from legato.cli.output import changed
 
     found = find_variable(session, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from legato.cli.completion_values import run_names
+from legato.cli.completion import run_names
 from legato.cli.grammar import Verb
 from legato.cli.session import Session
 
@@ -19,7 +19,7 @@ from legato.cli.session import Session
 @click.pass_obj
 def command(session: Session, run: str) -> None:
     """Say why a run or task run waits, failed, was cached, skipped, tried again, …, with the numbers of this moment."""
-    from legato.cli.identity import find_run, find_task_run
+    from legato.cli.finding import find_run, find_task_run
     from legato.cli.output import show_json
     from legato.core.ids import is_id
     from legato.core.why import explain

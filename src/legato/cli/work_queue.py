@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from legato.cli.completion_values import queue_names
+from legato.cli.completion import queue_names
 from legato.cli.grammar import Noun
 from legato.cli.session import Session
 from legato.core.errors import UsageError
@@ -43,7 +43,7 @@ def create(
     description: str,
 ) -> None:
     """Make a work queue. Without tags, deployments or runners it takes every scheduled run."""
-    from legato.cli.identity import find_deployment
+    from legato.cli.finding import find_deployment
     from legato.core.queues import in_words
     from legato.core.records import QueueFilter
 
@@ -86,7 +86,7 @@ def _running(status: QueueStatus) -> str:
 @click.pass_obj
 def show(session: Session, queue: str) -> None:
     """Show one work queue."""
-    from legato.cli.identity import find_queue
+    from legato.cli.finding import find_queue
 
     _show(session, find_queue(session, queue))
 
@@ -121,7 +121,7 @@ def _show(session: Session, status: QueueStatus) -> None:
 @click.pass_obj
 def preview(session: Session, queue: str, hours: float, limit: int) -> None:
     """Print the runs it would hand out until then, in that order."""
-    from legato.cli.identity import find_queue
+    from legato.cli.finding import find_queue
     from legato.cli.output import Column, show_list
 
     status = find_queue(session, queue)
@@ -188,7 +188,7 @@ def clear_limit(session: Session, queue: str) -> None:
 @click.pass_obj
 def rm(session: Session, queue: str) -> None:
     """Remove a work queue. Its runs stay; another queue may take those that wait."""
-    from legato.cli.identity import find_queue
+    from legato.cli.finding import find_queue
     from legato.cli.output import changed
 
     found = find_queue(session, queue).queue
@@ -225,6 +225,6 @@ def change_queue(session: Session, text: str, **changes: Any) -> WorkQueue:
     """The queue of this name or id, saved with these fields changed."""
     import msgspec
 
-    from legato.cli.identity import find_queue
+    from legato.cli.finding import find_queue
 
     return session.store.save_queue(msgspec.structs.replace(find_queue(session, text).queue, **changes))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import difflib
 import functools
 import inspect
 import os
@@ -24,6 +23,7 @@ from legato.core.errors import UsageError
 from legato.core.foreign_words import DEPLOYMENT_OPTIONS
 from legato.core.records import Catchup, DeploymentSchedule, OnLost
 from legato.core.schedules import CronSchedule, IntervalSchedule, RRuleSchedule, Schedule
+from legato.core.spelling import close_to
 from legato.flow_runners.options import FlowRunner, to_record
 from legato.sdk.flow_calls import compiled_flow
 from legato.sdk.flows import Flow
@@ -267,7 +267,7 @@ def _beside_the_caller(path: Path) -> Path:
 
 
 def _no_option(name: str, option: str, known: Sequence[str]) -> UsageError:
-    close = difflib.get_close_matches(option, known, n=1)
+    close = close_to(option, known)
     hint = DEPLOYMENT_OPTIONS.get(option) or (f"did you mean {close[0]}?" if close else f"its options are {', '.join(known)}")
     return UsageError(f"deployment '{name}' has no option '{option}'", hint=hint)
 

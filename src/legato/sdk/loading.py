@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib
 import importlib.util
 import re
@@ -15,6 +14,7 @@ from typing import Any
 
 from legato.core.errors import NotFound, UsageError
 from legato.core.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
+from legato.core.spelling import close_to
 from legato.engine.parsing import parsed
 from legato.engine.tracebacks import relink
 from legato.flow_runners.options import SubprocessFlowRunner
@@ -60,7 +60,7 @@ def run_file(file: Path, root: Path | None = None) -> ModuleType:
 def _near(file: Path) -> str:
     """What was probably meant by a file that is not there."""
     names = [one.name for one in file.parent.glob("*.py")] if file.parent.is_dir() else []
-    close = difflib.get_close_matches(file.name, names, n=1)
+    close = close_to(file.name, names)
     return f"did you mean {file.parent / close[0]}?" if close else ""
 
 
@@ -140,7 +140,7 @@ def _about_argument(name: str, error: TypeError) -> str:
         return f"write IntervalSchedule(interval=timedelta({name}=…))"
     for made in (CronSchedule, RRuleSchedule, IntervalSchedule, SubprocessFlowRunner):
         if made.__name__ in said:
-            close = difflib.get_close_matches(name, made.__struct_fields__, n=1)
+            close = close_to(name, made.__struct_fields__)
             return f"did you mean {close[0]}=?" if close else f"{made.__name__} takes {', '.join(made.__struct_fields__)}"
     return ""
 
@@ -177,7 +177,7 @@ def load_flow(entrypoint: str, folder: Path) -> Flow[Any, Any]:
     by_flow_name = {flow.name: flow for flow in found.values()}
     chosen = found.get(name) or by_flow_name.get(name)
     if chosen is None:
-        close = difflib.get_close_matches(name, found, n=1)
+        close = close_to(name, found)
         raise NotFound(
             f"flow in {path}", name, hint=f"did you mean {close[0]}?" if close else f"it defines: {', '.join(found) or 'no flow'}"
         )

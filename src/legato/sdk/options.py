@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
 from legato.core.errors import UsageError
+from legato.core.spelling import close_to
 
 
 def explain_bad_option(kind: str, name: str, value: Any, known: frozenset[str]) -> UsageError:
     """The error for an option that does not exist, or whose value cannot be used."""
     if name not in known:
-        close = _OTHER_WORDS.get(name) or "".join(difflib.get_close_matches(name, known, n=1))
+        close = _OTHER_WORDS.get(name) or "".join(close_to(name, known))
         return UsageError(
             f"@{kind} has no option '{name}'", hint=f"did you mean {close}?" if close else f"options: {', '.join(sorted(known))}"
         )

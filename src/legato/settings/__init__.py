@@ -165,9 +165,9 @@ def unknown_variables(environ: Mapping[str, str] | None = None) -> list[tuple[st
     strange = [name for name in sorted(strange) if not name.startswith(("LEGATO_TEST_", "LEGATO_CRASH_"))]
     if not strange:
         return []
-    import difflib  # noqa: PLC0415 start-up time: wanted only where something is strange
+    from legato.core.spelling import close_to  # noqa: PLC0415 start-up time: wanted only where something is strange
 
-    close = {name: difflib.get_close_matches(name, known, n=1) for name in strange}
+    close = {name: close_to(name, known) for name in strange}
     return [(name, f"Did you mean {close[name][0]}?" if close[name] else "") for name in strange]
 
 

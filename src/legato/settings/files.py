@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 import tomllib
@@ -12,6 +11,7 @@ from typing import Any
 
 from legato.core.errors import UsageError
 from legato.core.names import typed
+from legato.core.spelling import close_to
 from legato.settings import SETTINGS, Resolved, load
 
 _NAMES = tuple(setting.name for setting in SETTINGS)
@@ -158,7 +158,7 @@ def check_name(name: str) -> str:
     """As `plain_name`, of a setting that exists. Raises `UsageError` with a suggestion."""
     plain = plain_name(name)
     if plain not in _NAMES:
-        close = difflib.get_close_matches(plain, _NAMES, n=1)
+        close = close_to(plain, _NAMES)
         raise UsageError(f"there is no setting '{name}'", hint=f"did you mean {close[0]}?" if close else f"settings: {', '.join(_NAMES)}")
     return plain
 

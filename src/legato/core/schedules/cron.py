@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from legato.core.errors import ScheduleError
 from legato.core.schedules.streams import DEFAULT_ANCHOR, MAX_WAIT
-from legato.core.schedules.zones import close_matches
+from legato.core.spelling import close_to
 
 if TYPE_CHECKING:
     from cronsim import CronSim
@@ -46,7 +46,7 @@ def cron_fields(expression: str) -> list[str]:
     text = expression.strip()
     if text.startswith("@"):
         if text.lower() not in _CRON_ALIASES:
-            close = close_matches(text.lower(), _CRON_ALIASES, n=1, cutoff=0.6)
+            close = close_to(text.lower(), _CRON_ALIASES)
             hint = f"Did you mean '{close[0]}'?" if close else f"Known: {' '.join(_CRON_ALIASES)}. For another rhythm use IntervalSchedule."
             raise ScheduleError(f"cron '{text}' is not known", hint=hint)
         text = _CRON_ALIASES[text.lower()]

@@ -26,7 +26,8 @@ from legato.core.schedules.streams import (
     MAX_WAIT,
     Stream,
 )
-from legato.core.schedules.zones import close_matches, wall_at, zone_named
+from legato.core.schedules.zones import wall_at, zone_named
+from legato.core.spelling import close_to
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -189,7 +190,7 @@ def _rule_parts(text: str) -> dict[str, str]:
     for part in filter(None, text.strip(";").split(";")):
         key, equals, value = part.partition("=")
         if key not in PARTS:
-            close = close_matches(key, PARTS, n=1)
+            close = close_to(key, PARTS)
             hint = f"Did you mean {close[0]}?" if close else f"Known: {', '.join(sorted(PARTS))}."
             raise ScheduleError(f"rrule '{text}': '{key:.40}' is not known", hint=hint)
         if not equals or not value or key in parts:
@@ -234,7 +235,7 @@ def _build_rule(text: str, parts: Mapping[str, str], start: datetime) -> Rule:
 def _frequency(text: str, parts: Mapping[str, str]) -> Frequency:
     name = parts.get("FREQ", "")
     if name not in Frequency.__members__:
-        close = close_matches(name, Frequency.__members__, n=1)
+        close = close_to(name, Frequency.__members__)
         hint = f"Did you mean FREQ={close[0]}?" if close else f"FREQ is one of {', '.join(Frequency.__members__)}."
         raise ScheduleError(f"rrule '{text}': " + (f"FREQ={name} is not known" if name else "FREQ is missing"), hint=hint)
     return Frequency[name]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from legato.core.errors import ScheduleError
+from legato.core.spelling import close_to
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -72,14 +72,9 @@ def _zone_hint(name: str) -> str:
     if any(lower.startswith(wanted + "/") for lower in known):
         return f"It is an area: add the city, such as {min(zone for zone in known.values() if zone.lower().startswith(wanted + '/'))!r}."
     by_city = [zone for lower, zone in sorted(known.items()) if lower.endswith("/" + wanted)]
-    close = by_city or [known[match] for match in close_matches(wanted, known, n=1, cutoff=0.7)]
+    close = by_city or [known[match] for match in close_to(wanted, known, cutoff=0.7)]
     return f"Did you mean {close[0]!r}?" if close else "Use an IANA name such as 'Europe/Rome' or 'UTC'."
 
 
 def _zoneinfo() -> ModuleType:
     return importlib.import_module("zoneinfo")
-
-
-def close_matches(word: str, possibilities: Iterable[str], *, n: int, cutoff: float = 0.6) -> list[str]:
-    found: list[str] = importlib.import_module("difflib").get_close_matches(word, possibilities, n=n, cutoff=cutoff)
-    return found

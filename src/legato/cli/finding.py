@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from legato.cli.failures import MISUSED, Failure, did_you_mean
+from legato.cli.failures import MISUSED, Failure
 from legato.cli.times import relative
 from legato.core.errors import NotFound
 from legato.core.ids import is_id
 from legato.core.names import typed
+from legato.core.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from legato.cli.session import Session
