@@ -2,7 +2,7 @@
 
 import pytest
 
-from legato.server.names import is_trusted, name_of, names_for
+from legato.server.host_names import is_trusted, name_of, names_for
 
 LOOPBACK = names_for(bound="127.0.0.1", machine="box.lan")
 ANYWHERE = names_for(bound="0.0.0.0", machine="Box.lan", is_any=True, is_loopback=False, allowed=["Flows.example.com", "*.internal"])

@@ -1,4 +1,4 @@
-"""The application: routes, the desk they share, and the gate in front. Made anew for each server; it holds no global state."""
+"""The application: routes, the backend they share, and the gate in front. Made anew for each server; it holds no global state."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from litestar.openapi import OpenAPIConfig
 
 from legato.core.clock import Clock
 from legato.engine.results import BlobStore
+from legato.server.agent_routes import agent_routes
 from legato.server.assets import make_ui
+from legato.server.backend import Backend
 from legato.server.bundles import BUNDLE_ROUTES
-from legato.server.describe import describe
-from legato.server.desk import Desk
 from legato.server.dispatch import Dispatcher
 from legato.server.docs import docs_page
 from legato.server.gate import MAX_BUNDLE, Gate, Policy
-from legato.server.hot import hot_routes
+from legato.server.openapi import describe
+from legato.server.page_routes import PAGE_ROUTES
 from legato.server.problems import answer_error
-from legato.server.routes import OK, ROUTES, AtDesk, flow_run_filter
-from legato.server.ui import UI_ROUTES
+from legato.server.routes import OK, ROUTES, WithBackend, flow_run_filter
 from legato.services.loop import ServiceLoop
 from legato.store.sql import SqlStore
 
@@ -36,7 +36,7 @@ UI_FOLDER = Path(__file__).parent / "ui_dist"
 
 
 class Server:
-    """One server's application: `gate` is what a web server is handed. `desk` exists while it runs."""
+    """One server's application: `gate` is what a web server is handed. `backend` exists while it runs."""
 
     def __init__(
         self,
@@ -53,12 +53,12 @@ class Server:
         self._services = services
         self._blobs = blobs
         self._on_ready = on_ready
-        self.desk: Desk | None = None
+        self.backend: Backend | None = None
         self.insecure = False
         app = Litestar(
-            route_handlers=[*ROUTES, *BUNDLE_ROUTES, *UI_ROUTES, health, ready, info, openapi, docs],
+            route_handlers=[*ROUTES, *BUNDLE_ROUTES, *PAGE_ROUTES, health, ready, info, openapi, docs],
             dependencies={
-                "desk": Provide(self._desk, sync_to_thread=False),
+                "backend": Provide(self._backend, sync_to_thread=False),
                 "filtered": Provide(flow_run_filter, sync_to_thread=False),
             },
             exception_handlers={Exception: answer_error},
@@ -71,24 +71,24 @@ class Server:
             state=State({"server": self, "version": VERSION}),
         )
         self._app = app
-        dispatcher = Dispatcher(app, self._desk, self._others())  # type: ignore[arg-type]
+        dispatcher = Dispatcher(app, self._backend, self._others())  # type: ignore[arg-type]
         self.gate = Gate(dispatcher, make_ui(UI_FOLDER), policy or Policy(VERSION))
 
-    def _desk(self) -> Desk:
-        assert self.desk is not None, "routes are called while the application runs"
-        return self.desk
+    def _backend(self) -> Backend:
+        assert self.backend is not None, "routes are called while the application runs"
+        return self.backend
 
     @asynccontextmanager
     async def _lifespan(self, app: Litestar) -> AsyncIterator[None]:
-        self.desk = Desk(self._store, self._clock, self._services, self._blobs)
-        for handler in hot_routes(self.desk):
+        self.backend = Backend(self._store, self._clock, self._services, self._blobs)
+        for handler in agent_routes(self.backend):
             app.register(handler)
-        self.desk.start()
+        self.backend.start()
         self._on_ready()
         try:
             yield
         finally:
-            await self.desk.stop()
+            await self.backend.stop()
 
     def _others(self) -> Iterator[tuple[str, str]]:
         """Method and path of every route that is no verb of the store."""
@@ -123,18 +123,18 @@ async def health() -> Health:
 
 
 @get("/api/ready")
-async def ready(desk: AtDesk) -> Response[Health]:
+async def ready(backend: WithBackend) -> Response[Health]:
     """The server can do its work: the database answers, and every service has ticked lately. 503 if not."""
-    await desk.read(desk.store.journal_position)
-    ages = {name: round(age, 1) for name, age in desk.services.ages_s().items()} if desk.services else {}
-    late = desk.services.late() if desk.services else []
+    await backend.read(backend.store.journal_position)
+    ages = {name: round(age, 1) for name, age in backend.services.ages_s().items()} if backend.services else {}
+    late = backend.services.late() if backend.services else []
     return Response(Health("late" if late else "ready", VERSION, ages, late), status_code=503 if late else OK)
 
 
 @get("/api/info")
-async def info(desk: AtDesk) -> dict[str, str]:
+async def info(backend: WithBackend) -> dict[str, str]:
     """What the store is."""
-    return {**desk.store.info(), "version": VERSION}
+    return {**backend.store.info(), "version": VERSION}
 
 
 @get("/api/openapi.json", include_in_schema=False)

@@ -11,7 +11,7 @@ from litestar.params import FromPath, RawBody
 
 from legato.core.digests import hex_digest
 from legato.core.errors import NotFound, ResultMissing, UsageError
-from legato.server.routes import AtDesk
+from legato.server.routes import WithBackend
 from legato.storage.local import LocalStorage
 
 
@@ -31,20 +31,20 @@ def _checked(key: str) -> str:
 
 
 @put("/api/bundles/{key:str}")
-async def put_bundle(desk: AtDesk, key: FromPath[str], body: RawBody) -> Stored:
+async def put_bundle(backend: WithBackend, key: FromPath[str], body: RawBody) -> Stored:
     """Store a bundle (its bytes) under its hash. Storing it again changes nothing."""
     _checked(key)
     if hex_digest(body, 32) != key:
         raise UsageError("the bytes do not have this hash", hint="they were changed on the way: send them again")
-    storage = _storage(desk)
+    storage = _storage(backend)
     await asyncio.to_thread(storage.put, body)
     return Stored(key)
 
 
 @get("/api/bundles/{key:str}", media_type=MediaType.MESSAGEPACK)
-async def get_bundle(desk: AtDesk, key: FromPath[str]) -> Response[bytes]:
+async def get_bundle(backend: WithBackend, key: FromPath[str]) -> Response[bytes]:
     """A bundle's bytes."""
-    storage = _storage(desk)
+    storage = _storage(backend)
     try:
         data = await asyncio.to_thread(storage.get, _checked(key))
     except ResultMissing:
@@ -52,10 +52,10 @@ async def get_bundle(desk: AtDesk, key: FromPath[str]) -> Response[bytes]:
     return Response(data, media_type="application/octet-stream")
 
 
-def _storage(desk: AtDesk) -> LocalStorage:
-    if not isinstance(desk.blobs, LocalStorage):
+def _storage(backend: WithBackend) -> LocalStorage:
+    if not isinstance(backend.blobs, LocalStorage):
         raise NotFound("storage", "bundles", hint="this server keeps none")
-    return desk.blobs
+    return backend.blobs
 
 
 BUNDLE_ROUTES = (put_bundle, get_bundle)

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from legato.server.desk import Desk
+from legato.server.backend import Backend
 from legato.server.gate import Application, Receive, Scope, Send, read_body, send_json, send_problem
 from legato.server.problems import BadRequest
 from legato.store.port import Store
@@ -59,9 +59,9 @@ class _Node:
 class Dispatcher:
     """An application that answers the verbs of the store, and hands on what is none. `others`: (method, path) of what that one answers."""
 
-    def __init__(self, application: Application, desk: Callable[[], Desk], others: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, application: Application, backend: Callable[[], Backend], others: Iterable[tuple[str, str]]) -> None:
         self._application = application
-        self._desk = desk
+        self._backend = backend
         self._tree = _Node()
         for declared in verbs_of(Store).values():
             if not declared.own_route:
@@ -88,7 +88,7 @@ class Dispatcher:
         try:
             body = await read_body(receive) if form.body is not None else b""
             arguments = form.arguments(route, segments, scope["query_string"], body)
-            answer = await _perform(self._desk(), form, arguments)
+            answer = await _perform(self._backend(), form, arguments)
         except Exception as error:  # noqa: BLE001 the outermost handler: what is not foreseen is logged there
             await send_problem(error, str(scope["legato_request_id"]), send, route=f"{scope['method']} {scope['path']}")
             return
@@ -99,11 +99,11 @@ class Dispatcher:
             await send_json(_encode({"value": answer} if form.wraps else answer), send, status=form.verb.status)
 
 
-async def _perform(desk: Desk, form: Shape, arguments: dict[str, Any]) -> Any:
+async def _perform(backend: Backend, form: Shape, arguments: dict[str, Any]) -> Any:
     if form.takes_now:
-        arguments["now"] = desk.now()
-    call = partial(getattr(desk.store, form.verb.name), **arguments)
-    return await (desk.read(call) if form.verb.reads else desk.write(call, changed=form.verb.changes))
+        arguments["now"] = backend.now()
+    call = partial(getattr(backend.store, form.verb.name), **arguments)
+    return await (backend.read(call) if form.verb.reads else backend.write(call, changed=form.verb.changes))
 
 
 def _segments(scope: Scope) -> list[str]:

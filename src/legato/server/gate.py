@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from legato.server.names import Names, is_trusted
+from legato.server.host_names import HostNames, is_trusted
 from legato.server.problems import CONTENT_TYPE, TRY_AGAIN, BadRequest, body_of, problem_of
 from legato.system import new_id
 
@@ -55,7 +55,7 @@ class Policy(msgspec.Struct, frozen=True):
 
     version: str
     api_key: str = ""
-    names: Names = Names()
+    names: HostNames = HostNames()
     base_path: str = ""
     proxies: tuple[str, ...] = ("127.0.0.0/8", "::1")
     logs_access: bool = False

@@ -21,13 +21,13 @@ from legato.core.planning import run_of
 from legato.core.records import FlowRun, FlowRunFilter, QueueStatus, WorkQueue
 from legato.engine.images import image_bytes, image_type
 from legato.sdk.explaining import explain_in
-from legato.server.desk import Desk
+from legato.server.backend import Backend
 from legato.store.port import Store
 from legato.store.shapes import shape
 from legato.store.verbs import verbs_of
 from legato.system import new_id
 
-AtDesk: TypeAlias = NamedDependency[Desk]
+WithBackend: TypeAlias = NamedDependency[Backend]
 Wanted: TypeAlias = NamedDependency[str]
 """A deployment's id or full name, from the path."""
 Filtered: TypeAlias = NamedDependency[FlowRunFilter]
@@ -67,35 +67,35 @@ def _aware(at: datetime | None) -> datetime | None:
 
 
 @get("/api/flow-runs/{run_id:str}/why")
-async def why_flow_run(desk: AtDesk, run_id: Name) -> Explanation:
+async def why_flow_run(backend: WithBackend, run_id: Name) -> Explanation:
     """Why a run waits, failed, was cancelled, …: by id, the beginning of an id, or name."""
-    return await desk.read(lambda: explain_in(desk.store, run_id, desk.now()))
+    return await backend.read(lambda: explain_in(backend.store, run_id, backend.now()))
 
 
 @get("/api/task-runs/{run_id:str}/why")
-async def why_task_run(desk: AtDesk, run_id: Name) -> Explanation:
+async def why_task_run(backend: WithBackend, run_id: Name) -> Explanation:
     """Why a task run waits, was skipped, was cached, …"""
-    return await desk.read(lambda: explain_in(desk.store, run_id, desk.now()))
+    return await backend.read(lambda: explain_in(backend.store, run_id, backend.now()))
 
 
 @get("/api/artifacts/{artifact_id:str}/image")
-async def artifact_image(desk: AtDesk, artifact_id: Name) -> Response[bytes]:
+async def artifact_image(backend: WithBackend, artifact_id: Name) -> Response[bytes]:
     """The image of an artifact whose bytes this server can reach."""
-    artifact = await desk.read(lambda: desk.store.get_artifact(artifact_id))
-    data = await desk.read(lambda: image_bytes(artifact, desk.blobs))
+    artifact = await backend.read(lambda: backend.store.get_artifact(artifact_id))
+    data = await backend.read(lambda: image_bytes(artifact, backend.blobs))
     headers = {"content-security-policy": "sandbox; default-src 'none'", "content-disposition": "attachment"}
     return Response(data, media_type=image_type(data), headers=headers)
 
 
 @post("/runs")
-async def run_deployment(desk: AtDesk, data: JSONBody[NewRun], wanted: Wanted) -> FlowRun:
+async def run_deployment(backend: WithBackend, data: JSONBody[NewRun], wanted: Wanted) -> FlowRun:
     """Have the deployment run, now or at a time."""
     if data.id and not is_id(data.id):
         raise UsageError(f"'{data.id}' is no id", hint="leave it out, or give a UUID in its canonical form")
 
     def create() -> FlowRun:
-        now = desk.now()
-        deployment = desk.store.get_deployment(wanted)
+        now = backend.now()
+        deployment = backend.store.get_deployment(wanted)
         owner = f"flow '{deployment.flow_name}'"
         check_parameters(data.parameters, deployment.parameter_schema, owner, preset=deployment.parameters.keys())
         run = run_of(
@@ -108,9 +108,9 @@ async def run_deployment(desk: AtDesk, data: JSONBody[NewRun], wanted: Wanted) -
             parameters=data.parameters,
             tags=data.tags,
         )
-        return desk.store.create_flow_run(run, now=now)
+        return backend.store.create_flow_run(run, now=now)
 
-    return await desk.write(create)
+    return await backend.write(create)
 
 
 def by_id(name: Name) -> str:
@@ -128,22 +128,22 @@ def _one_deployment(path: str, wanted: Callable[..., str]) -> Router:
 
 
 @post("/api/work-queues/{name:str}/pause", status_code=OK)
-async def pause_queue(desk: AtDesk, name: Name) -> QueueStatus:
+async def pause_queue(backend: WithBackend, name: Name) -> QueueStatus:
     """Hand nothing over any more."""
-    queue = (await desk.read(lambda: desk.store.get_queue(name))).queue
-    return await _change_queue(desk, msgspec.structs.replace(queue, paused=True))
+    queue = (await backend.read(lambda: backend.store.get_queue(name))).queue
+    return await _change_queue(backend, msgspec.structs.replace(queue, paused=True))
 
 
 @post("/api/work-queues/{name:str}/resume", status_code=OK)
-async def resume_queue(desk: AtDesk, name: Name) -> QueueStatus:
+async def resume_queue(backend: WithBackend, name: Name) -> QueueStatus:
     """Hand runs over again."""
-    queue = (await desk.read(lambda: desk.store.get_queue(name))).queue
-    return await _change_queue(desk, msgspec.structs.replace(queue, paused=False))
+    queue = (await backend.read(lambda: backend.store.get_queue(name))).queue
+    return await _change_queue(backend, msgspec.structs.replace(queue, paused=False))
 
 
-async def _change_queue(desk: Desk, queue: WorkQueue) -> QueueStatus:
-    await desk.write(lambda: desk.store.save_queue(queue), changed="queue")
-    return await desk.read(lambda: desk.store.get_queue(queue.id, now=desk.now()))
+async def _change_queue(backend: Backend, queue: WorkQueue) -> QueueStatus:
+    await backend.write(lambda: backend.store.save_queue(queue), changed="queue")
+    return await backend.read(lambda: backend.store.get_queue(queue.id, now=backend.now()))
 
 
 ROUTES: list[HTTPRouteHandler | Router] = [

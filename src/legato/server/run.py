@@ -26,7 +26,7 @@ from legato.logs.events import log_events
 from legato.server.app import VERSION, Server
 from legato.server.connections import PATIENCE, Patience, PatientProtocol, limit_connections
 from legato.server.gate import Policy
-from legato.server.names import names_for
+from legato.server.host_names import names_for
 from legato.services import overlap, reaper, scheduler
 from legato.services.loop import Service, ServiceLoop
 from legato.storage.local import LocalStorage
@@ -135,9 +135,9 @@ class _Uvicorn(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
-        desk = self._legato.desk
-        if desk is not None:
-            desk.hang_up_soon()
+        backend = self._legato.backend
+        if backend is not None:
+            backend.hang_up_soon()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

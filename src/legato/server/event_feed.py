@@ -1,4 +1,4 @@
-"""The feed: what was recorded, as server-sent events for everybody who watches.
+"""The event feed: what was recorded, as server-sent events for everybody who watches.
 
 The journal is read once for all watchers, at most four times a second, and each frame is encoded once. A watcher that cannot keep up
 loses its backlog and is told to read anew (`reset`), and so is one that comes back from too long ago. The id of an event is its journal
@@ -54,7 +54,7 @@ class Watcher:
         self.ready.set()
 
 
-class Feed:
+class EventFeed:
     """Use: `written` from the writer after each group; `watch` for a stream."""
 
     def __init__(self, store: Store, read: Callable[[Callable[[], object]], Awaitable[object]]) -> None:

@@ -1,4 +1,4 @@
-"""The hub: agents that wait for work, woken when there may be some. It lives on the event loop and never touches the database.
+"""Claims that wait for work, woken when there may be some. They live on the event loop and never touch the database.
 
 Waiters of equal needs (queues and flow runners) stand in one line. A *generation* is counted up whenever a run may have become due or a
 slot free; in each generation a line is asked until one of its waiters comes back with nothing. One waiter is woken at first, two for
@@ -33,7 +33,7 @@ class Line:
                 n -= 1
 
 
-class Hub:
+class WaitingClaims:
     """Use: note `generation`, ask the store, tell `asked` what came of it, `wait`, ask again."""
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class Hub:
         self._line(need).wake(1)
 
     async def wait(self, need: Need, *, since: int, timeout_s: float) -> None:
-        """Return when there may be work, when `timeout_s` is over, or when the hub closes."""
+        """Return when there may be work, when `timeout_s` is over, or when the server stops."""
         line = self._line(need)
         if self._closed or since < self.generation or timeout_s <= 0:
             return

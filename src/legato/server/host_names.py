@@ -15,7 +15,7 @@ import msgspec
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-class Names(msgspec.Struct, frozen=True):
+class HostNames(msgspec.Struct, frozen=True):
     """`hosts`: names, `*.example.com` for all below one. `is_reachable`: the server listens beyond this machine, so that any address may be its.
 
     `origins`: "scheme://host[:port]" of a page that may change things although it was reached under another name.
@@ -40,7 +40,7 @@ class Names(msgspec.Struct, frozen=True):
 
 def names_for(
     *, bound: str, machine: str, allowed: Iterable[str] = (), public_url: str = "", is_any: bool = False, is_loopback: bool = True
-) -> Names:
+) -> HostNames:
     """The names of a server that listens on `bound`, on a machine of this name."""
     hosts = set(LOOPBACK_NAMES) | {one.strip().lower() for one in allowed if one.strip()}
     if not is_any:
@@ -51,7 +51,7 @@ def names_for(
     origins = frozenset({f"{public.scheme}://{public.netloc}".lower()}) if public.netloc else frozenset()
     if public.hostname:
         hosts.add(public.hostname.lower())
-    return Names(frozenset(host for host in hosts if host), not is_loopback, origins)
+    return HostNames(frozenset(host for host in hosts if host), not is_loopback, origins)
 
 
 def name_of(host: str) -> str:

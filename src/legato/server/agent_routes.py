@@ -1,4 +1,4 @@
-"""The routes that are called all the time: transitions, claims, heartbeats, the stream. Bare ASGI inside Litestar.
+"""The routes that agents and their runs call all the time: transitions, claims, heartbeats; and the stream. Bare ASGI inside Litestar.
 
 A Litestar route costs 35 microseconds more a request, and the stream is written frame by frame.
 """
@@ -18,10 +18,10 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
 from legato.core.records import Claim, ClaimRequest
-from legato.server.desk import Desk
+from legato.server.backend import Backend
 from legato.server.gate import REQUEST_KEY, read_body, send_json, send_problem
-from legato.server.hub import Need
 from legato.server.problems import BadRequest
+from legato.server.waiting_claims import Need
 from legato.store.port import Store
 from legato.store.shapes import shape
 from legato.store.verbs import verbs_of
@@ -40,14 +40,14 @@ _verbs = verbs_of(Store)
 _batch, _beats, _request = (msgspec.json.Decoder(shape(_verbs[name]).body).decode for name in ("apply", "heartbeat", "claim_runs"))
 
 
-def hot_routes(desk: Desk) -> list[ASGIRouteHandler]:
-    """The handlers, bound to their desk."""
+def agent_routes(backend: Backend) -> list[ASGIRouteHandler]:
+    """The handlers, bound to their backend."""
 
     @asgi("/api/transitions", copy_scope=False)
     async def transitions(scope: Scope, receive: Receive, send: Send) -> None:
         async def answer() -> bytes:
             batch = _batch(await read_body(receive))  # type: ignore[arg-type]
-            return _encode(await desk.writer.apply(batch.transitions, batch.logs, batch.artifacts, batch.batch_id))
+            return _encode(await backend.writer.apply(batch.transitions, batch.logs, batch.artifacts, batch.batch_id))
 
         await _answered(scope, send, answer)
 
@@ -55,7 +55,7 @@ def hot_routes(desk: Desk) -> list[ASGIRouteHandler]:
     async def heartbeats(scope: Scope, receive: Receive, send: Send) -> None:
         async def answer() -> bytes:
             batch = _beats(await read_body(receive))  # type: ignore[arg-type]
-            beat = desk.writer.call(lambda: desk.store.heartbeat(batch.beats, lease_s=batch.lease_s, now=desk.now()), stirs=False)
+            beat = backend.writer.call(lambda: backend.store.heartbeat(batch.beats, lease_s=batch.lease_s, now=backend.now()), stirs=False)
             return _encode(await beat)
 
         await _answered(scope, send, answer)
@@ -66,13 +66,13 @@ def hot_routes(desk: Desk) -> list[ASGIRouteHandler]:
             request = _request(await read_body(receive))  # type: ignore[arg-type]
             if not (0 < request.lease_s <= 86_400 and 0 < request.limit <= 1000):
                 raise BadRequest("lease_s must be above 0 and at most 86400, limit from 1 to 1000")
-            return await _claim_or_hang_up(desk, request, _wait_s(scope), receive)
+            return await _claim_or_hang_up(backend, request, _wait_s(scope), receive)
 
         await _answered(scope, send, answer)
 
     @asgi("/api/events/stream", copy_scope=False)
     async def stream(scope: Scope, receive: Receive, send: Send) -> None:
-        await _stream(desk, scope, receive, send)
+        await _stream(backend, scope, receive, send)
 
     return [transitions, heartbeats, claims, stream]
 
@@ -114,11 +114,11 @@ def _wait_s(scope: Scope) -> float:
     return seconds
 
 
-async def _claim_or_hang_up(desk: Desk, request: ClaimRequest, wait_s: float, receive: Receive) -> bytes | None:
+async def _claim_or_hang_up(backend: Backend, request: ClaimRequest, wait_s: float, receive: Receive) -> bytes | None:
     """The claims as JSON; None when the client hung up meanwhile, and what was claimed for it is taken back."""
     if wait_s == 0:
-        return _encode(await _ask(desk, request))
-    asking = asyncio.ensure_future(_claim(desk, request, wait_s))
+        return _encode(await _ask(backend, request))
+    asking = asyncio.ensure_future(_claim(backend, request, wait_s))
     gone = asyncio.ensure_future(_disconnected(receive))
     await asyncio.wait([asking, gone], return_when=asyncio.FIRST_COMPLETED)
     if asking.done():
@@ -133,70 +133,70 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _claim(desk: Desk, request: ClaimRequest, wait_s: float) -> list[Claim]:
+async def _claim(backend: Backend, request: ClaimRequest, wait_s: float) -> list[Claim]:
     """Runs for an agent, as soon as there are some; none when the wait is over."""
     need: Need = (tuple(sorted(request.queues)), tuple(sorted(request.flow_runners)))
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_s
     while True:
-        generation = desk.hub.generation
+        generation = backend.waiting_claims.generation
         try:
-            claims = await _ask(desk, request)
+            claims = await _ask(backend, request)
         except asyncio.CancelledError:
-            desk.hub.pass_on(need)
+            backend.waiting_claims.pass_on(need)
             raise
-        desk.hub.asked(need, generation, found=bool(claims))
+        backend.waiting_claims.asked(need, generation, found=bool(claims))
         left = deadline - loop.time()
-        if claims or left <= 0 or desk.hub.is_closed:
+        if claims or left <= 0 or backend.waiting_claims.is_closed:
             return claims
         patience = ASK_AGAIN_S * (1 + _jitter.random())
-        waiting = desk.hub.wait(need, since=generation, timeout_s=min(left, patience))
-        desk.writer.watched = True
+        waiting = backend.waiting_claims.wait(need, since=generation, timeout_s=min(left, patience))
+        backend.writer.watched = True
         try:
             await waiting
         finally:
-            desk.look_closely()
+            backend.look_closely()
 
 
-async def _ask(desk: Desk, request: ClaimRequest) -> list[Claim]:
+async def _ask(backend: Backend, request: ClaimRequest) -> list[Claim]:
     """One claim. When the client goes while it is under way, the runs are taken back at once and handed to somebody else."""
     # A claim that stirred would wake the next one in line, which would stir: agents that wait would keep a processor busy.
     key = REQUEST_KEY.get()
-    asking = asyncio.ensure_future(desk.writer.call(partial(_claim_what_is_due, desk, request, key), stirs=False))
+    asking = asyncio.ensure_future(backend.writer.call(partial(_claim_what_is_due, backend, request, key), stirs=False))
     try:
         return await asyncio.shield(asking)
     except asyncio.CancelledError:
-        asking.add_done_callback(lambda done: _take_back(desk, done, key))
+        asking.add_done_callback(lambda done: _take_back(backend, done, key))
         raise
 
 
-def _claim_what_is_due(desk: Desk, request: ClaimRequest, key: str) -> list[Claim]:
+def _claim_what_is_due(backend: Backend, request: ClaimRequest, key: str) -> list[Claim]:
     """The claims, once under a key. Where nothing is due nothing is written, not even the key: most claims are of this kind, for every
     stir has an agent that waits look again. Looked at in this order no answer is missed: what another request claims meanwhile is no
     longer due, and its answer is there.
     """
-    now = desk.now()
-    due = desk.store.next_due_at()
-    if (due is None or due > now) and not (key and desk.store.has_answer(key)):
+    now = backend.now()
+    due = backend.store.next_due_at()
+    if (due is None or due > now) and not (key and backend.store.has_answer(key)):
         return []
     if not key:
-        return desk.store.claim_runs(request, now=now)
-    answer = desk.store.once(key, lambda: desk.store.claim_runs(request, now=now), now=now)
+        return backend.store.claim_runs(request, now=now)
+    answer = backend.store.once(key, lambda: backend.store.claim_runs(request, now=now), now=now)
     return cast("list[Claim]", answer)  # or the same as JSON, where it was asked before
 
 
-def _take_back(desk: Desk, done: asyncio.Future[list[Claim]], key: str) -> None:
+def _take_back(backend: Backend, done: asyncio.Future[list[Claim]], key: str) -> None:
     if done.cancelled() or done.exception() is not None or isinstance(done.result(), msgspec.Raw):
         return
 
     def report() -> None:
         if key:
-            desk.store.forget_answer(key)
+            backend.store.forget_answer(key)
         for claim in done.result():
             run = claim.flow_run
-            desk.store.hand_back(run.id, run.epoch, "its agent hung up before it was handed over", now=desk.now())
+            backend.store.hand_back(run.id, run.epoch, "its agent hung up before it was handed over", now=backend.now())
 
-    task = asyncio.ensure_future(desk.writer.call(report))
+    task = asyncio.ensure_future(backend.writer.call(report))
     _pending.add(task)
     task.add_done_callback(_pending.discard)
 
@@ -205,14 +205,14 @@ _pending: set[asyncio.Future[Any]] = set()
 """Keeps references: the loop holds tasks weakly."""
 
 
-async def _stream(desk: Desk, scope: Scope, receive: Receive, send: Send) -> None:
+async def _stream(backend: Backend, scope: Scope, receive: Receive, send: Send) -> None:
     try:
         _require_method(scope)
         after = _last_event_id(scope)
     except BadRequest as error:
         await send_problem(error, str(scope.get("legato_request_id", "")), send)  # type: ignore[arg-type]
         return
-    writing = asyncio.ensure_future(_write_frames(desk, _query(scope, "run"), after, send))
+    writing = asyncio.ensure_future(_write_frames(backend, _query(scope, "run"), after, send))
     gone = asyncio.ensure_future(_disconnected(receive))
     try:
         await asyncio.wait([writing, gone], return_when=asyncio.FIRST_COMPLETED)
@@ -220,12 +220,12 @@ async def _stream(desk: Desk, scope: Scope, receive: Receive, send: Send) -> Non
         for task in (writing, gone):
             task.cancel()
         await asyncio.gather(writing, gone, return_exceptions=True)
-        desk.look_closely()
+        backend.look_closely()
 
 
-async def _write_frames(desk: Desk, run_id: str | None, after: int | None, send: Send) -> None:
-    frames = desk.feed.watch(run_id, after)
-    desk.writer.watched = True
+async def _write_frames(backend: Backend, run_id: str | None, after: int | None, send: Send) -> None:
+    frames = backend.feed.watch(run_id, after)
+    backend.writer.watched = True
     headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
     begun = False
     try:

@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from legato.core.clock import Clock
 from legato.engine.results import BlobStore
-from legato.server.feed import Feed
+from legato.server.event_feed import EventFeed
 from legato.server.gate import REQUEST_KEY
-from legato.server.hub import Hub
+from legato.server.waiting_claims import WaitingClaims
 from legato.server.writer import Writer, Written
 from legato.services.loop import ServiceLoop
 from legato.store.sql import SqlStore
@@ -23,8 +23,8 @@ READERS = 4
 _T = TypeVar("_T")
 
 
-class Desk:
-    """One server's store with its writer, readers, hub and feed. Made on the event loop; `start` before use, `stop` after."""
+class Backend:
+    """One server's store with its writer, readers, claims that wait, and feed. Made on the event loop; `start` before use, `stop` after."""
 
     def __init__(self, store: SqlStore, clock: Clock, services: ServiceLoop | None = None, blobs: BlobStore | None = None) -> None:
         self.store = store
@@ -32,10 +32,10 @@ class Desk:
         self.clock = clock
         self.services = services
         self.started_at = clock.now()
-        self.hub = Hub()
+        self.waiting_claims = WaitingClaims()
         self.writer = Writer(store, clock, self._on_written)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="legato-reader")
-        self.feed = Feed(store, self.read)
+        self.feed = EventFeed(store, self.read)
         self._loop = asyncio.get_running_loop()
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_task: asyncio.Task[None] | None = None
@@ -64,11 +64,11 @@ class Desk:
 
     def look_closely(self) -> None:
         """Somebody has begun or ceased to wait or watch: look for other processes' writes often, or seldom."""
-        self.writer.watched = self.hub.is_waited_on or self.feed.is_watched
+        self.writer.watched = self.waiting_claims.is_waited_on or self.feed.is_watched
 
     def _on_written(self, written: Written) -> None:
         if written.stirs:
-            self.hub.stir()
+            self.waiting_claims.stir()
             self._set_alarm()
         if written.journal or written.logged or written.shown:
             self.feed.written(written.logged, written.shown)
@@ -79,13 +79,13 @@ class Desk:
             self._loop.call_soon_threadsafe(self._on_written, Written(journal=True, stirs=True))
 
     def _set_alarm(self) -> None:
-        """Have the hub stirred when the next run becomes due: being due by the clock is not a commit."""
+        """Have waiting claims stirred when the next run becomes due: being due by the clock is not a commit."""
         self._alarm_stale = True
         if self._alarm_task is None or self._alarm_task.done():
             self._alarm_task = self._loop.create_task(self._find_next_due(), name="legato-alarm")
 
     async def _find_next_due(self) -> None:
-        while self._alarm_stale and not self.hub.is_closed:
+        while self._alarm_stale and not self.waiting_claims.is_closed:
             self._alarm_stale = False
             now = self.now()
             due = await self.read(lambda now=now: self.store.next_due_after(now))  # type: ignore[misc]
@@ -96,12 +96,12 @@ class Desk:
                 self._alarm = self._loop.call_later(min(max(0.0, (due - self.now()).total_seconds()), 3600.0), self._ring)
 
     def _ring(self) -> None:
-        self.hub.stir()
+        self.waiting_claims.stir()
         self._set_alarm()
 
     def hang_up(self) -> None:
         """End all waits and streams at once, so that a stop does not wait for them."""
-        self.hub.close()
+        self.waiting_claims.close()
         self.feed.close()
 
     def hang_up_soon(self) -> None:
