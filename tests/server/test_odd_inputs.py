@@ -87,15 +87,20 @@ def test_whatever_stands_in_a_body_the_server_does_not_fail(server: ServerProces
     assert status < 500, (method, path, sent)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    path=st.sampled_from(
-        ["flow-runs?limit={}", "flow-runs?cursor={}", "flow-runs?from={}", "flow-runs?state={}", "flow-runs/{}", "task-runs?flow_run=x&cursor={}", "task-runs/{}",
+ADDRESSES = ["flow-runs?limit={}", "flow-runs?cursor={}", "flow-runs?from={}", "flow-runs?state={}", "flow-runs/{}", "task-runs?flow_run=x&cursor={}", "task-runs/{}",
          "events?after={}", "events/position?x={}", "logs?flow_run={}", "logs?flow_run=x&after={}", "logs?flow_run=x&min_level={}", "artifacts/{}", "artifacts/{}/image",
-         "artifacts?limit={}", "variables/{}", "work-queues/{}", "deployments/{}", "ui/runs?q={}", "ui/runs/{}", "ui/search?q={}", "ui/deployments/{}", "bundles/{}", "flow-runs/find?text={}&limit={}"]
-    ),
-    odd=ODD_NUMBERS | ODD_TEXTS | ODD_TIMES,
-)  # fmt: skip
+         "artifacts?limit={}", "variables/{}", "work-queues/{}", "deployments/{}", "ui/runs?q={}", "ui/runs/{}", "ui/search?q={}", "ui/deployments/{}", "bundles/{}", "flow-runs/find?text={}&limit={}"]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ADDRESSES)
+def test_bytes_that_are_no_text_in_an_address_are_told_back_as_text(server: ServerProcess, path: str) -> None:
+    for method in ("GET", "PUT", "DELETE", "POST"):
+        for odd in ("%ED%A0%80", "%FF", "a%00b"):
+            assert ask(server, method, "/api/" + path.replace("{}", odd), None) < 500
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(path=st.sampled_from(ADDRESSES), odd=ODD_NUMBERS | ODD_TEXTS | ODD_TIMES)
 def test_whatever_stands_in_an_address_the_server_does_not_fail(server: ServerProcess, path: str, odd: Any) -> None:
     from urllib.parse import quote
 

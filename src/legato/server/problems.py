@@ -12,6 +12,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 from legato.core.errors import Conflict, LegatoError, NotFound, ResultMissing, Unavailable, UsageError
+from legato.store.columns import cleaned
 from legato.store.wire import Problem
 
 _STATUS: tuple[tuple[type[LegatoError], int], ...] = (
@@ -75,8 +76,11 @@ def _detail(error: HTTPException) -> str:
 
 
 def body_of(problem: Problem) -> bytes:
-    """The problem as JSON."""
-    return _encode(problem)
+    """The problem as JSON. It repeats what was asked for, which may be no text: then as much of it as is."""
+    try:
+        return _encode(problem)
+    except UnicodeEncodeError:
+        return _encode(cleaned(msgspec.to_builtins(problem)))
 
 
 def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
