@@ -337,6 +337,10 @@ def start(future: Future[Any], coroutine: Coroutine[Any, Any, Any], flow: FlowSh
     flow.background.start(_into(future, coroutine), context)
 
 
+_CLOSING_S = 0.2
+"""A loop that nothing blocks has stopped by then; one that is blocked is left to its daemon thread."""
+
+
 class BackgroundLoop:
     """An event loop on a thread of its own: where a sync flow's submitted async tasks run."""
 
@@ -350,9 +354,9 @@ class BackgroundLoop:
         self.loop.call_soon_threadsafe(lambda: _keep(self.loop.create_task(coroutine, context=context)))
 
     def close(self) -> None:
-        """Stop the loop. Nothing runs on it any more: the flow has settled its tasks."""
+        """Stop the loop. Nothing runs on it any more, the flow has settled its tasks, but for what blocks it and was abandoned."""
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(5)
+        self._thread.join(_CLOSING_S)
         if not self._thread.is_alive():
             self.loop.close()
 

@@ -39,9 +39,6 @@ _OURS = __name__.partition(".")[0]
 _TAKING = ("__enter__", "__exit__", "acquire", "release", "_acquire_restore", "_release_save")
 """What takes a lock in `threading`."""
 
-_GENERATOR = 0x20 | 0x80 | 0x200
-"""The flags of generators and coroutines: those may be called to be closed, as `__del__` and what weak references call, where nothing can be raised."""
-
 _interruptible: set[CodeType] = set()
 
 
@@ -121,7 +118,8 @@ class _MainThread:
         self._on_term: list[Callable[[], None]] = []
         self._was_terminated = False
         self._put_off_since: float | None = None
-        self._held_since: float | None = None
+        self.held_since: float | None = None
+        """When a Ctrl-C came that has not been raised yet, as the monotonic clock has it."""
         self._generation = 0
         """How many forks this is away from the first process."""
 
@@ -154,8 +152,8 @@ class _MainThread:
             else:
                 self._put_off_since = None
                 region.raise_stop()
-        if self._held_since is not None and (time.monotonic() - self._held_since > PATIENCE_S or _may_raise_in(frame)):
-            self._held_since = None
+        if self.held_since is not None and (time.monotonic() - self.held_since > PATIENCE_S or _may_raise_in(frame)):
+            self.held_since = None
             raise KeyboardInterrupt
 
     def _interrupt(self, signum: int, frame: FrameType | None) -> None:
@@ -163,13 +161,11 @@ class _MainThread:
         if _cancelled_by_asyncio(signum, frame):
             return
         if _may_raise_in(frame):
-            self._held_since = None
+            self.held_since = None
             raise KeyboardInterrupt
-        if self._held_since is None:
-            self._held_since = time.monotonic()
+        if self.held_since is None:
+            self.held_since = time.monotonic()
             _thread.start_new_thread(self._remind, ())  # a Thread takes locks, which the interrupted line may hold
-            if sys.getprofile() is None:
-                sys.setprofile(_Calls(self).on_event)
 
     def _remind(self) -> None:
         while self.is_holding:
@@ -179,12 +175,12 @@ class _MainThread:
     @property
     def is_holding(self) -> bool:
         """Whether a Ctrl-C waits to be raised by us."""
-        return self._held_since is not None and signal.SIGINT in self._before
+        return self.held_since is not None and signal.SIGINT in self._before
 
     def raise_held(self) -> None:
         """Raise KeyboardInterrupt if one is held and this is the main thread: for waits, between their slices."""
         if self.is_holding and threading.current_thread() is threading.main_thread():
-            self._held_since = None
+            self.held_since = None
             raise KeyboardInterrupt
 
     @contextmanager
@@ -198,7 +194,7 @@ class _MainThread:
         try:
             yield
         except KeyboardInterrupt:
-            self._held_since = None  # the second of two: the first one is on its way
+            self.held_since = None  # the second of two: the first one is on its way
             raise
         finally:
             if generation == self._generation:
@@ -210,7 +206,7 @@ class _MainThread:
 
     def _install(self) -> None:
         """Take the signals that nobody else has taken, SIGINT last: what comes of it is held from then on, until all are given back."""
-        self._held_since = None  # one that came while handlers were given back has been raised since
+        self.held_since = None  # one that came while handlers were given back has been raised since
         self._take(signal.SIGTERM, (signal.SIG_DFL,), self._terminate)
         if _SIGNAL is not None and self._take(_SIGNAL, (signal.SIG_DFL, signal.SIG_IGN), self._on_signal):
             self._take(signal.SIGINT, (signal.default_int_handler,), self._interrupt)
@@ -227,7 +223,7 @@ class _MainThread:
 
     def _uninstall(self) -> None:
         self._give_back()  # SIGINT first: from then on Python raises
-        is_interrupted, self._held_since = self._held_since is not None, None
+        is_interrupted, self.held_since = self.held_since is not None, None
         if self._was_terminated:  # the runs have ended; now the process does, as it would have without us
             os.kill(os.getpid(), signal.SIGTERM)
         if is_interrupted:
@@ -248,37 +244,9 @@ class _MainThread:
     def leave_to_the_parent(self) -> None:
         """In a forked child: its signals are as before the flow, which the parent drives."""
         self._generation += 1
-        self._owners, self._target, self._held_since, self._was_terminated = 0, None, None, False
+        self._owners, self._target, self.held_since, self._was_terminated = 0, None, None, False
         self._on_term.clear()
         self._give_back()
-
-
-class _Calls:
-    """A profile function while a Ctrl-C is held: it is raised where the user's code calls ours, before that has done anything. Code that does
-    little else than to call us is too seldom met in its own lines by the reminders.
-    """
-
-    def __init__(self, held: _MainThread) -> None:
-        self._held = held
-        self._in_c: set[FrameType] = set()
-        """Frames that are in a function written in C, as `os.fork`: what that calls cannot raise, or is not expected to."""
-
-    def on_event(self, frame: FrameType, event: str, _: Any) -> None:
-        if not self._held.is_holding:
-            sys.setprofile(None)
-        elif event == "c_call":
-            self._in_c.add(frame)
-        elif event in ("c_return", "c_exception"):
-            self._in_c.discard(frame)
-        elif event == "call" and self._is_called_by_user(frame):
-            sys.setprofile(None)
-            self._held.raise_held()
-
-    def _is_called_by_user(self, frame: FrameType) -> bool:
-        code, caller = frame.f_code, frame.f_back
-        if _package_of(frame) != _OURS or code.co_flags & _GENERATOR or code.co_name in ("<lambda>", "__del__"):
-            return False
-        return caller is not None and caller not in self._in_c and _package_of(caller) != _OURS and _may_raise_in(caller)
 
 
 main_thread = _MainThread()

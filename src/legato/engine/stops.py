@@ -141,6 +141,14 @@ class Region:
         _raise_in(self._thread, self)
 
 
+def called_by_user(region: Any) -> None:
+    """User code calls into the engine while a Ctrl-C is held: raise it, before anything is done. Code that does little else than to call us is
+    too seldom met in its own lines by the reminders.
+    """
+    if type(region) is Region and not region.is_out and region._thread == get_ident():  # noqa: SLF001 this is its module
+        main_thread.raise_held()
+
+
 def leave(region: Any) -> Region | None:
     """User code has called into the engine: nothing is raised from outside until `enter`. Returns the region to go back to, if there is one.
 

@@ -22,7 +22,8 @@ from legato.engine.identity.ledger import place_in
 from legato.engine.recording import end_unbegun
 from legato.engine.script import PENDING_STATE, Policy, run_stream, run_task
 from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell
-from legato.engine.stops import enter, leave
+from legato.engine.signals import main_thread
+from legato.engine.stops import called_by_user, enter, leave
 from legato.engine.tracebacks import relink
 from legato.engine.waiting import place_here
 from legato.forking import LOADING
@@ -259,6 +260,8 @@ def _name(shell: TaskShell, compiled: Compiled) -> None:
 
 def call_task(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Run a sync task here and now."""
+    if main_thread.held_since is not None:
+        called_by_user(parent.region)
     region = leave(parent.region)
     try:
         if parent.flow.interrupted:
@@ -303,6 +306,8 @@ def submit_task(
 
     `start`: how, for tasks that are not queued at the flow's runner.
     """
+    if main_thread.held_since is not None:
+        called_by_user(parent.region)
     region = leave(parent.region)
     try:
         if parent.flow.interrupted:

@@ -25,8 +25,8 @@ from legato.engine.identity.ledger import Ledger
 from legato.engine.process import Engine
 from legato.engine.script import Policy, Recalled, Stop, Suspend, run_flow, run_stream
 from legato.engine.shell import CURRENT, FlowShell, Shell
-from legato.engine.signals import TERMINATED, main_thread_stops
-from legato.engine.stops import enter, leave
+from legato.engine.signals import TERMINATED, main_thread, main_thread_stops
+from legato.engine.stops import called_by_user, enter, leave
 from legato.engine.tracebacks import relink
 from legato.logs import console
 from legato.sdk.arguments import Arguments
@@ -161,6 +161,8 @@ def compiled_flow(flow: Definition[Any, Any]) -> CompiledFlow:
 def call_flow(flow: Definition[Any, Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Run a sync flow here and now."""
     parent = CURRENT.get()
+    if parent is not None and main_thread.held_since is not None:
+        called_by_user(parent.region)
     region = leave(parent.region) if parent is not None else None
     try:
         return_state = kwargs.pop("return_state", False) if kwargs else False
