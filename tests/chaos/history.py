@@ -18,6 +18,10 @@ from legato.core.retry import MAX_LOST
 from legato.core.states import FINAL, PENDING, REOPENS, RUNNING, SCHEDULED, TRANSITIONS, StateType
 
 HOLDING = frozenset({PENDING, RUNNING})
+HEARS_WITHIN_S = 15.0
+"""How long after it can be heard again a process may go on with a run that was given up: a beat (3 s), its answer, and, where it does not end by
+itself, the agent's that kills it, on a machine that has much to do.
+"""
 CLOCK_S = 0.05
 """How far apart two readings of one machine's clock may be: a ledger's and the journal's, which is rounded."""
 
@@ -31,12 +35,30 @@ class Line(NamedTuple):
     attempt: int
     pid: int
     body: str
+    agent: int = -1
+    """Whose process it was; -1: nobody knows."""
+
+
+class Cut(NamedTuple):
+    """From when until when somebody could neither hear nor be heard: a process, an agent with all its runs, or (neither) everybody."""
+
+    begun: float
+    ended: float
+    agent: int | None = None
+    pid: int | None = None
+
+    def explains(self, line: Line) -> bool:
+        """Whether the process that wrote this may not have known yet that its run was given up."""
+        of_it = self.pid in (None, line.pid) and self.agent in (None, line.agent)
+        return of_it and self.begun <= line.at <= self.ended + HEARS_WITHIN_S
 
 
 def ledger_of(text: str) -> list[Line]:
     """The lines of a ledger, in the order of their times."""
-    split = (line.split(" ", 5) for line in text.splitlines())
-    return sorted(Line(float(at), word, run, int(attempt), int(pid), body) for at, word, run, attempt, pid, body in split)
+    split = (line.split(" ", 6) for line in text.splitlines())
+    return sorted(
+        Line(float(at), word, run, int(attempt), int(pid), body, int(agent)) for at, word, run, attempt, pid, agent, body in split
+    )
 
 
 @dataclass
@@ -60,6 +82,8 @@ class History:
     cancelled: Mapping[str, datetime] = field(default_factory=dict)
     """Runs whose cancellation was acknowledged, and when."""
     ended_at: datetime | None = None
+    cuts: Sequence[Cut] = ()
+    """Who could not be heard, and when."""
 
     def of_flows(self) -> dict[str, list[JournalEntry]]:
         """The journal's entries by flow run."""
@@ -127,7 +151,7 @@ def one_lease(history: History) -> Iterator[str]:
 
 
 def overlaps(history: History) -> Iterator[tuple[str, int, int]]:
-    """I5: runs of which two attempts worked at one time, and which. Who was cut off cannot know that it is given up: see who calls."""
+    """Runs of which two attempts worked at one time, and which."""
     by_run: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for line in history.ledger:
         by_run[line.run_id][line.attempt].append(line.at)
@@ -135,6 +159,17 @@ def overlaps(history: History) -> Iterator[tuple[str, int, int]]:
         for earlier, later in itertools.combinations(sorted(attempts), 2):
             if max(attempts[earlier]) > min(attempts[later]):
                 yield run_id, earlier, later
+
+
+def no_overlap(history: History) -> Iterator[str]:
+    """I5: while a later attempt of a run works, an earlier one does not, unless it cannot have heard yet that it was given up."""
+    for run_id, earlier, later in overlaps(history):
+        lines = [line for line in history.ledger if line.run_id == run_id]
+        began = min(line.at for line in lines if line.attempt == later)
+        for line in lines:
+            if line.attempt == earlier and line.at > began and not any(cut.explains(line) for cut in history.cuts):
+                yield f"{line.word} {line.body} of {run_id} in attempt {earlier}, {line.at - began:.1f} s after attempt {later} began; nobody was cut off"
+                break
 
 
 def ticks(history: History) -> Iterator[str]:
@@ -266,6 +301,7 @@ INVARIANTS = {
     "I2 gapless": gapless,
     "I3 fencing": fenced,
     "I4 one lease": one_lease,
+    "I5 no overlap": no_overlap,
     "I6 ticks": ticks,
     "I7 limits": limits,
     "I8 no leak": no_leak,

@@ -33,7 +33,7 @@ from legato.system import SystemClock, new_id
 
 from tests.chaos import stormy_flows
 from tests.chaos.faulty import ANSWERS, FaultProxy
-from tests.chaos.history import History, Line, ledger_of
+from tests.chaos.history import Cut, History, Line, ledger_of
 from tests.server.process import ServerProcess
 from tests.support.surroundings import without_legato_settings
 from tests.support.waiting import until
@@ -64,6 +64,7 @@ class Agent:
             "LEGATO_HOME": str(self.home),
             "LEGATO_API_URL": self.proxy.url,
             "STORM_LEDGER": str(self._ledger),
+            "STORM_AGENT": str(self.number),
             "NO_COLOR": "1",
         }
         with self._said.open("ab") as log:
@@ -99,6 +100,7 @@ class House:
         self.is_small = _mount(self.disk)
         self.server = ServerProcess(self.disk / "server")
         self.faults: Counter[str] = Counter()
+        self.cuts: list[Cut] = []
         self.made: list[str] = []
         self.cancelled: dict[str, datetime] = {}
         self.ended_by_themselves: list[str] = []
@@ -175,6 +177,16 @@ class House:
         except OSError:
             return False
 
+    @contextmanager
+    def cut_off(self, *, agent: int | None = None, pid: int | None = None) -> Iterator[None]:
+        """Note that somebody can neither hear nor be heard: a process, an agent with its runs, or everybody."""
+        begun = time.time()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.cuts.append(Cut(begun, time.time(), agent, pid))
+
     def _stop_for(self, pid: int, seconds: float) -> None:
         with self._lock:
             self._stopped.add(pid)
@@ -197,7 +209,9 @@ class House:
     def a_run_is_stopped(self) -> bool:
         if not (working := self.working()):
             return False
-        self._stop_for(self.chance.choice(working).pid, self.chance.choice([2, 8, LEASE_S + 8]))
+        pid = self.chance.choice(working).pid
+        with self.cut_off(pid=pid):
+            self._stop_for(pid, self.chance.choice([2, 8, LEASE_S + 8]))
         return True
 
     def an_agent_is_killed(self) -> bool:
@@ -230,11 +244,12 @@ class House:
         try:
             process = self.server.process
             assert process is not None
-            process.kill()
-            process.wait()
-            self.server.signal_streams_closed()
-            time.sleep(self.chance.choice([0, 2, 8]))
-            self._start_server()
+            with self.cut_off():
+                process.kill()
+                process.wait()
+                self.server.signal_streams_closed()
+                time.sleep(self.chance.choice([0, 2, 8]))
+                self._start_server()
         finally:
             self._server_busy.release()
         return True
@@ -254,7 +269,8 @@ class House:
         try:
             process = self.server.process
             assert process is not None
-            self._stop_for(process.pid, self.chance.choice([1, 4, 12]))
+            with self.cut_off():
+                self._stop_for(process.pid, self.chance.choice([1, 4, 12]))
         finally:
             self._server_busy.release()
         return True
@@ -269,20 +285,22 @@ class House:
 
     def _proxied(self, agent: Agent, route: str, answer: str, seconds: float) -> bool:
         hits = agent.proxy.hits
-        agent.proxy.fault(route, answer, seconds)
-        time.sleep(seconds)
+        with self.cut_off(agent=agent.number):
+            agent.proxy.fault(route, answer, seconds)
+            time.sleep(seconds)
         return agent.proxy.hits > hits
 
     def the_disk_is_full(self) -> bool:
         if not self.is_small:
             return False
         ballast = self.disk / "ballast"
-        with contextlib.suppress(OSError), ballast.open("wb") as file:
-            while True:
-                file.write(bytes(1 << 16))
-                file.flush()
-        time.sleep(self.chance.choice([2, 5, 9]))
-        ballast.unlink(missing_ok=True)
+        with self.cut_off():  # nobody's signs of life can be written down
+            with contextlib.suppress(OSError), ballast.open("wb") as file:
+                while True:
+                    file.write(bytes(1 << 16))
+                    file.flush()
+            time.sleep(self.chance.choice([2, 5, 9]))
+            ballast.unlink(missing_ok=True)
         return True
 
     def kinds(self) -> list[Callable[[], bool]]:
@@ -363,6 +381,7 @@ class House:
             limits={"narrow": NARROW},
             every_s={schedule.id: 4},
             made=self.made,
+            cuts=self.cuts,
             cancelled=self.cancelled,
             ended_at=self.looked_at,
         )

@@ -10,7 +10,7 @@ import pytest
 from legato.core.records import FlowRun, JournalEntry, RunKind, TaskRun
 from legato.core.states import COMPLETED, CRASHED, FAILED, PENDING, RUNNING, SCHEDULED, State, StateType
 
-from tests.chaos.history import INVARIANTS, History, Line, broken, overlaps
+from tests.chaos.history import HEARS_WITHIN_S, INVARIANTS, Cut, History, Line, broken, overlaps
 from tests.store.make import NOON, at
 
 Spoil = Callable[[History], History]
@@ -99,6 +99,9 @@ SPOILT: list[tuple[str, Spoil]] = [
     ("I3 fencing", entry(17, attempt=1)),
     ("I3 fencing", lambda h: dataclasses.replace(h, tasks=[h.tasks[0], msgspec.structs.replace(h.tasks[1], flow_attempt=1)])),
     ("I4 one lease", became(9, PENDING)),
+    ("I5 no overlap", and_line(15.6, "stop", "a", 1, "zombie-0")),
+    ("I5 no overlap", lambda h: with_(cuts=[Cut(FIRST, FIRST + 60, pid=8), Cut(FIRST, FIRST + 60, agent=1)])(and_line(15.6, "stop", "a", 1, "zombie-0")(h))),
+    ("I5 no overlap", lambda h: with_(cuts=[Cut(FIRST, FIRST + 15)])(and_line(15 + HEARS_WITHIN_S + 1, "stop", "a", 1, "zombie-0")(h))),
     ("I6 ticks", with_(ticks=[("s", 1), ("s", 1)])),
     ("I6 ticks", lambda h: dataclasses.replace(h, runs=[h.runs[0], msgspec.structs.replace(h.runs[1], expected_start_at=at(8))])),
     ("I6 ticks", lambda h: dataclasses.replace(h, runs=[h.runs[0], msgspec.structs.replace(h.runs[1], expected_start_at=NOON)])),
@@ -138,6 +141,13 @@ def test_each_invariant_is_shown_to_find_something() -> None:
 
 def test_an_attempt_that_works_on_beside_a_later_one_is_seen() -> None:
     assert list(overlaps(and_line(15.6, "stop", "a", 1, "zombie-0")(told()))) == [("a", 1, 2)]
+
+
+@pytest.mark.parametrize("cut", [Cut(FIRST + 5, FIRST + 60), Cut(FIRST + 5, FIRST + 60, pid=7), Cut(FIRST + 5, FIRST + 60, agent=-1)])
+def test_who_was_cut_off_cannot_know_that_it_is_given_up(cut: Cut) -> None:
+    beside = and_line(15.6, "stop", "a", 1, "zombie-0")(told())
+
+    assert broken(with_(cuts=[cut])(beside)) == []
 
 
 def test_what_is_planned_for_later_is_no_run_that_hangs() -> None:
