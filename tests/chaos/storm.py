@@ -98,7 +98,7 @@ class House:
         self.ledger = place / "ledger"
         self.ledger.touch()
         self.is_small = _mount(self.disk)
-        self.server = ServerProcess(self.disk / "server")
+        self.server = ServerProcess(self.disk / "server", log=place / "server.log")
         self.faults: Counter[str] = Counter()
         self.cuts: list[Cut] = []
         self.made: list[str] = []

@@ -63,6 +63,7 @@ def test_an_ambiguous_name_lists_the_candidates(legato: Command, store: Store) -
         ("work-queue show defalt", 3, "Did you mean  default ?"),
         ("work-queue create default", 5, "already"),
         ("work-queue set-limit default -1", 2, "limit"),
+        ("work-queue set-limit default many", 2, "'many' is no whole number"),
         ("agent start defalt", 3, "--create"),
         ("config set lgo_level=DEBUG", 2, "did you mean log_level?"),
         ("config set log_level=LOUD", 2, "use one of DEBUG"),

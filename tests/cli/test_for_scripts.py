@@ -109,6 +109,10 @@ def test_secrets_of_a_deployment_are_not_shown(legato: Any, tmp_path: Path) -> N
         ("IntervalSchedule(minutes=5)", "interval=timedelta(minutes=…)"),
         ("CronSchedule('0 8 * * *', timezon='UTC')", "did you mean timezone=?"),
         ("SubprocessFlowRunner(environment={})", "SubprocessFlowRunner takes"),
+        ("import datetime\nIntervalSchedule(interval=datetime.timedelta(minuts=5))", "did you mean timedelta(minutes=…)?"),
+        ("Deployment(flow=mian, name='d')", "did you mean main?"),
+        ("Deployment(main, name='d', schedule=CronShedule('0 8 * * *'))", "did you mean CronSchedule?"),
+        ("import datetime\ndatetime.timedela(minutes=5)", "did you mean timedelta?"),
     ],
 )
 def test_a_misused_constructor_says_what_to_write(written: str, says: str, legato: Any, tmp_path: Path) -> None:
@@ -119,6 +123,19 @@ def test_a_misused_constructor_says_what_to_write(written: str, says: str, legat
     assert done.code == 2
     assert says in done.err
     assert "__main__" not in done.err
+
+
+@pytest.mark.parametrize(("parameters", "is_told"), [("", True), (", parameters={'month': 3}", False)])
+def test_a_schedule_that_leaves_a_parameter_open_is_told_of_when_it_is_made(
+    parameters: str, is_told: bool, legato: Any, tmp_path: Path
+) -> None:
+    made = f"Deployment(main, name='d', schedule=CronSchedule('0 8 * * *'){parameters})"
+    (tmp_path / "deploy.py").write_text(f"from legato import *\n@flow\ndef main(month: int): pass\n{made}\n")
+
+    done = legato("deployment", "create", str(tmp_path / "deploy.py"))
+
+    assert done.code == 0
+    assert ("its flow needs a value for month" in done.err) is is_told
 
 
 @pytest.mark.parametrize("name", ["DeploymentSpec", "Secret", "serve", "DAG"])

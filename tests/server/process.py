@@ -1,5 +1,6 @@
 """A server in a process of its own, as people run it."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,10 +11,14 @@ import urllib3
 
 
 class ServerProcess:
-    """`python -m legato.server` on a free port. `url` is set once it is ready."""
+    """`python -m legato.server` on a free port. `url` is set once it is ready.
 
-    def __init__(self, home: Path, *options: str, database: str = "") -> None:
+    `log`: a file for what it says. Without one that waits in a pipe, which holds 64 kB: a server that has more to say stands still.
+    """
+
+    def __init__(self, home: Path, *options: str, database: str = "", log: Path | None = None) -> None:
         self.home = home
+        self.log = log
         self.database = database or f"sqlite:///{home}/legato.db"
         self._options = options
         self.url = ""
@@ -22,12 +27,13 @@ class ServerProcess:
     def start(self, port: int = 0) -> "ServerProcess":
         command = [sys.executable, "-m", "legato.server", "--port", str(port), "--database", self.database, *self._options]
         environment = {**os.environ, "LEGATO_HOME": str(self.home)}
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        with self.log.open("ab") if self.log is not None else contextlib.nullcontext(subprocess.PIPE) as said:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True, env=environment)
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().strip()
         if not self.url:
             _, errors = self.process.communicate(timeout=20)
-            raise RuntimeError(errors)
+            raise RuntimeError(errors or f"see {self.log}")
         return self
 
     @property

@@ -1,9 +1,11 @@
 """Where settings come from, what beats what, and what is refused."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+import legato
 from legato.core.errors import UsageError
 from legato.settings import SETTINGS, load, resolve, unknown_variables
 from legato.settings.files import Profiles, check_name, check_value, read_profiles, write_profiles
@@ -96,3 +98,16 @@ def test_a_value_that_makes_no_sense_is_refused(name: str, value: str) -> None:
 def test_every_setting_says_what_it_means() -> None:
     assert all(setting.meaning and setting.name == setting.name.lower() for setting in SETTINGS)
     assert [setting.name for setting in SETTINGS if "key" in setting.name and not setting.secret] == []
+
+
+def test_no_variable_of_our_own_is_called_strange() -> None:
+    """Whatever the code sets or reads: a run whose process was given one of these would be told that it has no effect."""
+    source = "".join(file.read_text(encoding="utf-8") for file in Path(legato.__file__).parent.rglob("*.py"))
+    ours = {
+        name
+        for name in re.findall(r"(?<![_A-Z])LEGATO_[A-Z_]*[A-Z]", source)
+        if name not in ("LEGATO_COMPLETE", "LEGATO_CRASH", "LEGATO_TEST")
+    }
+
+    assert len(ours) > 10
+    assert unknown_variables(dict.fromkeys(ours, "x")) == []

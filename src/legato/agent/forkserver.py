@@ -35,7 +35,8 @@ import msgspec
 
 from legato.agent.program_end import end_program, forget_parents_end
 from legato.core.records import Claim
-from legato.flow_runners.process_tree import TOKEN, become_subreaper, children_of, group_is_running, kill_group, kill_process
+from legato.flow_runners.process_tree import become_subreaper, children_of, group_is_running, kill_group, kill_process
+from legato.settings import RUN_TOKEN
 from legato.system import process_is_alive
 
 GRACE_S = 5.0
@@ -267,7 +268,7 @@ class ForkServer:
         """In the child: run the flow, end as a program of its own does."""
         code = 70
         try:
-            os.environ[TOKEN] = request.token
+            os.environ[RUN_TOKEN] = request.token
             _print_into(request.output)
             from legato.sdk.entry import main  # noqa: PLC0415 preloaded; found here so that the parent keeps no reference to its own copy
 

@@ -237,6 +237,7 @@ def create_from_file(session: Session, file: str, *, dry_run: bool) -> None:
         Column("ID", lambda one: one.id, wide=True),
     ]
     show_list(session, saved, columns, name=lambda one: one.full_name, empty="")
+    _say_what_schedules_lack(session, saved)
     if dry_run:
         session.hint("Nothing was saved. Do it: the same without --dry-run")
         return
@@ -244,6 +245,18 @@ def create_from_file(session: Session, file: str, *, dry_run: bool) -> None:
     if any(one.schedules for one in saved) and not session.settings.api_url and running_server(session.settings.home) is None:
         session.hint("Schedules are planned by a server, and none is running. Start one: legato server start")
     say_who_takes(session, saved)
+
+
+def _say_what_schedules_lack(session: Session, saved: Sequence[Deployment]) -> None:
+    """A run by hand may be given what the deployment leaves open; a schedule gives nothing."""
+    for one in saved:
+        lacks = [name for name in one.parameter_schema.get("required", ()) if name not in one.parameters]
+        if one.schedules and lacks:
+            given = ", ".join(f"{name!r}: …" for name in lacks)
+            session.hint(
+                f"{one.full_name}: the runs of its schedules will fail, for its flow needs a value for {', '.join(lacks)}. "
+                f"Give the deployment parameters={{{given}}}, or the flow a default"
+            )
 
 
 def create_run(

@@ -140,7 +140,11 @@ def _in_our_words(error: click.ClickException) -> LegatoError:
         hint = did_you_mean(error.option_name, known)
         message = f"'{path}' has no option '{error.option_name}'"
     else:
-        message = error.format_message()
+        message = (
+            error.format_message()
+            .replace(" is not a valid integer range.", " is no whole number.")
+            .replace(" is not a valid integer.", " is no whole number.")
+        )
     return Failure(message, exit_code=MISUSED, hint=hint, next_step=f"Help: {path} --help", code="usage")
 
 

@@ -94,7 +94,7 @@ NAMES: Mapping[str, str] = {
     "get_client": "legato api, or the HTTP API: /api/docs at the server",
     "Parameter": "parameters are the flow's own arguments",
     "KubernetesFlowRunner": "there is none yet: SubprocessFlowRunner",
-    "DockerFlowRunner": "there is none yet: SubprocessFlowRunner",
+    "DockerFlowRunner": "there is SubprocessFlowRunner, and no other yet",
     "UniversalFlowRunner": "SubprocessFlowRunner",
     "ProcessPoolTaskRunner": "ProcessTaskRunner",
     "ThreadPoolTaskRunner": "ThreadTaskRunner",

@@ -12,10 +12,8 @@ import signal
 import sys
 from pathlib import Path
 
+from legato.settings import RUN_TOKEN
 from legato.system import process_is_alive
-
-TOKEN = "LEGATO_RUN_TOKEN"  # noqa: S105 a name, no secret
-"""In the environment of a run's process: names the run and the holding, and whatever it starts inherits it."""
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PROC = Path("/proc")
@@ -46,7 +44,7 @@ def is_stopped(pid: int) -> bool:
 def has_token(pid: int, token: str) -> bool:
     """Whether a process was started by the run that this names."""
     try:
-        return f"{TOKEN}={token}".encode() in (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+        return f"{RUN_TOKEN}={token}".encode() in (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
     except OSError:
         return False
 

@@ -25,7 +25,8 @@ from legato.core.errors import UsageError
 from legato.core.records import Claim
 from legato.flow_runners.options import SubprocessFlowRunner
 from legato.flow_runners.output import Output, last_line, to_stderr
-from legato.flow_runners.process_tree import TOKEN, group_is_running, kill_group, kill_process, started_by
+from legato.flow_runners.process_tree import group_is_running, kill_group, kill_process, started_by
+from legato.settings import RUN_TOKEN
 from legato.system import process_is_alive
 
 MAX_FORKS = 1_000
@@ -156,7 +157,7 @@ class SubprocessLauncher:
 
     def _start_cold(self, process: Process, options: SubprocessFlowRunner) -> None:
         command = [options.python or sys.executable, "-m", "legato.sdk.entry"]
-        environ = {**self._environ, **options.env, TOKEN: process.token}
+        environ = {**self._environ, **options.env, RUN_TOKEN: process.token}
         with _printing_into(process.output, options) as output:
             child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environ, start_new_session=True)
         process.started(child.pid)

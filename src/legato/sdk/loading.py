@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import importlib
 import importlib.util
 import re
 import sys
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -119,7 +121,10 @@ def _what_to_do(error: Exception) -> str:
     if isinstance(error, UsageError):
         return error.hint
     if isinstance(error, TypeError) and (wrong := _WRONG_ARGUMENT.search(str(error))):
-        return _about_argument(wrong.group(1), error)
+        return _about_argument(wrong.group(1) or wrong.group(2), error)
+    if isinstance(error, NameError | AttributeError):
+        meant = next((close for known in _known_to(error) if (close := close_to(error.name or "", known))), None)
+        return f"did you mean {meant[0]}?" if meant else ""
     if isinstance(error, ModuleNotFoundError):
         return f"install {error.name} into this environment, or run where it is"
     return "" if isinstance(error, ImportError) else 'an import runs the top level of a file: calls belong below if __name__ == "__main__":'
@@ -129,15 +134,26 @@ def _first_words(error: Exception) -> str:
     return error.message if isinstance(error, UsageError) else str(error)
 
 
-_WRONG_ARGUMENT = re.compile(r"[Uu]nexpected keyword argument '(\w+)'")
+_WRONG_ARGUMENT = re.compile(r"[Uu]nexpected keyword argument '(\w+)'|'(\w+)' is an invalid keyword argument")
+_UNITS = ("weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds")
+
+
+def _known_to(error: NameError | AttributeError) -> list[Iterable[str]]:
+    """The names that there are where one was not found: the file's own before those of Python."""
+    if isinstance(error, AttributeError):
+        return [dir(error.obj)]
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return [{*frame.f_locals, *frame.f_globals}, dir(builtins)]
 
 
 def _about_argument(name: str, error: TypeError) -> str:
     """What to write in place of an argument that one of our own classes does not take."""
     line = (traceback.extract_tb(error.__traceback__) or [None])[-1]
     said = (line.line or "") if line is not None else ""
-    if "IntervalSchedule" in said and name in ("weeks", "days", "hours", "minutes", "seconds"):
+    if "IntervalSchedule" in said and name in _UNITS:
         return f"write IntervalSchedule(interval=timedelta({name}=…))"
+    if "timedelta" in said and (unit := close_to(name, _UNITS)):
+        return f"did you mean timedelta({unit[0]}=…)?"
     for made in (CronSchedule, RRuleSchedule, IntervalSchedule, SubprocessFlowRunner):
         if made.__name__ in said:
             close = close_to(name, made.__struct_fields__)

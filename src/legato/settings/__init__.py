@@ -160,7 +160,7 @@ def as_text(value: object) -> str:
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
     """LEGATO_… variables that name no setting, each with what was probably meant. They have no effect, which nobody notices otherwise."""
     known = {f"LEGATO_{setting.name.upper()}" for setting in SETTINGS}
-    known |= {f"{name}_FILE" for name in known} | {RESOLVED}
+    known |= {f"{name}_FILE" for name in known} | {RESOLVED, RUN_TOKEN}
     strange = [name for name in (os.environ if environ is None else environ) if name.startswith("LEGATO_") and name not in known]
     strange = [name for name in sorted(strange) if not name.startswith(("LEGATO_TEST_", "LEGATO_CRASH_"))]
     if not strange:
@@ -176,6 +176,9 @@ def notes(chosen: Settings) -> list[str]:
     strange = [f"{name} is no setting of Legato's, and has no effect. {hint}".rstrip() for name, hint in unknown_variables()]
     return [note for note in (held_back(), chosen.withheld, *strange) if note]
 
+
+RUN_TOKEN = "LEGATO_RUN_TOKEN"  # noqa: S105 a name, no secret
+"""Set by whoever starts a run, in its process: names the run and its holding, and whatever it starts inherits it."""
 
 RESOLVED = "LEGATO_RESOLVED"
 """Set for flow processes that an agent starts: the agent has resolved the settings and put them all into the environment."""
