@@ -1,5 +1,6 @@
 """What commands do to the store, what they refuse, and how they say it. In process, on the embedded store."""
 
+import io
 import itertools
 import json
 from datetime import datetime, timedelta
@@ -302,6 +303,14 @@ def test_settings_are_written_into_the_active_profile(legato: Command, legato_ho
     assert found["log_level"]["source"] == "default"
 
 
+def test_a_key_can_be_given_without_being_seen_in_the_list_of_processes(legato: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("s3cret\n"))
+    assert legato("config", "set", "api_key=-").code == 0
+
+    found = {one["name"]: one for one in json.loads(legato("config", "view", "--show-secrets", "-o", "json").out)}
+    assert found["api_key"]["value"] == "s3cret"
+
+
 def test_the_course_notes_spelling_of_settings_works(legato: Command) -> None:
     answer = legato("config", "set", "PREFECT_ORION_URL=http://127.0.0.1:4200/api")
 
@@ -361,14 +370,18 @@ def test_agents_are_listed_with_the_runs_they_hold(legato: Command, store: Store
 
     now = SystemClock().now()
     store.save_queue(WorkQueue(id=new_id(), name="q", created_at=now))
-    store.save_agent(Agent(id="a", name="one", queues=("q",), started_at=now, last_seen_at=now, capacity=4))
+    store.save_agent(Agent(id="a", name="one", queues=("q",), started_at=now, last_seen_at=now, capacity=4, host="box", pid=7))
     deployment = add_deployment(store)
     for _ in range(2):
         store.create_flow_run(run_of(deployment, id=new_id(), due_at=now, now=now, trigger="t"))
-    store.claim_runs(ClaimRequest(agent_id="a", queues=("q",), limit=4))
+    claims = store.claim_runs(ClaimRequest(agent_id="a", queues=("q",), limit=4))
 
     assert json.loads(legato("agent", "ls", "-o", "json").out)[0]["running"] == 2
     assert "2/4" in legato("agent", "ls").out
+    assert "LINGERING" not in legato("agent", "ls").out
+    assert "one, process 7 on box" in legato("run", "show", claims[0].flow_run.id).out
+    store.save_agent(Agent(id="a", name="one", queues=("q",), started_at=now, last_seen_at=now, capacity=4, lingering=("calm-otter",)))
+    assert "calm-otter" in legato("agent", "ls").out
 
 
 def test_a_flow_that_there_is_not_is_told_from_one_without_runs(legato: Command, store: Store) -> None:

@@ -66,6 +66,18 @@ def test_times_are_read_and_said_as_people_do() -> None:
     assert parse_duration("90") == timedelta(seconds=90)
     assert parse_instant("in 10m", NOON) == NOON + timedelta(minutes=10)
     assert parse_instant("2026-03-01T08:00+01:00", NOON) == datetime(2026, 3, 1, 7, tzinfo=UTC)
+    for text, days, hour, minute in [
+        ("tomorrow 8:00", 1, 8, 0),
+        ("Yesterday", -1, 0, 0),
+        ("today at 23:59", 0, 23, 59),
+        ("tomorrow 7", 1, 7, 0),
+    ]:
+        there = parse_instant(text, NOON).astimezone()
+        assert (there.date() - NOON.astimezone().date()).days == days
+        assert (there.hour, there.minute) == (hour, minute)
+    for nonsense in ("tomorow", "tomorrow 24:00", "today 8:60", "yesterday noonish"):
+        with pytest.raises(UsageError, match="is no time"):
+            parse_instant(nonsense, NOON)
     assert relative(NOON - timedelta(minutes=3), NOON) == "3m ago"
     assert relative(NOON + timedelta(hours=2), NOON) == "in 2h"
     assert spoken(185) == "3m 5s"

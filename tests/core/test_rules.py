@@ -136,3 +136,19 @@ def test_a_crashed_run_comes_again_until_it_was_lost_too_often() -> None:
     assert not again(lost=MAX_LOST)
     assert not again(retry_when_lost=False)
     assert not again(cancel_requested=True)
+
+
+@pytest.mark.parametrize(
+    ("run", "proposed", "message"),
+    [
+        (facts_of(PENDING, attempt=1), RUNNING, "cancelled before it started"),
+        (facts_of(PENDING, attempt=2), RUNNING, "cancelled before it started again"),
+        (facts_of(RUNNING, attempt=1), SCHEDULED, "cancelled before it started again"),
+    ],
+)
+def test_what_was_cancelled_before_its_first_start_is_not_said_to_start_again(run: RunFacts, proposed: StateType, message: str) -> None:
+    run.cancel_requested = True
+    verdict = decide(Facts(proposal(FLOW, proposed), NOON, run, None))
+
+    assert verdict.state is not None
+    assert verdict.state.message == message

@@ -271,11 +271,11 @@ def test_a_resumed_run_says_who_resumed_it() -> None:
 
 
 def test_a_cancelled_run_says_when_why_and_that_it_never_began() -> None:
-    run = flow_run("Cancelled", 120, message="cancelled before it started again", cancel_requested_at=ago(130))
+    run = flow_run("Cancelled", 120, message="cancelled before it started", cancel_requested_at=ago(130))
 
     got = explain(Facts(now=NOW, run=run))
 
-    assert got.sentences == ("Cancelled 2 min ago: cancelled before it started again", "It was asked for 2 min ago", "It never started")
+    assert got.sentences == ("Cancelled 2 min ago: cancelled before it started", "It was asked for 2 min ago", "It never started")
 
 
 # ---------------------------------------------------------------------- task runs

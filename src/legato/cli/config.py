@@ -48,17 +48,28 @@ def view(session: Session, sources: bool, show_secrets: bool) -> None:
 command.aliases.update({"ls": "view", "show": "view", "list": "view"})
 
 
-@command.command("set", examples=["legato config set api_url=http://127.0.0.1:4200/api", "legato config set log_level DEBUG"])
+@command.command(
+    "set",
+    examples=[
+        "legato config set api_url=http://127.0.0.1:4200/api",
+        "legato config set log_level DEBUG",
+        "legato config set api_key=- < key.txt",
+    ],
+)
 @click.argument("words", nargs=-1, required=True, metavar="NAME=VALUE...")
 @click.pass_obj
 def set_(session: Session, words: tuple[str, ...]) -> None:
-    """Write settings into the active profile; one named 'default' is made when there is none."""
+    """Write settings into the active profile; one named 'default' is made when there is none.
+
+    The value `-` is read from standard input: what is typed on a command line can be seen in the list of processes.
+    """
     from legato.cli.output import show_json
     from legato.settings.files import check_value, write_profiles
 
     profiles, name = _active(session)
     done: list[dict[str, object]] = []
-    for given, value in _pairs(words):
+    for given, written in _pairs(words):
+        value = _from_stdin(given) if written == "-" else written
         setting = _name_of(session, given)
         if setting is None:
             continue
@@ -169,6 +180,17 @@ def _pairs(words: Sequence[str]) -> list[tuple[str, str]]:
         if "=" not in word:
             raise UsageError(f"'{word}' has no value", hint=f"write legato config set {typed(word)}=VALUE")
     return [(word.partition("=")[0], word.partition("=")[2]) for word in words]
+
+
+def _from_stdin(name: str) -> str:
+    """One line; a person who types it does not see it."""
+    import sys
+
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    import getpass
+
+    return getpass.getpass(f"{name}: ")
 
 
 def _name_of(session: Session, typed: str) -> str | None:

@@ -170,6 +170,7 @@ def show(session: Session, run: str) -> None:
         ("Parent", found.parent_run_id),
         ("Trigger", found.trigger),
         ("Process", f"{found.pid} on {shown_host(found.host)}" if found.pid else ""),
+        ("Agent", _agent_of(session, found)),
         *_asked(session, found),
     ]
     show_one(session, found, facts, name=found.id)
@@ -177,6 +178,12 @@ def show(session: Session, run: str) -> None:
         session.hint(f"Its log: legato run logs {typed(found.name)}")
     elif not found.state.is_final:
         session.hint(f"More of why: legato why {typed(found.name)}")
+
+
+def _agent_of(session: Session, run: FlowRun) -> str:
+    """The agent that had a run last, while it is known: within a day after it was seen."""
+    found = next((one for one in session.store.list_agents() if one.id == run.agent_id), None) if run.agent_id else None
+    return f"{found.name}, process {found.pid} on {found.host}" if found is not None else ""
 
 
 def _asked(session: Session, run: FlowRun) -> list[tuple[str, str]]:

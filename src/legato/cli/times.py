@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from legato.core.errors import UsageError
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DAYS = {"yesterday": -1, "today": 0, "tomorrow": 1}
+_DAY = re.compile(r"(yesterday|today|tomorrow)(?: (?:at )?([01]?\d|2[0-3])(?::([0-5]\d))?)?")
 _PART = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 
 
@@ -23,17 +25,30 @@ def parse_duration(text: str) -> timedelta:
 
 
 def parse_instant(text: str, now: datetime) -> datetime:
-    """An instant in UTC from "in 10m", "+10m", or ISO 8601; a time without a zone is this machine's. Raises `UsageError`."""
+    """An instant in UTC from "in 10m", "+10m", "tomorrow 8:00", "yesterday", or ISO 8601; a time without a zone is this machine's.
+
+    Raises `UsageError`.
+    """
     plain = text.strip()
     if plain == "now":
         return now
     for prefix in ("in ", "+"):
         if plain.startswith(prefix):
             return now + parse_duration(plain.removeprefix(prefix))
+    if (named := _DAY.fullmatch(plain.lower())) is not None:
+        return _on_day(_DAYS[named[1]], int(named[2] or 0), int(named[3] or 0), now)
     try:
         return datetime.fromisoformat(plain).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise UsageError(f"'{text}' is no time", hint="write it like 2026-03-01T08:00, 2026-03-01T08:00+01:00 or 'in 10m'") from None
+        raise UsageError(
+            f"'{text}' is no time", hint="write it like 2026-03-01T08:00, 2026-03-01T08:00+01:00, 'in 10m' or 'tomorrow 8:00'"
+        ) from None
+
+
+def _on_day(days: int, hour: int, minute: int, now: datetime) -> datetime:
+    """That time of the clock on the wall of this machine, on the day so many days from today."""
+    date = now.astimezone().date() + timedelta(days=days)
+    return datetime(date.year, date.month, date.day, hour, minute).astimezone(UTC)
 
 
 def parse_since(text: str, now: datetime) -> datetime:

@@ -191,7 +191,8 @@ def carry_out_cancellation(f: Facts) -> Verdict | None:
     starting = f.proposed.state.type in (PENDING, RUNNING, SCHEDULED) and f.run.state_type is not RUNNING
     retrying = f.proposed.state.type is SCHEDULED and f.run.state_type is RUNNING
     if starting or retrying:
-        return Verdict(VerdictKind.INSTEAD, state=State(CANCELLED, "Cancelled", f.now, "cancelled before it started again"))
+        again = " again" if retrying or f.run.attempt > 1 or f.run.state_name == "AwaitingRetry" else ""
+        return Verdict(VerdictKind.INSTEAD, state=State(CANCELLED, "Cancelled", f.now, f"cancelled before it started{again}"))
     return None
 
 
