@@ -156,3 +156,25 @@ def test_two_stores_that_claim_at_once_overrun_no_limit(postgres_url: str, seed:
     assert wrong == []
     for store in stores:
         store.close()
+
+
+def test_a_tag_that_a_run_has_twice_takes_one_place(store: Store) -> None:
+    add_queue(store)
+    store.save_limit(TagLimit(tag="gpu", size=1))
+    (run,) = waiting(store, add_deployment(store), "gpu", "gpu")
+
+    assert [one.flow_run.id for one in claim(store, limit=10, seconds=10)] == [run.id]
+    assert store.list_limits() == [LimitStatus(size=1, running=1, tag="gpu")]
+
+
+@pytest.mark.parametrize("tag", ["a" * 300, "zürich\0x", "a\udcffb", "team/a b", "%"])
+def test_a_limit_is_on_the_tag_as_runs_carry_it(store: Store, tag: str) -> None:
+    add_queue(store)
+    store.save_limit(TagLimit(tag=tag, size=1))
+    waiting(store, add_deployment(store), tag, n=2)
+
+    assert len(claim(store, limit=10, seconds=10)) == 1
+    (limit,) = store.list_limits()
+    assert limit.running == 1
+    store.delete_limit(tag)
+    assert store.list_limits() == []

@@ -122,8 +122,8 @@ class Noun(click.Group):
     def unknown(self, ctx: click.Context, word: str) -> Exception:
         """The error for a word that is no verb of this noun."""
         known = [name for name in self.list_commands(ctx) if not name.startswith(" ")]
-        path = tuple(ctx.command_path.split()[1:])
-        instead = about_command((*path, word)) if len(path) < 2 else ""
+        nouns = ctx.command_path.count(" ")  # the noun may have been typed by another name than its own
+        instead = about_command((*([self.name or ""] * nouns), word)) if nouns < 2 else ""
         return Failure(
             f"there is no command '{ctx.command_path} {word}'",
             exit_code=MISUSED,

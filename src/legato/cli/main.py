@@ -26,6 +26,7 @@ ENTRIES = {
     "schedule": Entry("schedule", "See when a schedule would fire.", "Deploy"),
     "artifact": Entry("artifact", "What runs have made for people to look at.", "Run"),
     "work-queue": Entry("work_queue", "Which agents take which runs.", "Deploy"),
+    "limit": Entry("limit", "How many runs with a tag agents hold at once.", "Deploy"),
     "agent": Entry("agent", "Processes that run what is scheduled.", "Operate"),
     "server": Entry("server", "The API and web UI.", "Operate"),
     "doctor": Entry("doctor", "Check the surroundings, with a fix for each fault.", "Operate"),
@@ -43,6 +44,7 @@ NOUN_ALIASES = {
     **dict.fromkeys(("tasks", "task-run", "task-runs"), "task"),
     **dict.fromkeys(("work-queues", "queue", "queues"), "work-queue"),
     **{f"{name}s": name for name in ("flow", "artifact", "variable", "deployment", "schedule", "agent", "server", "profile")},
+    **dict.fromkeys(("limits", "concurrency-limit", "concurrency-limits"), "limit"),
     "settings": "config",
     "orion": "server",
 }

@@ -22,8 +22,8 @@ COMMANDS: Mapping[str, str] = {
     "work-pool": "work queues do that: legato work-queue create NAME",
     "work-pools": "work queues do that: legato work-queue create NAME",
     "pools": "work queues do that: legato work-queue create NAME --limit N",
-    "concurrency-limit": "a queue has one: legato work-queue create NAME --tag TAG --limit N",
-    "global-concurrency-limit": "a queue has one: legato work-queue create NAME --tag TAG --limit N",
+    "global-concurrency-limit": "runs with a tag have one: legato limit create TAG N; a queue has one: legato work-queue create NAME --limit N",
+    "gcl": "runs with a tag have one: legato limit create TAG N; a queue has one: legato work-queue create NAME --limit N",
     "storage": "source is packed when it is deployed, results lie in the home folder: there is nothing to set up",
     "result": "results are shown with their run: legato run show RUN",
     "logs": "the log of a run: legato run logs RUN",
@@ -60,6 +60,9 @@ COMMANDS: Mapping[str, str] = {
 """Nouns that people type."""
 
 VERBS: Mapping[tuple[str, str], str] = {
+    ("limit", "reset"): "places come back by themselves, of a lost run when its lease runs out: legato limit show TAG",
+    ("limit", "set"): "legato limit create TAG N sets it, and sets it anew",
+    ("limit", "update"): "legato limit create TAG N sets it, and sets it anew",
     ("deployment", "build"): "legato deployment create FILE packs, checks and saves in one step; --dry-run only checks",
     ("deployment", "apply"): "legato deployment create FILE packs, checks and saves in one step; --dry-run only checks",
     ("deployment", "deploy"): "legato deployment create FILE",

@@ -45,6 +45,14 @@ def name(text: str) -> str:
     return text if len(text) <= LONGEST_INDEXED else text[: LONGEST_INDEXED - 1] + "…"
 
 
+def key(text: str, what: str, longest: int = LONGEST_INDEXED) -> str:
+    """The name of something that is set up once and asked for by it: storable, and refused where it would have to be cut."""
+    text = storable(text)
+    if len(text) > longest:
+        raise UsageError(f"{what} '{text[:40]}…' has {len(text):,} characters", hint=f"choose a name of at most {longest}")
+    return text
+
+
 def ident(text: str) -> str:
     """An id: refused where it would have to be changed, for a changed id is another thing."""
     if text.isascii() and "\0" not in text and len(text) <= LONGEST_INDEXED:

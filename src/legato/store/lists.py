@@ -12,7 +12,7 @@ from typing import Any
 from legato.core.clock import to_us
 from legato.core.errors import UsageError
 from legato.core.records import ArtifactFilter, FlowRunFilter, QueueFilter
-from legato.store import rows, streams
+from legato.store import columns, rows, streams
 
 COUNT_CAP = 10_000
 """Counts stop here: COUNT_CAP + 1 means "more". Exact counts grow with the table (30-70 ms at a million rows)."""
@@ -155,16 +155,16 @@ def _due(filter_: QueueFilter) -> Where:
     where.add("r.state_type = 'scheduled' and r.lease_expires_at is null and r.due_at <= :until")
     where.add("exists (select 1 from deployment d where d.id = r.deployment_id)")
     if filter_.deployments:
-        where.add("r.deployment_name in :deployments*", deployments=list(filter_.deployments))
+        where.add("r.deployment_name in :deployments*", deployments=[columns.name(each) for each in filter_.deployments])
     if filter_.flow_runners:
-        where.add("r.flow_runner in :flow_runners*", flow_runners=list(filter_.flow_runners))
+        where.add("r.flow_runner in :flow_runners*", flow_runners=[columns.name(each) for each in filter_.flow_runners])
     for i, tag in enumerate(filter_.tags):
         _require_tag(where, i, tag, "r.n")
     return where
 
 
 def _require_tag(where: Where, i: int, tag: str, run: str) -> None:
-    where.add(_has_tag(str(i), run, f"tag{i}"), **{f"tag{i}": tag})
+    where.add(_has_tag(str(i), run, f"tag{i}"), **{f"tag{i}": columns.name(tag)})
 
 
 def _has_tag(i: str, run: str, name: str, *, negated: bool = False) -> str:

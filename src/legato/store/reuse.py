@@ -198,9 +198,13 @@ def ask_of(t: Transition, key: str | None, expires_s: float | None) -> CacheAsk 
     if t.kind is not RunKind.TASK or t.state.type is not RUNNING:
         return None
     ask = t.cache or (CacheAsk(key=key, expires_s=expires_s) if key else None)
-    if ask is not None and not (ask.key.isascii() and len(ask.key) < columns.LONGEST_INDEXED and "\0" not in ask.key):
-        ask = msgspec.structs.replace(ask, key=columns.name(ask.key))  # as it is stored
+    if ask is not None and not (_is_plain(ask.key) and _is_plain(ask.task_key)):
+        ask = msgspec.structs.replace(ask, key=columns.name(ask.key), task_key=columns.name(ask.task_key))  # as they are stored
     return ask
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and len(text) < columns.LONGEST_INDEXED and "\0" not in text
 
 
 def _entry_of(row: Row) -> CacheEntry:

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, quote
 import msgspec
 
 from legato.core.errors import UsageError
+from legato.store.columns import storable
 from legato.store.verbs import Verb
 
 _NOTHING = (None, "", ())
@@ -238,7 +239,7 @@ class _Place:
             return
         if not self.field:
             found[self.argument] = f"{named['flow']}/{named[self.name]}" if self.is_name and "flow" in named else named[self.name]
-        elif (body := getattr(found[self.argument], self.field)) != named[self.name]:
+        elif storable(body := getattr(found[self.argument], self.field)) != storable(named[self.name]):
             raise UsageError(f"the path speaks of '{named[self.name]}', the body of '{body}'", hint="give both the same id")
 
 
@@ -297,4 +298,5 @@ def _word(value: Any) -> str:
 
 def _part(text: str) -> str:
     """One segment of a path. A segment of dots only would be taken for a direction."""
+    text = storable(text)
     return quote(text, safe="").replace(".", "%2E") if text.strip(".") == "" else quote(text, safe="")

@@ -44,8 +44,11 @@ class SqliteSession:
     def _execute(self, sql: str, parameters: dict[str, Any]) -> sqlite3.Cursor:
         parameters["workspace"] = self.workspace
         for name, value in parameters.items():
-            if type(value) is str and not (value.isascii() and "\0" not in value):
-                parameters[name] = storable(value)
+            if type(value) is str:
+                if not (value.isascii() and "\0" not in value):
+                    parameters[name] = storable(value)
+            elif isinstance(value, (list, tuple)):
+                parameters[name] = [storable(each) if type(each) is str else each for each in value]
         text, for_one, lists = translated(sql)
         if lists:
             if len(lists) == 1 and len(given := parameters[lists[0]]) == 1:

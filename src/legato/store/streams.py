@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from legato.core.records import FlowRunFilter
 from legato.core.states import StateType
+from legato.store import columns
 
 EQUAL = ("flow_name", "deployment_id", "work_queue", "agent_id", "parent_run_id", "schedule_id")
 """Columns of a flow run that a filter gives one value of."""
@@ -39,7 +40,9 @@ class Stream(NamedTuple):
 def streams_of(filter_: FlowRunFilter, tags: Sequence[str]) -> list[Stream]:
     """The streams of a filter: of everything in it but text and times. Those that may have several arms, which cost most, come last."""
     found = [
-        Stream((f"r.{column} = :{column}",), {column: getattr(filter_, column)}) for column in EQUAL if getattr(filter_, column) is not None
+        Stream((f"r.{column} = :{column}",), {column: columns.name(getattr(filter_, column))})
+        for column in EQUAL
+        if getattr(filter_, column) is not None
     ]
     for i, tag in enumerate(tags):
         numbered = f"(select n from tag where workspace = :workspace and name = :tag_{i})"  # noqa: S608 names of ours
@@ -59,7 +62,7 @@ def _named(names: tuple[str, ...]) -> Stream:
     arms, given = [], {}
     for i, name in enumerate(names):
         arms.append(f"(r.state_name = :name_{i} and lower(r.state_name) <> r.state_type)")
-        given[f"name_{i}"] = name
+        given[f"name_{i}"] = columns.name(name)
         if name.lower() in set(StateType):
             arms.append(f"(r.state_type = :name_type_{i} and r.state_name = :name_{i})")
             given[f"name_type_{i}"] = name.lower()

@@ -15,7 +15,7 @@ from legato.core.clock import from_us, to_us
 from legato.core.ownership import begun, ended
 from legato.core.records import CacheAsk, FlowRun, Result, RunKind, Transition, Verdict, VerdictKind
 from legato.core.rules import Facts, decide, is_plain
-from legato.core.states import CANCELLED, CRASHED, FINAL, RUNNING, SCHEDULED, State, StateType
+from legato.core.states import CANCELLED, CRASHED, FINAL, RUNNING, SCHEDULED, TYPE_OF, State, StateType
 from legato.store import columns, rows
 from legato.store.database import Row, Session
 from legato.store.reuse import Reuse, ask_of
@@ -147,7 +147,7 @@ class Batch:
         at = to_us(state.at)
         type_ = state.type
         message = rows.storable(state.message)
-        name = state.name if state.name.isascii() and "\0" not in state.name else columns.name(state.name)
+        name = state.name if state.name in TYPE_OF else columns.name(state.name)
         run.state_type, run.state_name, run.state_at, run.state_message = type_, name, at, message
         run.seq, run.attempt, run.changed = t.seq, t.attempt, True
         due_at = to_us(state.due_at or state.at) if type_ is SCHEDULED else None
@@ -202,7 +202,8 @@ class Batch:
         """Hand a run that was just moved to PENDING to its holder, whose token is the run's new epoch."""
         run = self._runs[run_id]
         run.epoch = begun(run.epoch)
-        run.work_queue, run.agent_id, run.lease_expires_at = queue, agent_id, to_us(until)
+        run.work_queue, run.agent_id = queue, agent_id and columns.ident(agent_id)
+        run.lease_expires_at = to_us(until)
 
     def facts_of(self, run_id: str) -> Working | None:
         """What is known of a run that `load` has read."""
@@ -246,7 +247,7 @@ class Batch:
         """Make known the flows and tags of new runs."""
         created_at = {run.flow_name: run.created_at for run in runs}
         for name, at in sorted(created_at.items()):
-            self._session.run(self._sql["add_flow"], id=new_id(), name=rows.storable(name), now=to_us(at))
+            self._session.run(self._sql["add_flow"], id=new_id(), name=columns.name(name), now=to_us(at))
         tag_runs(self._session, self._sql, [(tag, run.id) for run in runs for tag in dict.fromkeys(run.tags)])
 
     def _sweep_what_was_told_late(self) -> None:

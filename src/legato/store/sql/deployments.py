@@ -23,7 +23,7 @@ from legato.core.records import (
     Transition,
 )
 from legato.core.states import CANCELLED, State
-from legato.store import rows
+from legato.store import columns, rows
 from legato.store.database import Session
 from legato.store.sql.limits import forget_deployment, limit_deployment
 from legato.store.sql.reports import record
@@ -47,7 +47,8 @@ class SqlDeployments(SqlSubject):
     def save_deployment(self, session: Session, deployment: Deployment, *, now: datetime | None = None) -> Deployment:
         now = self._now(now)
         check_parameters(deployment, deployment.parameters)
-        flow_name, name = rows.storable(deployment.flow_name), rows.storable(deployment.name)
+        deployment = _with_keys(deployment)
+        flow_name, name = deployment.flow_name, deployment.name
         found = session.row(self._sql["deployment_by_name"], flow_name=flow_name, name=name)
         if found is None:
             found = session.row(self._sql["deployment_by_id"], id=deployment.id)
@@ -181,13 +182,31 @@ def _take_tick(session: Session, schedule: DeploymentSchedule, run: FlowRun) -> 
 # ---------------------------------------------------------------------- writing a deployment
 
 
+_LONGEST_OF_TWO = 300
+"""Characters of each of two names that stand in one index."""
+
+
+def _with_keys(deployment: Deployment) -> Deployment:
+    """With its names as they are stored. Raises `UsageError` for names by which it could not be found again."""
+    if "/" in deployment.name or not deployment.name:
+        raise UsageError(
+            f"a deployment cannot be called '{deployment.name[:80]}'",
+            hint="its name follows that of its flow and a slash: it has none itself",
+        )
+    return msgspec.structs.replace(
+        deployment,
+        flow_name=columns.key(deployment.flow_name, "the flow", _LONGEST_OF_TWO),
+        name=columns.key(deployment.name, "the deployment", _LONGEST_OF_TWO),
+    )
+
+
 def _write_deployment(session: Session, deployment: Deployment) -> None:
     bare = msgspec.structs.replace(deployment, schedules=())
     session.run(
         statements()["save_deployment"],
         id=bare.id,
-        flow_name=rows.storable(bare.flow_name),
-        name=rows.storable(bare.name),
+        flow_name=bare.flow_name,
+        name=bare.name,
         paused=int(bool(bare.paused)),
         record=rows.text_of(bare),
     )
@@ -266,9 +285,9 @@ def write_plan(session: Session, run: FlowRun) -> None:
         id=run.id,
         parameters=rows.text_of(run.parameters),
         tags=rows.text_of(run.tags),
-        flow_name=rows.storable(run.flow_name),
-        deployment_name=rows.storable(run.deployment_name or ""),
-        flow_runner=rows.storable(run.flow_runner),
+        flow_name=columns.name(run.flow_name),
+        deployment_name=columns.name(run.deployment_name or ""),
+        flow_runner=columns.name(run.flow_runner),
         retries=rows.int64(run.retries, "flow_run.retries"),
         on_lost=str(run.on_lost),
     )

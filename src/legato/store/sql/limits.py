@@ -12,7 +12,7 @@ import msgspec
 
 from legato.core.errors import NotFound, UsageError
 from legato.core.records import ChangeKind, Deployment, LimitStatus, TagLimit
-from legato.store import rows
+from legato.store import columns, rows
 from legato.store.database import Session
 from legato.store.sql.subject import SqlSubject, changes, note, statements
 from legato.system import new_id
@@ -27,7 +27,7 @@ class SqlLimits(SqlSubject):
     def save_limit(self, session: Session, limit: TagLimit) -> TagLimit:
         if not limit.tag:
             raise UsageError("a limit needs the tag that it is on")
-        tag, size = rows.storable(limit.tag), checked_size(limit.size)
+        tag, size = columns.name(limit.tag), checked_size(limit.size)
         row = session.row(self._sql["limit_of_tag"], tag=tag)
         if row is not None:
             session.run(self._sql["resize_limit"], id=row[0], size=size)
@@ -35,8 +35,8 @@ class SqlLimits(SqlSubject):
             id_ = new_id()
             session.run(self._sql["add_limit"], id=id_, tag=tag, deployment_id=None, size=size)
             session.run(self._sql["adopt_slots_of_tag"], id=id_, tag=tag)
-        note(session, ChangeKind.LIMIT, limit.tag, "saved", self._now(None), body={"size": size})
-        return limit
+        note(session, ChangeKind.LIMIT, tag, "saved", self._now(None), body={"size": size})
+        return TagLimit(tag=tag, size=size)
 
     def list_limits(self) -> list[LimitStatus]:
         with self._reading() as session:
@@ -48,7 +48,7 @@ class SqlLimits(SqlSubject):
 
     @changes
     def delete_limit(self, session: Session, tag: str) -> None:
-        row = session.row(self._sql["limit_of_tag"], tag=rows.storable(tag))
+        row = session.row(self._sql["limit_of_tag"], tag=columns.name(tag))
         if row is None:
             raise NotFound("limit", tag)
         _delete(session, row[0])
@@ -120,7 +120,7 @@ class Limits:
             return {}
         needed = {}
         for id_, deployment_id, tags in self._session.rows(statements()["what_limits_look_at"], ids=list(run_ids)):
-            limits = [self._of_tag[tag] for tag in _tags(tags) if tag in self._of_tag]
+            limits = [self._of_tag[tag] for tag in dict.fromkeys(map(columns.name, _tags(tags))) if tag in self._of_tag]
             if deployment_id in self._of_deployment:
                 limits.append(self._of_deployment[deployment_id])
             needed[id_] = limits

@@ -26,7 +26,7 @@ from legato.core.records import (
     WorkQueue,
 )
 from legato.core.states import PENDING, State
-from legato.store import rows
+from legato.store import columns, rows
 from legato.store.database import Session
 from legato.store.sql.deployments import deployments_by_id, write_plan
 from legato.store.sql.limits import Limits
@@ -67,6 +67,7 @@ class SqlQueues(SqlSubject):
     def save_queue(self, session: Session, queue: WorkQueue) -> WorkQueue:
         if queue.concurrency_limit is not None and queue.concurrency_limit < 0:
             raise UsageError(f"a queue's limit cannot be {queue.concurrency_limit}", hint="give a number from 0 up, or none for no limit")
+        queue = msgspec.structs.replace(queue, name=columns.key(queue.name, "the work queue"))
         session.rows(self._sql["lock_queue"], id=queue.id)
         named = session.row(self._sql["queue_by_name"], name=queue.name)
         if named is not None and _queue_of(named[0]).id != queue.id:
@@ -75,7 +76,7 @@ class SqlQueues(SqlSubject):
         session.run(
             self._sql["save_queue"],
             id=queue.id,
-            name=rows.storable(queue.name),
+            name=queue.name,
             priority=rows.int64(queue.priority, "work_queue.priority"),
             paused=int(queue.paused),
             concurrency_limit=None
@@ -84,9 +85,9 @@ class SqlQueues(SqlSubject):
             record=rows.text_of(queue),
         )
         if before is None:
-            session.run(self._sql["adopt_slots"], id=queue.id, name=rows.storable(queue.name))
+            session.run(self._sql["adopt_slots"], id=queue.id, name=queue.name)
         elif (old := _queue_of(before[0]).name) != queue.name:
-            session.run(self._sql["rename_queue_of_runs"], name=rows.storable(queue.name), old=rows.storable(old))
+            session.run(self._sql["rename_queue_of_runs"], name=queue.name, old=old)
         note(session, ChangeKind.QUEUE, queue.id, "saved", self._now(None), body={"name": queue.name, "paused": queue.paused})
         return queue
 

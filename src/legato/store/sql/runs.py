@@ -81,7 +81,7 @@ class SqlRuns(SqlSubject):
 
     def find_flow_runs(self, text: str = "", *, limit: int = 10) -> list[FlowRun]:
         with self._reading() as session:
-            found = session.rows(self._sql["flow_runs_by_name"], name=rows.storable(text), limit=limit)
+            found = session.rows(self._sql["flow_runs_by_name"], name=columns.name(text), limit=limit)
             prefix = text.lower()
             if not found and prefix and set(prefix) <= set("0123456789abcdef-"):
                 found = session.rows(self._sql["flow_runs_by_id_prefix"], low=prefix, high=prefix + "g", limit=limit)
@@ -138,7 +138,7 @@ class SqlRuns(SqlSubject):
         if verdict.kind is not VerdictKind.ACCEPTED:
             raise Conflict(f"run '{run.name}' cannot be taken up: {verdict.reason or verdict.kind}")
         batch.lease(run_id, queue=None, agent_id=None, until=now + timedelta(seconds=lease_s))
-        session.run(self._sql["held_by"], id=run_id, host=rows.storable(host), pid=pid)
+        session.run(self._sql["held_by"], id=run_id, host=columns.name(host), pid=pid)
         batch.write()
         return flow_runs(session, [run_id])[0]
 
@@ -147,17 +147,17 @@ class SqlRuns(SqlSubject):
         session.run(
             self._sql["ask_input"],
             id=wanted.flow_run_id,
-            key=rows.storable(wanted.key),
+            key=columns.name(wanted.key),
             now=to_us(wanted.asked_at),
             prompt=rows.storable(wanted.prompt),
             schema=rows.text_of(wanted.schema),
         )
-        return next(i for i in _inputs(session, wanted.flow_run_id) if i.key == rows.storable(wanted.key))
+        return next(i for i in _inputs(session, wanted.flow_run_id) if i.key == columns.name(wanted.key))
 
     @changes
     def answer_input(self, session: Session, run_id: str, key: str, answer: object, *, now: datetime | None = None) -> RunInput:
         now = self._now(now)
-        found = next((i for i in _inputs(session, run_id) if i.key == rows.storable(key)), None)
+        found = next((i for i in _inputs(session, run_id) if i.key == columns.name(key)), None)
         if found is None:
             raise NotFound("input", key, hint=f"legato run show {typed(run_id)} tells what the run asked for")
         if found.answered_at is None:
