@@ -83,8 +83,8 @@ def served(store: SqlStore, clock: SetClock) -> Iterator[str]:
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
-            if application.desk is not None:
-                application.desk.hang_up_soon()
+            if application.backend is not None:
+                application.backend.hang_up_soon()
             server.should_exit = True
             thread.join()
 
