@@ -179,7 +179,7 @@ def dumps(value: Any, serializer: Serializer | None) -> tuple[str, bytes]:
     """The name of the serialiser that was used, and the bytes."""
     if serializer is not None:
         return serializer.name, serializer.dumps(value)
-    if _is_plain(value, 6):
+    if _is_plain(value):
         return "json", JSON.dumps(value)
     if _is_kept_by_arrow(value):
         return "arrow", ARROW.dumps(value)
@@ -189,12 +189,13 @@ def dumps(value: Any, serializer: Serializer | None) -> tuple[str, bytes]:
 def comes_back(value: Any, name: str, data: bytes) -> bool:
     """Whether what a serialiser that somebody chose has written is read as the very same value: JSON makes a list of a tuple."""
     kind = name.rpartition("/")[2]
-    if kind == "cloudpickle" or (kind == "json" and _is_plain(value, 6)) or (kind == "arrow" and _is_kept_by_arrow(value)):
+    if kind == "cloudpickle" or (kind == "json" and _is_plain(value)) or (kind == "arrow" and _is_kept_by_arrow(value)):
         return True
     from legato.core.identity import digest_of  # noqa: PLC0415 start-up time: few choose a serialiser
 
     try:
-        return digest_of(loads(name, data)) == digest_of(value)
+        read = loads(name, data)
+        return digest_of(read) == digest_of(value) and _has_shared(value) == _has_shared(read)
     except Exception:  # noqa: BLE001 it has no form; or a user's serialiser, or __legato_hash__, raises whatever it likes
         return False
 
@@ -214,18 +215,52 @@ def loads(name: str, data: bytes) -> Any:
 # ---------------------------------------------------------------------- which values come back exactly
 
 
-def _is_plain(value: Any, depth: int) -> bool:
-    """Whether JSON gives back the very same value: exact types only (no tuples, no subclasses), string keys, finite and bounded numbers."""
+def _is_plain(value: Any) -> bool:
+    """Whether JSON gives back the very same value: exact types only (no tuples, no subclasses), string keys, finite and bounded numbers, and no
+    list or dict that stands in two places: whoever changes the one changes the other.
+    """
     kind = type(value)
-    if kind in (type(None), bool, str):
+    if kind is list or kind is dict:
+        return _is_tree(value, 6, set())
+    return _is_plain_scalar(value, kind)
+
+
+def _is_plain_scalar(value: Any, kind: type) -> bool:
+    if kind is str or kind is bool or value is None:
         return True
     if kind is float:
         return math.isfinite(value)
-    if kind is int:
-        return bool(-(2**63) <= value < 2**64)
-    if depth and kind is list:
-        return all(_is_plain(item, depth - 1) for item in value)
-    return depth > 0 and kind is dict and all(type(key) is str and _is_plain(item, depth - 1) for key, item in value.items())
+    return kind is int and bool(-(2**63) <= value < 2**64)
+
+
+def _is_tree(value: Any, depth: int, seen: set[int]) -> bool:
+    if depth == 0 or id(value) in seen:
+        return False
+    seen.add(id(value))
+    if type(value) is dict:
+        if not all(type(key) is str for key in value):
+            return False
+        value = value.values()
+    for item in value:
+        kind = type(item)
+        if not (_is_tree(item, depth - 1, seen) if kind is list or kind is dict else _is_plain_scalar(item, kind)):
+            return False
+    return True
+
+
+def _has_shared(value: Any) -> bool:
+    """Whether a list or dict stands in two places of a value made of lists, tuples and dicts."""
+    seen: set[int] = set()
+    ahead = [value]
+    while ahead:
+        part = ahead.pop()
+        if type(part) in (list, dict):
+            if id(part) in seen:
+                return True
+            seen.add(id(part))
+        if type(part) in (list, tuple, dict):
+            ahead += part.values() if type(part) is dict else part
+    return False
 
 
 def _is_pandas_frame(value: Any) -> bool:

@@ -73,7 +73,8 @@ class Definition(Generic[P, R_co]):
     def _note_wants(self, options: dict[str, Any]) -> None:
         """What is stored: values where that is said, and the values of flows inside flows in any case."""
         wanted.flows += self.kind == "flow"
-        if options.get("persist_result") or wanted.flows > 1 or (self.kind == "flow" and options.get("retries")):
+        is_kept = any(options.get(name) for name in ("persist_result", "cache_policy", "cache_key_fn"))
+        if is_kept or wanted.flows > 1 or (self.kind == "flow" and options.get("retries")):
             wanted.any = True
 
     def __reduce__(self) -> str | tuple[Any, ...]:

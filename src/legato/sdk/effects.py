@@ -63,8 +63,10 @@ class OfValue:
         if is_plain:
             return ""
         from legato.engine.identity.elsewhere import lives_on  # noqa: PLC0415 start-up time: most values are plain
+        from legato.engine.identity.memory import shared  # noqa: PLC0415
 
-        return LIVES_ON if lives_on(value, [*args, *kwargs.values()], known_by) else ""
+        given = [*args, *kwargs.values()]
+        return LIVES_ON if lives_on(value, given, known_by) else shared(value, given, known_by)
 
 
 VALUE = OfValue()

@@ -88,7 +88,7 @@ def identify(shell: TaskShell, parent: Shell, compiled: Called, arguments: Argum
     else:
         group = _group_by_content(shell, place, arguments, is_kept=is_kept)
     lane = shell.lane = lane_of(parent)
-    code = compiled.code_digest() if flow.knows_calls else ""
+    code = compiled.code_digest() if flow.knows_calls or is_kept else ""
     body = flow.body if parent is flow else ""
     call = shell.call_id = ledger.identify(group, lane, submitted=submitted, code=code, attempt=flow.attempt, body=body)
     shell.below = lane.taint
@@ -98,8 +98,7 @@ def identify(shell: TaskShell, parent: Shell, compiled: Called, arguments: Argum
         shell.sighting = Sighting(flow, call)
     if is_kept:
         shell.code = compiled.code
-        if flow.knows_calls:
-            shell.beside = beside_of(compiled.states, flow)
+        shell.beside = beside_of(compiled.states, flow)
 
 
 def states_of(fn: Any) -> Any:
@@ -125,7 +124,7 @@ def outermost(flow: Any) -> Any:
 
 def _group_by_content(shell: TaskShell, place: str, arguments: Arguments, *, is_kept: bool) -> str:
     """The group of a call by what its arguments hold; of one of its own when that cannot be told, or nobody will want to know."""
-    if not shell.flow.knows_calls:
+    if not shell.flow.knows_calls and not is_kept:
         shell.unknown = "its arguments were not compared: nothing was to be stored"
         return unknown_group(place, shell.run_id)
     from legato.core.identity import Unknown  # noqa: PLC0415 start-up time: most arguments are plain
@@ -158,12 +157,12 @@ def note_what_came(shell: TaskShell, arguments: Arguments) -> None:
         shell.below = next((one.sighting.changed for one in arguments.futures if one.sighting is not None and one.sighting.changed), "")
     if shell.seal is not None and shell.seal.is_broken(arguments.args, arguments.kwargs, _not_there_yet):
         shell.has_changed = True  # between the submitting and now
-    if not shell.flow.knows_calls or shell.unknown:
+    is_kept = shell.policy.persist or shell.flow.keeps_values
+    if not (shell.flow.knows_calls or is_kept) or shell.unknown:
         return
     from legato.core.identity import Unknown, digest  # noqa: PLC0415 start-up time: most arguments are plain
     from legato.engine.identity.calls import UNKEPT_BYTES, Seal, encoded  # noqa: PLC0415
 
-    is_kept = shell.policy.persist or shell.flow.keeps_values
     try:
         data = encoded(shell.on, shell.args, shell.kwargs, known_by, limit=None if is_kept else UNKEPT_BYTES)
     except Unknown as error:
