@@ -80,13 +80,35 @@ class Form:
 
     `code(x)`: what a function or class is known by, beyond its name; None for those that are taken as given. `extra(x)`: what a value is known
     by that is known otherwise, NotImplemented for all others. `limit`: how many bytes are looked at before the value counts as unknown.
+    `opaque(x)`: what a value without a form is known by; without it, there is `Unknown`.
     """
 
-    __slots__ = ("_active", "_code", "_depth", "_extra", "_inner", "_kept", "_left", "_low", "_memo", "_met", "_parts", "_revisits")
+    __slots__ = (
+        "_active",
+        "_code",
+        "_depth",
+        "_extra",
+        "_inner",
+        "_kept",
+        "_left",
+        "_low",
+        "_memo",
+        "_met",
+        "_opaque",
+        "_parts",
+        "_revisits",
+    )
 
-    def __init__(self, code: Code | None = None, extra: Callable[[Any], Any] | None = None, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        code: Code | None = None,
+        extra: Callable[[Any], Any] | None = None,
+        limit: int | None = None,
+        opaque: Callable[[Any], Any] | None = None,
+    ) -> None:
         self._code = code
         self._extra = extra
+        self._opaque = opaque
         self._left = limit
         self._memo: dict[int, Encodable] = {}
         self._kept: list[Any] = []
@@ -249,10 +271,16 @@ class Form:
         except RecursionError:
             raise
         except Exception:  # noqa: BLE001 a user's __reduce__ may raise anything; what cannot be pickled has no form
-            raise Unknown(kind) from None
+            return self.without_form(value)
         if isinstance(parts, str):
             return f"{getattr(value, '__module__', None) or kind.__module__}.{parts}"
         return self._parts_of(kind, *parts)
+
+    def without_form(self, value: Any) -> Encodable:
+        """What stands for a value that has no form. Raises `Unknown` where nothing does."""
+        if self._opaque is None:
+            raise Unknown(type(value)) from None
+        return self.of(self._opaque(value))
 
     def _parts_of(
         self, kind: type, make: Any, args: Any, state: Any = None, items: Any = None, pairs: Any = None, set_state: Any = None
@@ -381,8 +409,8 @@ _KNOWN: Mapping[type, Callable[[Form, Any], tuple[str, Encodable]]] = {
 """Exact types of the standard library."""
 
 
-def _no_form(_form: Form, value: Any) -> tuple[str, Encodable]:
-    raise Unknown(type(value))
+def _no_form(form: Form, value: Any) -> tuple[str, Encodable]:
+    return "opaque", form.without_form(value)
 
 
 _KNOWN = {**_KNOWN, object: _no_form}  # a bare object is known by nothing but where it lies

@@ -78,8 +78,8 @@ class Beside(Protocol):
         """The call begins."""
         ...
 
-    def found(self, value: Any, args: Any, kwargs: Any, *, is_plain: bool) -> str:
-        """It has ended: what it did, in words, "" when it was nothing."""
+    def found(self, value: Any, given: Any, kwargs: Any, *, is_plain: bool) -> str:
+        """It has ended: what it did, in words, "" when it was nothing. `given`: its arguments, and what it was called on."""
         ...
 
 
@@ -689,7 +689,8 @@ class TaskShell(Shell):
         if self.seal is not None:
             self._look_again(value)
         if self.beside is not None:
-            self._beside = self.beside.found(value, self.args, self.kwargs, is_plain=type(value) in _UNTRACKED)
+            given = self.args if self.on is NOTHING else (self.on, *self.args)
+            self._beside = self.beside.found(value, given, self.kwargs, is_plain=type(value) in _UNTRACKED)
         if type(value) not in _UNTRACKED:
             self.flow.makers.made(value, self.run_id)
         if self.call_id is not None and not self.policy.persist:

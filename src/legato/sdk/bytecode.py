@@ -78,7 +78,8 @@ class Names(NamedTuple):
 
     `bare`: globals that are used as they are, not for an attribute of theirs. `changed`: what is changed in place; `added`: what `+=` and its
     like may change, if it is of a kind that can be. `texts`: constants of code that imports by a name it has put together. `stored`: variables
-    of functions around it that it assigns to.
+    of functions around it that it assigns to. `sets`: attributes that it sets; `sets_names`: it may set names that it has put together, or some
+    thing's attributes. `changes_others`: it may change something of which it is not known where it comes from, and which it has not just made.
     """
 
     all: frozenset[str]
@@ -89,6 +90,13 @@ class Names(NamedTuple):
     imports: tuple[Import, ...]
     texts: tuple[str, ...]
     stored: frozenset[str]
+    sets: frozenset[str]
+    sets_names: bool
+    changes_others: bool
+
+
+SETTERS = frozenset(("setattr", "delattr", "__setattr__", "__delattr__", "globals", "vars", "__dict__", "exec", "eval", "modules", "patch"))
+"""What code uses to set names that it has put together."""
 
 
 @functools.lru_cache(maxsize=8192)
@@ -102,11 +110,19 @@ def names_in(code: types.CodeType) -> Names:
     imports: list[Import] = []
     texts: list[str] = []
     stored: set[str] = set()
+    sets: set[str] = set()
+    changes_others = False
     for inner in codes(code):
         every.update(inner.co_names)
         steps = [step for step in dis.get_instructions(inner) if step.opname not in _NOTHING]
         _look_up(steps, bare, rebound, imports)
-        _Stack(inner, changed, added).run(steps)
+        stack = _Stack(inner, changed, added)
+        stack.run(steps)
+        if stack.mixed and not stack.changes_others:  # what a variable holds in one branch, it need not hold in another
+            stack = _Stack(inner, changed, added, stack.mixed)
+            stack.run(steps)
+        changes_others = changes_others or stack.changes_others
+        sets.update(step.argval for step in steps if step.opname in _SETS)
         stored.update(step.argval for step in steps if step.opname in ("STORE_DEREF", "DELETE_DEREF") and step.argval in code.co_freevars)
         if {"import_module", "__import__"} & set(inner.co_names):
             texts += [const for const in inner.co_consts if isinstance(const, str)]
@@ -119,9 +135,13 @@ def names_in(code: types.CodeType) -> Names:
         tuple(imports),
         tuple(texts),
         frozenset(stored),
+        frozenset(sets),
+        bool(sets) or not every.isdisjoint(SETTERS),
+        changes_others,
     )
 
 
+_SETS = frozenset(("STORE_ATTR", "DELETE_ATTR"))
 _NOTHING = frozenset(("CACHE", "NOP", "RESUME", "EXTENDED_ARG", "PRECALL_NOP"))
 _GLOBALS = frozenset(("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"))
 _ATTRIBUTES = frozenset(("LOAD_ATTR", "LOAD_METHOD"))
@@ -164,14 +184,24 @@ _FIRST_IN_PLACE = 13
 class _Stack:
     """One run over a code object's instructions in the order in which they stand, that follows what is on the stack, as far as it is known."""
 
-    def __init__(self, code: types.CodeType, changed: set[tuple[str, str]], added: set[tuple[str, str]]) -> None:
+    def __init__(
+        self, code: types.CodeType, changed: set[tuple[str, str]], added: set[tuple[str, str]], unsure: frozenset[str] = frozenset()
+    ) -> None:
         self._changed = changed
         self._added = added
+        self._unsure = unsure
+        self._mixed: set[str] = set()
+        self.changes_others = False
         self._first = code.co_varnames[0] if code.co_argcount else ""
         self._inner = frozenset(code.co_cellvars)
         self._stack: list[Root] = []
         self._locals: dict[str, Root] = {}
         self._jumps: dict[int, list[Root]] = {}
+
+    @property
+    def mixed(self) -> frozenset[str]:
+        """The variables that hold something just made, and something else at another time."""
+        return frozenset(self._mixed)
 
     def run(self, steps: list[dis.Instruction]) -> None:
         for step in steps:
@@ -196,7 +226,9 @@ class _Stack:
             self._pop()
 
     def _change(self, root: Root) -> None:
-        if root is not None:
+        if root is None:
+            self.changes_others = True
+        elif root is not _NEW:
             self._changed.add((root[0], root[1]))
 
     def _other(self, step: dis.Instruction) -> None:
@@ -229,16 +261,30 @@ class _Stack:
     def _local(self, step: dis.Instruction) -> None:
         names = step.argval if isinstance(step.argval, tuple) else (step.argval,)
         for name in names:
-            self._stack.append(self._locals.get(name, ("own", "") if name == self._first and name in ("self", "cls") else None))
+            root = self._locals.get(name, ("own", "") if name == self._first and name in ("self", "cls") else None)
+            self._stack.append(None if root is _NEW and name in self._unsure else root)
 
     def _store_local(self, step: dis.Instruction) -> None:
         names = step.argval if isinstance(step.argval, tuple) else (step.argval,)
         if step.opname == "STORE_FAST_LOAD_FAST":
-            self._locals[names[0]] = self._pop()
+            self._store(names[0])
             self._stack.append(self._locals.get(names[1]))
             return
         for name in names:
-            self._locals[name] = self._pop()
+            self._store(name)
+
+    def _store(self, name: str) -> None:
+        root = self._pop()
+        if (self._locals.get(name, root) is _NEW) is not (root is _NEW):
+            self._mixed.add(name)
+        self._locals[name] = root
+
+    def _build(self, step: dis.Instruction) -> None:
+        self._drop(1 - dis.stack_effect(step.opcode, step.arg, jump=False))
+        self._stack.append(_NEW)
+
+    def _extend(self, step: dis.Instruction) -> None:
+        self._drop(-dis.stack_effect(step.opcode, step.arg, jump=False))
 
     def _attribute(self, step: dis.Instruction) -> None:
         root = self._pop()
@@ -281,13 +327,17 @@ class _Stack:
         self._pop()
         root = self._pop()
         in_place = (step.arg or 0) >= _FIRST_IN_PLACE and not is_subscript
-        if in_place and root is not None and len(root) == 2:
+        if in_place and root is not None and root is not _NEW and len(root) == 2:
             self._added.add((root[0], root[1]))
         self._stack.append(root if in_place else _part_of(root) if is_subscript else None)
 
 
+_NEW: Root = ("new", "")
+"""What has just been made here, as an empty list or from parts."""
+
+
 def _part_of(root: Root) -> Root:
-    return None if root is None else (*root[:2], "part")
+    return None if root is None or root is _NEW else (*root[:2], "part")
 
 
 _JUMPS = frozenset((*opcode.hasjrel, *opcode.hasjabs))
@@ -302,6 +352,8 @@ _HANDLERS: dict[str, Any] = {
     "STORE_SUBSCR": _Stack._store_subscript,  # noqa: SLF001
     "DELETE_SUBSCR": _Stack._delete_subscript,  # noqa: SLF001
     **dict.fromkeys(("STORE_ATTR", "DELETE_ATTR"), _Stack._store_attribute),  # noqa: SLF001
+    **dict.fromkeys(("BUILD_LIST", "BUILD_MAP", "BUILD_SET", "BUILD_CONST_KEY_MAP"), _Stack._build),  # noqa: SLF001
+    **dict.fromkeys(("LIST_EXTEND", "SET_UPDATE", "DICT_UPDATE", "DICT_MERGE", "LIST_APPEND", "SET_ADD", "MAP_ADD"), _Stack._extend),  # noqa: SLF001
     "COPY": _Stack._copy,  # noqa: SLF001
     "SWAP": _Stack._swap,  # noqa: SLF001
     "BINARY_OP": _Stack._operation,  # noqa: SLF001

@@ -30,7 +30,7 @@ from legato.forking import LOADING
 from legato.sdk.arguments import Arguments, upstream_failed
 from legato.sdk.definitions import TAGS, Definition, Kind, lazily, with_scope_tags
 from legato.sdk.dependencies import futures_in
-from legato.sdk.identifying import called_on, identify, note_what_came, reach_of, states_of
+from legato.sdk.identifying import called_on, holdings_of, identify, note_what_came, reach_of
 from legato.sdk.process import current_settings
 from legato.sdk.run_states import ended_as, state_of
 from legato.sdk.wrappers import AllowFailure, Quote, Unmapped
@@ -100,9 +100,9 @@ class Compiled:
         return called_on(self.task.fn)
 
     @lazily
-    def states(self) -> Any:
-        """The variables that the task changes, as far as its code tells."""
-        return states_of(self.task.fn)
+    def holdings(self) -> Any:
+        """What the task's code holds that its calls may change; None: nothing."""
+        return holdings_of(self.task.fn)
 
     def code(self) -> Mapping[str, str]:
         """The functions the task is made of, with a hash each."""

@@ -145,6 +145,9 @@ class Reach:
         search = Search(start, known_by, stops=stops)
         self._values: list[Held] = search.compared
         self.state: list[Held] = search.state
+        self.held: list[Held] = search.values
+        """All values that it holds, whether they are compared or the code changes them."""
+        self.scopes = search.scopes
         self._notes = search.notes
         self.code: dict[int, Any] = search.code  # kept, so that their ids stay theirs
         self.called: dict[int, Any] = search.called

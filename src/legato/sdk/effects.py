@@ -1,172 +1,333 @@
-"""What a call does beside giving a value: to the variables of its module, which whoever runs later may read; and where its value lives on.
+"""What a call does beside giving a value: to what its code holds, which whoever runs later may read; and where its value lives on.
 
-Only what its code changes is looked at, before and after. It is an effect when a task or flow that the flow calls reads it, and is not itself what
-changes it: a memo, or what is made when it is first asked for, will be filled again by those that read it; what is only counted in, or added to,
-nobody reads.
+What a static look would miss is seen as it happens: everything that the code reaches and that can change (variables of modules, attributes of
+classes and functions, defaults, closures) is looked at before and after. It is an effect, and the call's value cannot stand for it, unless it is
+proven that nobody sees it: a memo, or what is made when it is first asked for, will be filled again by those that read it; what is only counted in,
+or added to, nobody reads. With calls under way at the same time, what one changes may be laid at the other's door: then both run again.
 """
 
 from __future__ import annotations
 
+import collections
+import functools
+import os
+import sys
 import types
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
-from legato.core.identity import Form, Unknown, digest
+from legato.core.identity import is_frozen
 from legato.core.resume import LIVES_ON
-from legato.sdk.bytecode import PLAIN, names_in, token
-from legato.sdk.code import known_by, reach_of
-from legato.sdk.held import LARGEST, Held, is_moving
-from legato.sdk.reached import attribute, scope_of
+from legato.sdk.bytecode import SETTERS, codes, names_in
+from legato.sdk.code import Reach, known_by, reach_of
+from legato.sdk.definitions import Definition
+from legato.sdk.held import Held
+from legato.sdk.looks import Look, Names, exact
+from legato.sdk.reached import scope_of, unwrapped
 from legato.sdk.sources import is_own
 from legato.sdk.updates import reads
 
-_MOST_ITEMS = 1000
-
 
 class Watch:
-    """One call's: what its code changes, before it runs and after."""
+    """One call's: what its code holds, before it runs and after."""
 
-    __slots__ = ("_before", "_flow", "_states")
+    __slots__ = ("_begun", "_flow", "_holdings", "_looks", "_names", "_settings")
 
-    def __init__(self, states: list[Held], flow: Any) -> None:
-        self._states = states
+    def __init__(self, holdings: Holdings, flow: Any) -> None:
+        self._holdings = holdings
         self._flow = flow
-        self._before: list[Any] = []
+        self._begun = False
+        self._looks: list[Any] = []
+        self._names: list[tuple[str, Any, Names]] = []
+        self._settings: dict[str, str] = {}
 
     def begin(self) -> None:
-        """The call begins now."""
-        self._before = [_looked_at(held.value()) for held in self._states]
+        """The call begins now. Another attempt of it is the same call: what the first has done counts as well."""
+        if self._begun:
+            return
+        self._begun = True
+        holdings = self._holdings
+        self._looks = [_looked_at(held.value()) for held in holdings.held]
+        if holdings.sets_names:
+            self._names = [(name, of, Names(of if isinstance(of, dict) else vars(of))) for name, of in holdings.spaces()]
+        if holdings.has_environment:
+            self._settings = dict(os.environ)
 
     def changes(self) -> str:
-        """In words, what the call has changed that others may read; "" when there is nothing."""
-        found = []
-        for held, before in zip(self._states, self._before, strict=True):
-            how, parts = _compared(before, _looked_at(held.value()))
-            if how and _is_read(held, how, parts, self._flow):
-                found.append(held.name)
-        return f"it changed {', '.join(repr(name) for name in sorted(set(found))[:3])}, which others use" if found else ""
+        """In words, what the call has changed that others may see; "" when there is nothing."""
+        changes = list(self._found())
+        if not changes:
+            return ""
+        readers = _Readers(self._holdings.reach, self._flow, without=self._holdings.fn)
+        found = {change.name for change in changes if readers.notice(change)}
+        return f"it changed {', '.join(map(repr, sorted(found)[:3]))}, which others use" if found else ""
 
-    def found(self, value: Any, args: Any, kwargs: Any, *, is_plain: bool) -> str:
+    def _found(self) -> Iterator[Change]:
+        for held, before in zip(self._holdings.held, self._looks, strict=True):
+            value = held.value()
+            if value is before:  # it cannot change
+                continue
+            how, parts = (before if isinstance(before, Look) else Look(before)).compared_with(Look(value, is_object=_is_object(value)))
+            if how:
+                yield Change(held.name, _short_name(held), how, parts, value, held)
+        for name, of, names in self._names:
+            for other, how in names.others().items():
+                if not isinstance(value := _attribute_now(of, other), types.ModuleType):
+                    yield Change(f"{name}.{other}", other, how, frozenset(), value, None, of)
+        if self._settings and self._settings != dict(os.environ):
+            yield Change(ENVIRONMENT, "environ", "changes", frozenset(), None, None)
+
+    def found(self, value: Any, given: Any, kwargs: Any, *, is_plain: bool) -> str:
         """What it did, in words."""
-        return self.changes() or VALUE.found(value, args, kwargs, is_plain=is_plain)
+        return self.changes() or VALUE.found(value, given, kwargs, is_plain=is_plain)
 
 
 class OfValue:
-    """What looks at a call that changes no variables: only at what becomes of its value."""
+    """What looks at a call whose code holds nothing that could be changed: only at what becomes of its value."""
 
     __slots__ = ()
 
     def begin(self) -> None:
         """Nothing to be looked at before."""
 
-    def found(self, value: Any, args: Any, kwargs: Any, *, is_plain: bool) -> str:
+    def found(self, value: Any, given: Any, kwargs: Any, *, is_plain: bool) -> str:
         """Where its value lives on, in words."""
         if is_plain:
             return ""
         from legato.engine.identity.elsewhere import lives_on  # noqa: PLC0415 start-up time: most values are plain
         from legato.engine.identity.memory import shared  # noqa: PLC0415
 
-        given = [*args, *kwargs.values()]
-        return LIVES_ON if lives_on(value, given, known_by) else shared(value, given, known_by)
+        all_given = [*given, *kwargs.values()]
+        return LIVES_ON if lives_on(value, all_given, known_by) else shared(value, all_given, known_by)
 
 
 VALUE = OfValue()
 
 
-def states_of(fn: Any) -> list[Held]:
-    """The variables that a function changes, as far as its code tells."""
-    return [held for held in reach_of(fn).state if held.place is not None]
+class Holdings:
+    """What a function's code holds, or may get hold of. `held`: values under a name; `sets_names`: it may set names of modules, classes, functions."""
+
+    def __init__(self, fn: Any, reach: Reach) -> None:
+        self.fn = unwrapped(fn)
+        self.reach = reach
+        self.held = list(reach.held)
+        functions = [one for one in reach.called.values() if isinstance(one, types.FunctionType) and is_own(one.__globals__)]
+        every = [names_in(one.__code__) for one in functions]
+        self.sets_names = any(names.sets_names or _hands_on_modules(names, fn) for names, fn in zip(every, functions, strict=True))
+        self.has_environment = any(not names.all.isdisjoint(_ENVIRONMENT) for names in every)
+        self._finds_modules = any(not names.all.isdisjoint(_FINDS_MODULES) for names in every)
+
+    def __bool__(self) -> bool:
+        return bool(self.held) or self.sets_names or self.has_environment
+
+    def spaces(self) -> list[tuple[str, Any]]:
+        """Modules (their dicts), classes and functions of the user's project, each with a name."""
+        scopes = dict(self.reach.scopes)
+        if self._finds_modules:
+            scopes |= {id(vars(one)): vars(one) for one in [*sys.modules.values()] if type(one) is types.ModuleType and is_own(vars(one))}
+        found: list[tuple[str, Any]] = [(str(scope.get("__name__")), scope) for scope in scopes.values()]
+        return found + [(one.__qualname__, one) for one in self.reach.called.values() if is_own(_scope_of(one))]
 
 
-class _Look:
-    """A value at one moment. `parts`: of a dict its items, of an object its attributes."""
-
-    __slots__ = ("is_nothing", "parts", "whole")
-
-    def __init__(self, whole: Any, parts: dict[Any, Any] | None, *, is_nothing: bool) -> None:
-        self.whole = whole
-        self.parts = parts
-        self.is_nothing = is_nothing
+_ENVIRONMENT = frozenset(("environ", "putenv", "unsetenv"))
+_FINDS_MODULES = frozenset(("modules", "import_module", "__import__", "patch"))
 
 
-def _looked_at(value: Any) -> _Look:
-    if isinstance(value, dict) and len(value) <= _MOST_ITEMS:
-        return _Look(id(value), {_short(key): _short(item) for key, item in value.items()}, is_nothing=False)
-    if _is_object(value):
-        return _Look(id(value), {name: _short(item) for name, item in vars(value).items()}, is_nothing=False)
-    return _Look(_short(value), None, is_nothing=value is None)
+def _hands_on_modules(names: Any, fn: types.FunctionType) -> bool:
+    return any(isinstance(fn.__globals__.get(name), types.ModuleType) for name in names.bare)
 
 
-def _short(value: Any) -> Any:
-    """What stands for a value. What cannot be compared counts by being itself, or, when using it changes it, for nothing else."""
-    if type(value) in PLAIN:
-        return token(value)
-    if isinstance(value, types.FunctionType):
-        return id(value)
-    try:
-        return digest(Form(known_by, limit=LARGEST).bytes_of(value))
-    except Unknown:
-        return object() if is_moving(value) else id(value)
-    except Exception:  # noqa: BLE001 a user's __legato_hash__ may raise anything
-        return object()
+def _scope_of(value: Any) -> Mapping[str, Any]:
+    return value.__globals__ if isinstance(value, types.FunctionType) else scope_of(value)
 
 
-def _compared(before: _Look, after: _Look) -> tuple[str, frozenset[Any]]:
-    """What happened in between: "fills", "changes" or "", and to which parts."""
-    if before.is_nothing:
-        return ("" if after.is_nothing else "fills"), frozenset()
-    if before.parts is None or after.parts is None:
-        return ("" if before.parts is after.parts and before.whole == after.whole else "changes"), frozenset()
-    other = {
-        name for name in before.parts.keys() | after.parts.keys() if before.parts.get(name, _MISSING) != after.parts.get(name, _MISSING)
-    }
-    is_filled = all(before.parts.get(name, _NONE) == _NONE and name in after.parts for name in other)
-    return ("" if not other else "fills" if is_filled else "changes"), frozenset(other)
+def holdings_of(fn: Any) -> Holdings | None:
+    """What a call of a function may change beside its arguments, as far as anything can; None: nothing."""
+    return Holdings(fn, reach_of(fn)) or None
 
 
-_NONE = token(None)
-_MISSING = object()
+class Change(NamedTuple):
+    """Something that is other than it was. `short`: the name that code uses for it, "" when it has none; `value`: what it is now; `of`: whose name."""
+
+    name: str
+    short: str
+    how: str
+    parts: frozenset[Any]
+    value: Any
+    held: Held | None
+    of: Any = None
 
 
-# ---------------------------------------------------------------------- who reads it
+def _short_name(held: Held) -> str:
+    if held.place is None:
+        return ""
+    return held.part.removeprefix(".") if held.part else str(held.place[-1])
 
 
-def _is_read(held: Held, how: str, parts: frozenset[Any], flow: Any) -> bool:
-    """Whether anything that the flow reaches may see what a call has done to a variable."""
-    value = held.value()
-    functions = _functions(flow)
-    if how == "fills" and _is_object(value):
-        return any(_reads_attribute(fn, str(name), type(value)) for fn in functions for name in parts)
-    name = held.part.removeprefix(".") if held.part else str(held.place[-1])
-    users = [fn for fn in functions if name in names_in(fn.__code__).all or name in fn.__code__.co_freevars]
-    return any(not _fills(fn, name) and _sees(reads(fn, name), parts) for fn in users)
+def _looked_at(value: Any) -> Any:
+    """The value itself, where only another can take its place."""
+    return value if is_frozen(value) else Look(value, is_object=_is_object(value))
+
+
+def _is_object(value: Any) -> bool:
+    return (
+        type(getattr(value, "__dict__", None)) is dict
+        and not isinstance(value, (type, types.FunctionType))
+        and is_own(scope_of(type(value)))
+    )
+
+
+def _attribute_now(of: Any, name: str) -> Any:
+    return of.get(name) if isinstance(of, dict) else vars(of).get(name)
+
+
+# ---------------------------------------------------------------------- who sees it
+
+
+class _Readers:
+    """What may run later: all that the flow and the call reach, and the other flows and tasks of their modules; but for the function that was
+    called: what it keeps for itself alone is its own affair.
+    """
+
+    def __init__(self, own: Reach, flow: Any, *, without: Any) -> None:
+        self._own = own
+        reaches = [own, *([reach_of(flow)] if flow is not None else [])]
+        scopes = {id(scope): scope for reach in reaches for scope in reach.scopes.values()}
+        values = [one for scope in scopes.values() for value in list(scope.values()) for one in _definitions_in(value, scope)]
+        reaches += [reach_of(value) for value in values if value is not flow]
+        found = {id(one): one for reach in reaches for one in reach.called.values() if isinstance(one, types.FunctionType)}
+        self._functions = [one for one in found.values() if is_own(one.__globals__) and one is not without]
+        self._held = [held for reach in reaches for held in reach.held]
+
+    def notice(self, change: Change) -> bool:
+        """Whether anything may see what a call has changed, as far as it cannot be proven that nothing does."""
+        if change.name == ENVIRONMENT or self.hold_it_elsewhere(change):  # libraries read the environment as well
+            return True
+        if change.how != "fills":
+            return not change.short or any(self.see(fn, change.short, change) for fn in self._functions)
+        if _is_data(change) and _changes_others(self._own):
+            return True
+        called = self._own.called
+        return any(
+            self.see(fn, name, change) and not (id(fn) in called and _fills(fn, name))
+            for name in _filled_names(change)
+            for fn in self._functions
+        )
+
+    def hold_it_elsewhere(self, change: Change) -> bool:
+        """Whether the object that was changed, or a part of it, is known under another name as well."""
+        if change.held is None:
+            return False
+        inside = _objects_in(change.value)
+        place = _place_of(change.held)
+        return bool(inside) and any(_place_of(held) != place and not inside.isdisjoint(_objects_in(held.value())) for held in self._held)
+
+    @staticmethod
+    def see(fn: types.FunctionType, name: str, change: Change) -> bool:
+        """Whether a function may see what has become of this name."""
+        code = fn.__code__
+        names = names_in(code).all
+        if not names.isdisjoint(_PUT_TOGETHER) or (_is_attribute(change, fn) and "getattr" in names) or name in _texts_in(code):
+            return True
+        return _uses(fn, name, change) and _sees(reads(fn, name), change.parts)
+
+
+ENVIRONMENT = "os.environ"
+
+
+def _uses(fn: types.FunctionType, name: str, change: Change) -> bool:
+    """Whether a function uses a name. A variable of a function around is used by those that were made with it, and by that one."""
+    code, place = fn.__code__, change.held.place if change.held is not None else None
+    if place is not None and place[0] == "cell":
+        return any(id(cell) == place[1] for cell in fn.__closure__ or ()) or name in code.co_cellvars
+    return name in names_in(code).all or name in code.co_freevars
+
+
+_PUT_TOGETHER = SETTERS - {"setattr", "delattr", "__setattr__", "__delattr__"}
+"""What code uses to get at names that it has put together."""
+
+
+def _is_attribute(change: Change, fn: types.FunctionType) -> bool:
+    """Whether what was changed may be an attribute of something in a function's eyes: of a class, an object, another module."""
+    of = change.held.place[0] if change.held is not None and change.held.place is not None and not change.held.part else id(change.of)
+    return bool(of != id(fn.__globals__) or _is_object(change.value))
+
+
+def _filled_names(change: Change) -> list[str]:
+    """The names that were filled: of an object those of its attributes."""
+    if change.held is None or not _is_object(change.value) or not change.parts:
+        return [change.short] if change.short else []
+    return [name for name in vars(change.value) if exact(name) in change.parts]
+
+
+def _is_data(change: Change) -> bool:
+    """Whether something was filled in that code may change: no number or text, and no equipment, such as a client or a lock."""
+    value = change.value
+    items = value if isinstance(value, dict) else vars(value) if change.parts and _is_object(value) else None
+    filled = [value] if items is None or not change.parts else [item for name, item in list(items.items()) if exact(name) in change.parts]
+    return any(_can_be_changed(one) for one in filled)
+
+
+def _can_be_changed(value: Any) -> bool:
+    return isinstance(value, _CONTAINERS) or type(value).__module__.partition(".")[0] in _OF_DATA or _is_object(value)
+
+
+_CONTAINERS = (list, dict, set, bytearray, collections.deque)
+_OF_DATA = frozenset(("numpy", "pandas", "polars"))
+
+
+def _changes_others(own: Reach) -> bool:
+    """Whether the code may change something that another function has given it."""
+    return any(
+        names_in(one.__code__).changes_others
+        for one in own.called.values()
+        if isinstance(one, types.FunctionType) and is_own(one.__globals__)
+    )
 
 
 def _sees(items: frozenset[object] | None, parts: frozenset[Any]) -> bool:
     """Whether one that reads these items (None: any) sees what has become of these parts (none: of the whole)."""
-    return items is None or bool(items and (not parts or any(_short(item) in parts for item in items)))
-
-
-def _is_object(value: Any) -> bool:
-    return hasattr(value, "__dict__") and not isinstance(value, type) and is_own(scope_of(type(value)))
-
-
-def _reads_attribute(fn: types.FunctionType, name: str, kind: type) -> bool:
-    """Whether a function uses an attribute that it does not fill itself, as a method."""
-    names = names_in(fn.__code__)
-    return name in names.all and not (attribute(kind, fn.__name__) is fn and ("own", name) in names.changed) and fn.__name__ != "__init__"
+    return items is None or bool(items and (not parts or any(exact(item) in parts for item in items)))
 
 
 def _fills(fn: types.FunctionType, name: str) -> bool:
     names = names_in(fn.__code__)
-    return name in names.rebound or name in names.stored or ("global", name) in names.changed or ("free", name) in names.changed
+    return name in names.rebound or name in names.stored or name in names.sets or bool({("global", name), ("free", name)} & names.changed)
 
 
-def _functions(flow: Any) -> list[types.FunctionType]:
-    """The functions that may use a variable: those of all tasks and flows that the flow reaches.
+@functools.lru_cache(maxsize=4096)
+def _texts_in(code: types.CodeType) -> frozenset[str]:
+    return frozenset(one for inner in codes(code) for one in inner.co_consts if type(one) is str)
 
-    What the flow's own code reads of it is not followed: plain code of a flow that gives something else without being edited is known to be so.
-    """
-    if flow is None:
-        return []
-    found = {id(one): one for called in reach_of(flow).definitions for one in reach_of(called.fn).called.values()}
-    return [one for one in found.values() if isinstance(one, types.FunctionType) and is_own(one.__globals__)]
+
+def _definitions_in(value: Any, scope: Mapping[str, Any]) -> list[Any]:
+    """A flow or task that stands in a module, or those of a class that does."""
+    if isinstance(value, type) and value.__module__ == scope.get("__name__"):
+        return [one for one in list(vars(value).values()) if isinstance(one, Definition)]
+    return [value] if isinstance(value, Definition) else []
+
+
+def _place_of(held: Held) -> Any:
+    return held.place if held.place is not None else (held.name, held.part)
+
+
+_MOST_OBJECTS = 1000
+
+
+def _objects_in(value: Any) -> set[int]:
+    """What in a value can be changed: by the ids of containers and of objects of the user's own, and of what a bound method belongs to."""
+    found: set[int] = set()
+    ahead = [value]
+    while ahead and len(found) < _MOST_OBJECTS:
+        one = ahead.pop()
+        if id(one) in found or is_frozen(one) or isinstance(one, (type, types.ModuleType, types.FunctionType, Definition)):
+            continue
+        if isinstance(one, (types.MethodType, types.BuiltinMethodType)):
+            ahead.append(one.__self__)
+        elif isinstance(one, functools.partial):
+            ahead += (*one.args, *one.keywords.values())
+        else:
+            found.add(id(one))
+            ahead += one.values() if isinstance(one, dict) else one if isinstance(one, (list, tuple, set, collections.deque)) else ()
+            ahead += vars(one).values() if _is_object(one) else ()
+    return found

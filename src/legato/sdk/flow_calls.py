@@ -32,7 +32,7 @@ from legato.logs import console
 from legato.sdk.arguments import Arguments
 from legato.sdk.calls import hold, policy_of, signature_of
 from legato.sdk.definitions import Definition, lazily, wanted, with_scope_tags
-from legato.sdk.identifying import beside_of, identify_flow, reach_of, states_of
+from legato.sdk.identifying import beside_of, holdings_of, identify_flow, reach_of
 from legato.sdk.process import current_engine, current_settings
 from legato.sdk.run_states import state_of
 from legato.system import new_id, now
@@ -294,7 +294,7 @@ def _child_shell(flow: Definition[Any, Any], parent: Shell, run: FlowRun, parame
     shell = flow_shell(flow, parent.engine, taken or run, parameters, new=taken is None, policy=policy, parent=parent.flow)
     shell.call_id, shell.lane, shell.below, shell.seal, shell.code = call, lane, lane.taint, seal, run.code
     if shell.knows_calls:
-        shell.beside = beside_of(states_of(flow.fn), parent.flow)
+        shell.beside = beside_of(holdings_of(flow.fn), parent.flow)
     had = ledger.value_of(shell.name, found, shell.engine.blobs) if isinstance(found, Reuse) else found
     if isinstance(had, Recalled):
         shell.recalled = had

@@ -37,8 +37,8 @@ class Called(Protocol):
     def on(self) -> Any: ...
 
     @property
-    def states(self) -> Any:
-        """The variables that it changes."""
+    def holdings(self) -> Any:
+        """What its code holds that its calls may change."""
         ...
 
     def code(self) -> Mapping[str, str]: ...
@@ -98,21 +98,21 @@ def identify(shell: TaskShell, parent: Shell, compiled: Called, arguments: Argum
         shell.sighting = Sighting(flow, call)
     if is_kept:
         shell.code = compiled.code
-        shell.beside = beside_of(compiled.states, flow)
+        shell.beside = beside_of(compiled.holdings, flow)
 
 
-def states_of(fn: Any) -> Any:
-    """The variables that a function changes."""
-    from legato.sdk.effects import states_of  # noqa: PLC0415 start-up time: wanted where something is stored
+def holdings_of(fn: Any) -> Any:
+    """What a function's code holds that a call of it may change; None: nothing."""
+    from legato.sdk.effects import holdings_of  # noqa: PLC0415 start-up time: wanted where something is stored
 
-    return states_of(fn)
+    return holdings_of(fn)
 
 
-def beside_of(states: Any, flow: Any) -> Any:
-    """What looks at what a call does beside giving its value. `states`: the variables that it changes."""
+def beside_of(holdings: Any, flow: Any) -> Any:
+    """What looks at what a call does beside giving its value. `holdings`: what its code holds."""
     from legato.sdk.effects import VALUE, Watch  # noqa: PLC0415 start-up time: wanted where something is stored
 
-    return Watch(states, outermost(flow)) if states else VALUE
+    return Watch(holdings, outermost(flow)) if holdings is not None else VALUE
 
 
 def outermost(flow: Any) -> Any:

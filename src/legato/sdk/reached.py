@@ -72,7 +72,7 @@ class Search:
         self._rebound: set[Any] = set()
         self._changed: set[Any] = set()
         self._added: set[Any] = set()
-        self._scopes: dict[int, Mapping[str, Any]] = {}
+        self.scopes: dict[int, Mapping[str, Any]] = {}
         self._names_used: set[str] = set()
         self._annotated: set[int] = set()
         self._made: dict[int, str] = {}
@@ -160,7 +160,7 @@ class Search:
         return name if value.__globals__.get(value.__name__) is value else [name, digest_of_text(code_token(value.__code__))]
 
     def _scope(self, scope: Mapping[str, Any]) -> None:
-        self._scopes.setdefault(id(scope), scope)
+        self.scopes.setdefault(id(scope), scope)
 
     def _function(self, fn: types.FunctionType) -> None:
         own = is_own(fn.__globals__)
@@ -370,7 +370,7 @@ class Search:
                     self._names(scope, top.names, stops=True)
 
     def _with_imports(self) -> Iterator[tuple[Mapping[str, Any], Module]]:
-        ahead, seen = list(self._scopes.values()), set()
+        ahead, seen = list(self.scopes.values()), set()
         while ahead:
             scope = ahead.pop()
             if id(scope) in seen:

@@ -1,0 +1,170 @@
+"""How a value looks at one moment, so that it can be told whether a call has changed it. In this process only: functions and classes, and what has
+no form of its own, count by being themselves.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import itertools
+import pickle
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from legato.core.digests import SCALARS
+from legato.core.identity import Form, Unknown, digest, is_frozen
+from legato.sdk.bytecode import PLAIN, token
+from legato.sdk.held import LARGEST, is_moving
+
+_FEW = 30
+"""Items of a dict, or attributes, that are looked at one by one. Of more it is known which are others, and not which have become so inside."""
+
+_MOST_BYTES = 256 << 20
+"""Of a value that can neither be compared within `LARGEST` nor be pickled."""
+
+MISSING = object()
+
+
+class Look:
+    """A value at one moment. `parts`: the items of a dict, the attributes of an object."""
+
+    __slots__ = ("_items", "_value", "is_nothing", "parts", "whole")
+
+    def __init__(self, value: Any, *, is_object: bool = False) -> None:
+        self.is_nothing = value is None
+        self.parts: dict[Any, Any] | None = None
+        self._items: dict[Any, Any] | None = None
+        self._value = value  # while it is kept, no other has its id
+        items = value if isinstance(value, dict) else vars(value) if is_object else None
+        if items is None:
+            self.whole: Any = exact(value)
+        elif len(items) <= _FEW:
+            self.whole = id(value)
+            self.parts = {_key(key): exact(item) for key, item in list(items.items())}
+        else:
+            self.whole = exact(value)
+            self._items = {_key(key): item for key, item in list(items.items())}
+
+    def compared_with(self, after: Look) -> tuple[str, frozenset[Any]]:
+        """What has happened since: "fills" (nothing has become something), "changes" or "", and to which parts (none: to the whole)."""
+        if self.is_nothing:
+            return ("" if after.is_nothing else "fills"), frozenset()
+        if self.whole == after.whole and self.parts == after.parts:
+            return "", frozenset()
+        if self._value is not after._value:
+            return "changes", frozenset()
+        before, now = self._named_parts(), after._named_parts()
+        if before is None or now is None:
+            return "changes", frozenset()
+        other = frozenset(name for name in before.keys() | now.keys() if _differ(before.get(name, MISSING), now.get(name, MISSING)))
+        is_filled = all(before.get(name, _NONE) in (_NONE, None) and name in now for name in other)
+        return ("fills" if is_filled else "changes"), other
+
+    def _named_parts(self) -> dict[Any, Any] | None:
+        return self.parts if self.parts is not None else self._items
+
+
+def _differ(before: Any, now: Any) -> bool:
+    """Whether a part is another one, or may have become so: two looks at it, or, of many, the parts themselves."""
+    if type(before) is _Exact or type(now) is _Exact or before is MISSING or now is MISSING:
+        return bool(before != now)
+    return before is not now or not is_frozen(before)
+
+
+def _key(key: Any) -> Any:
+    return exact(key)
+
+
+class _Exact(str):
+    """What stands for a value, exactly."""
+
+    __slots__ = ()
+
+
+def exact(value: Any) -> Any:
+    """What stands for a value: equal as long as nothing about it is another. What moves when it is used equals nothing."""
+    if type(value) in PLAIN:
+        return _Exact(token(value))
+    try:
+        return _Exact(digest(Form(_by_itself, _extra, LARGEST, _opaque).bytes_of(value)))
+    except Unknown:
+        return _pickled(value)
+    except Exception:  # noqa: BLE001 a user's __legato_hash__ may raise anything
+        return _Exact(f"no look {next(_moves)}")
+
+
+def _by_itself(value: Any) -> Any:
+    return ["at", id(value)]
+
+
+def _extra(value: Any) -> Any:
+    """What holds another value for each thread or context: the one that it has here."""
+    if isinstance(value, contextvars.ContextVar):
+        return value.get(None)
+    return value.__dict__ if isinstance(value, threading.local) else NotImplemented
+
+
+def _opaque(value: Any) -> Any:
+    return ["moves", next(_moves)] if is_moving(value) else ["at", id(value)]
+
+
+_moves = itertools.count()
+
+
+def _pickled(value: Any) -> Any:
+    """A large value, by its pickle: within a process that is the same as long as the value is."""
+    import hashlib  # noqa: PLC0415 start-up time: it loads OpenSSL
+
+    buffers: list[Any] = []
+    try:
+        data = pickle.dumps(value, 5, buffer_callback=buffers.append)
+        seen = hashlib.sha256(data)
+        for one in buffers:
+            with one.raw() as raw:
+                seen.update(raw)
+        return _Exact(seen.hexdigest())
+    except Exception:  # noqa: BLE001 a user's __reduce__ may raise anything; then it is taken apart
+        return _taken_apart(value)
+
+
+def _taken_apart(value: Any) -> Any:
+    try:
+        return _Exact(digest(Form(_by_itself, _extra, _MOST_BYTES, _opaque).bytes_of(value)))
+    except Exception:  # noqa: BLE001 it is too large, or a user's __legato_hash__ raises
+        return _Exact(f"no look {next(_moves)}")
+
+
+_NONE = _Exact(token(None))
+
+
+class Names:
+    """The names of a module, class or function, and what they stand for, at one moment."""
+
+    __slots__ = ("_before", "_of")
+
+    def __init__(self, of: Mapping[str, Any]) -> None:
+        self._of = of
+        self._before = dict(of)
+
+    def others(self) -> dict[str, str]:
+        """The names that stand for something else now: whether that "fills" what was not there, or "changes" it."""
+        before, now, found = self._before, self._of, {}
+        for name in before.keys() | now.keys():
+            was, is_ = before.get(name, MISSING), now.get(name, MISSING)
+            if was is not is_ and not _is_same(was, is_) and not _is_pythons(name):
+                found[name] = "fills" if was is MISSING or was is None else "changes"
+        return found
+
+
+def _is_same(was: Any, now: Any) -> bool:
+    return type(was) is type(now) and (type(was) in SCALARS or is_frozen(was)) and repr(was) == repr(now)
+
+
+def _is_pythons(name: str) -> bool:
+    """Whether Python, or a library that keeps something with a class, sets such a name by itself."""
+    return name.startswith(("__pydantic", "_abc_")) or name in _BY_THEMSELVES
+
+
+_BY_THEMSELVES = frozenset(
+    ("__annotations__", "__warningregistry__", "__slotnames__", "__builtins__", "__doc__", "__class_vars__", "__signature__")
+)
