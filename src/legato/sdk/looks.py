@@ -28,18 +28,17 @@ MISSING = object()
 class Look:
     """A value at one moment. `parts`: the items of a dict, the attributes of an object."""
 
-    __slots__ = ("_items", "_value", "is_nothing", "parts", "whole")
+    __slots__ = ("_items", "is_nothing", "parts", "whole")
 
     def __init__(self, value: Any, *, is_object: bool = False) -> None:
         self.is_nothing = value is None
         self.parts: dict[Any, Any] | None = None
         self._items: dict[Any, Any] | None = None
-        self._value = value  # while it is kept, no other has its id
         items = value if isinstance(value, dict) else vars(value) if is_object else None
         if items is None:
             self.whole: Any = exact(value)
         elif len(items) <= _FEW:
-            self.whole = id(value)
+            self.whole = type(value)
             self.parts = {_key(key): exact(item) for key, item in list(items.items())}
         else:
             self.whole = exact(value)
@@ -51,8 +50,6 @@ class Look:
             return ("" if after.is_nothing else "fills"), frozenset()
         if self.whole == after.whole and self.parts == after.parts:
             return "", frozenset()
-        if self._value is not after._value:
-            return "changes", frozenset()
         before, now = self._named_parts(), after._named_parts()
         if before is None or now is None:
             return "changes", frozenset()
