@@ -7,13 +7,13 @@ from datetime import timedelta
 from legato import Deployment, IntervalSchedule, flow, runtime, task
 
 LEDGER = os.environ.get("STORM_LEDGER", os.devnull)
-AGENT = os.environ.get("STORM_AGENT", "-1")
 
 
 def note(word: str, body: str) -> None:
     run = runtime.flow_run
     assert run is not None
-    line = f"{time.time():.6f} {word} {run.id} {run.attempt} {os.getpid()} {AGENT} {body}\n"
+    agent = os.environ.get("STORM_AGENT", "-1")  # asked here: a value that the file holds would be part of what its tasks are
+    line = f"{time.time():.6f} {word} {run.id} {run.attempt} {os.getpid()} {agent} {body}\n"
     descriptor = os.open(LEDGER, os.O_WRONLY | os.O_APPEND)
     os.write(descriptor, line.encode())
     os.close(descriptor)
