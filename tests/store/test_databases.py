@@ -5,16 +5,18 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from legato.core.errors import Corrupt, Unavailable, UsageError
-from legato.core.states import CANCELLED
+from legato.core.errors import Conflict, Corrupt, Unavailable, UsageError
+from legato.core.states import CANCELLED, COMPLETED
 from legato.store.migrate import LATEST
 from legato.store.open import open_sql_store, open_store
 
-from tests.store.make import at, begin, scheduled
+from tests.store.make import apply, at, begin, move, scheduled
 
 
 def _open_and_write(url: str, barrier: object) -> None:
@@ -53,7 +55,6 @@ def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.postgres
 def test_a_newer_schema_is_refused_on_postgresql_too(postgres_url: str) -> None:
-    import psycopg
 
     open_sql_store(postgres_url).close()
     with psycopg.connect(postgres_url) as connection:
@@ -155,3 +156,99 @@ def test_opening_an_embedded_store_loads_no_client_and_no_other_driver() -> None
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def test_a_process_whose_database_a_newer_one_has_migrated_is_told_to_wait_and_loses_nothing(
+    database_url: Callable[[str], str], kind: str
+) -> None:
+    """The outbox keeps what it could not send while a store is `Unavailable`; a raw error of the driver would be taken for the report's fault."""
+    store, newer = open_sql_store(database_url(kind)), open_sql_store(database_url(kind))
+    run = begin(store)
+    with newer._database.write() as session:
+        session.run("alter table flow_run rename column epoch to something_newer")
+        session.run(
+            f"pragma user_version = {LATEST + 1}" if kind == "sqlite" else f"insert into legato_schema (version) values ({LATEST + 1})"
+        )
+
+    for ask in (lambda: store.get_flow_run(run.id), store.list_flow_runs, lambda: apply(store, move(run, COMPLETED, 1), 1)):
+        with pytest.raises(Unavailable, match=f"newer Legato.*{LATEST + 1}"):
+            ask()
+
+    with newer._database.write() as session:
+        session.run("alter table flow_run rename column something_newer to epoch")
+        session.run(f"pragma user_version = {LATEST}" if kind == "sqlite" else f"delete from legato_schema where version = {LATEST + 1}")
+    apply(store, move(run, COMPLETED, 1), 1)
+    assert store.get_flow_run(run.id).state.type is COMPLETED
+    newer.close()
+    store.close()
+
+
+SQLITE_SAYS = {
+    "SQLITE_BUSY": Unavailable,
+    "SQLITE_BUSY_SNAPSHOT": Unavailable,
+    "SQLITE_LOCKED": Unavailable,
+    "SQLITE_FULL": Unavailable,
+    "SQLITE_READONLY_DBMOVED": Unavailable,
+    "SQLITE_CANTOPEN": Unavailable,
+    "SQLITE_IOERR_WRITE": Unavailable,
+    "SQLITE_IOERR_FSYNC": Unavailable,
+    "SQLITE_NOMEM": Unavailable,
+    "SQLITE_PROTOCOL": Unavailable,
+    "SQLITE_CORRUPT": Corrupt,
+    "SQLITE_NOTADB": Corrupt,
+    "SQLITE_TOOBIG": sqlite3.OperationalError,
+    "SQLITE_ERROR": sqlite3.OperationalError,
+}
+"""What is no fault of the report is kept and sent again; what is, is set aside: a raw error of the driver."""
+
+
+@pytest.mark.parametrize("code", SQLITE_SAYS)
+def test_what_sqlite_cannot_do_now_is_kept_and_what_it_never_can_is_not(code: str) -> None:
+    store = open_sql_store("sqlite:///:memory:")
+    error = sqlite3.OperationalError("it cannot")
+    error.sqlite_errorname = code
+
+    def work(session: object) -> None:
+        raise error
+
+    with pytest.raises(SQLITE_SAYS[code]):
+        store._database.transact(work)
+    assert store.list_flow_runs().items == []
+    store.close()
+
+
+POSTGRES_SAYS = {
+    **dict.fromkeys(
+        ("25006", "25P03", "28P01", "3D000", "42501", "53100", "53200", "53300", "57014", "57P01", "57P03", "58030"), Unavailable
+    ),
+    "23503": Conflict,
+    "54000": psycopg.OperationalError,
+    "22003": psycopg.DataError,
+    "42601": psycopg.ProgrammingError,
+}
+
+
+@pytest.mark.postgres
+def test_what_postgresql_cannot_do_now_is_kept_and_what_it_never_can_is_not(postgres_url: str) -> None:
+    store = open_sql_store(postgres_url)
+    for code, expected in POSTGRES_SAYS.items():
+
+        def work(session: object, code: str = code) -> None:
+            raise psycopg.errors.lookup(code)("it cannot")
+
+        with pytest.raises(expected):
+            store._database.transact(work)
+        assert store.list_flow_runs().items == []
+    store.close()
+
+
+@pytest.mark.postgres
+def test_a_primary_that_became_a_standby_is_left_for_the_one_that_answers_now(postgres_url: str) -> None:
+    store = open_sql_store(postgres_url)
+    store._database._connection().execute("set default_transaction_read_only = on")  # type: ignore[attr-defined]
+
+    run = begin(store)
+
+    assert store.get_flow_run(run.id).id == run.id
+    store.close()

@@ -1,19 +1,22 @@
 """What is planned is a promise to run the deployment as it is when the run is taken; what people have decided stays."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import pytest
 
-from legato.core.errors import UsageError
+from legato.core.errors import Conflict, UsageError
 from legato.core.planning import run_of
-from legato.core.records import Catchup, FlowRunFilter
-from legato.core.states import SCHEDULED
+from legato.core.records import Catchup, Deployment, FlowRunFilter, OnLost
+from legato.core.states import CANCELLED, CRASHED, FAILED, PAUSED, RUNNING, SCHEDULED
 from legato.services import scheduler
 from legato.store.port import Store
+from legato.store.sql import SqlStore
 from legato.system import new_id
 
-from tests.store.make import NOON, add_deployment, add_queue, at, claim, claimed, every, scheduled
+from tests.store.make import NOON, add_deployment, add_queue, apply, at, claim, claimed, every, move, scheduled
 
 HOUR = 3600.0
 PLANNED = FlowRunFilter(states=(SCHEDULED,))
@@ -152,3 +155,88 @@ def test_only_schedules_that_are_due_to_be_looked_at_are_read(store: Store) -> N
     store.look_at_all_schedules(now=at(1))
     assert len(store.due_schedules(now=at(1))) == 5
     assert scheduler.tick(store, at(1)).created == 0
+
+
+# ---------------------------------------------------------------------- what happens between reading a schedule and planning it
+
+AS_IT_WAS, AS_IT_IS, NOTHING = "as it was", "as it is", "nothing"
+
+
+def _edit(**particulars: Any) -> Callable[[Store, Deployment], object]:
+    return lambda store, deployment: store.save_deployment(msgspec.structs.replace(deployment, **particulars), now=at(1))
+
+
+def _delete_and_make_again(store: Store, deployment: Deployment) -> None:
+    store.delete_deployment(deployment.full_name, now=at(1))
+    store.save_deployment(msgspec.structs.replace(deployment, parameters={"table": "new"}, tags=("new",)), now=at(1))
+
+
+MEANWHILE: dict[str, tuple[Callable[[Store, Deployment], object], str]] = {
+    "nothing": (lambda store, deployment: None, AS_IT_WAS),
+    "saved as it is": (_edit(), AS_IT_WAS),
+    "saved with other parameters and tags": (_edit(parameters={"table": "new"}, tags=("new",)), AS_IT_IS),
+    "paused": (lambda store, deployment: store.set_deployment_paused(deployment.full_name, True, now=at(1)), NOTHING),
+    "saved as paused": (_edit(paused=True), NOTHING),
+    "deleted": (lambda store, deployment: store.delete_deployment(deployment.full_name, now=at(1)), NOTHING),
+    "deleted and made again": (_delete_and_make_again, AS_IT_IS),
+    "another schedule": (_edit(schedules=(every(7 * 3600),)), NOTHING),
+    "no schedule": (_edit(schedules=()), NOTHING),
+}
+
+
+@pytest.mark.parametrize("meanwhile", MEANWHILE)
+def test_what_is_planned_is_as_the_deployment_is_now_whatever_the_scheduler_had_read(store: Store, meanwhile: str) -> None:
+    happens, expected = MEANWHILE[meanwhile]
+    deployment = add_deployment(store, schedules=[every(3600)], parameters={"table": "old"}, tags=("old",))
+    read = store.due_schedules(now=at(0))
+    plans = [scheduler._planned(each, at(0), new_id)[0] for each in read]
+    happens(store, deployment)
+
+    answers = store.plan_runs(plans, now=at(2))
+
+    planned = store.list_flow_runs(FlowRunFilter(states=(SCHEDULED,)), limit=100).items
+    assert len({run.expected_start_at for run in planned}) == len(planned)
+    if expected == NOTHING:
+        assert (answers, planned) == ([None], [])
+        return
+    word = "old" if expected == AS_IT_WAS else "new"
+    assert planned
+    assert {(run.parameters["table"], *run.tags) for run in planned} == {(word, word)}
+    assert len(store.list_flow_runs(FlowRunFilter(tags=(word,)), limit=100).items) == len(planned)
+
+
+# ---------------------------------------------------------------------- runs whose deployment is gone
+
+
+@pytest.mark.parametrize("came_to", ["waits", "claimed", "runs", "failed", "paused"])
+def test_no_run_waits_for_a_deployment_that_was_deleted(store: Store, came_to: str) -> None:
+    add_queue(store)
+    deployment = add_deployment(store)
+    run = store.create_flow_run(scheduled(deployment=deployment, on_lost=OnLost.RETRY), now=at(0))
+    if came_to != "waits":
+        run = claim(store, seconds=1)[0].flow_run
+    if came_to in ("runs", "failed", "paused"):
+        apply(store, move(run, RUNNING, 2), 2)
+        run = store.get_flow_run(run.id)
+    if came_to in ("failed", "paused"):
+        apply(store, move(run, FAILED if came_to == "failed" else PAUSED, 3, release=came_to == "paused"), 3)
+        run = store.get_flow_run(run.id)
+    store.delete_deployment(deployment.full_name, now=at(4))
+
+    after = store.report_lost(run.id, run.epoch, "silence", now=at(60))
+    if came_to in ("failed", "paused"):
+        with pytest.raises(Conflict, match="was deleted"):
+            store.schedule_again(run.id, why="by hand", now=at(61))
+
+    assert after.state.type is {"waits": CANCELLED, "claimed": CANCELLED, "runs": CRASHED, "failed": FAILED, "paused": PAUSED}[came_to]
+    assert store.next_due_at(now=at(62)) is None
+
+
+def test_a_run_that_is_handed_back_after_its_deployment_was_deleted_is_cancelled(sql_store: SqlStore) -> None:
+    add_queue(sql_store)
+    deployment = add_deployment(sql_store)
+    sql_store.create_flow_run(scheduled(deployment=deployment), now=at(0))
+    run = claim(sql_store, seconds=1)[0].flow_run
+    sql_store.delete_deployment(deployment.full_name, now=at(2))
+
+    assert sql_store.hand_back(run.id, run.epoch, "the agent ends", now=at(3)).state.type is CANCELLED

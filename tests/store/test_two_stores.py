@@ -8,13 +8,14 @@ import msgspec
 import pytest
 
 from legato.core.errors import Conflict, NotFound
-from legato.core.records import Beat, ClaimRequest, LogLine, Transition, Variable
+from legato.core.records import Agent, Beat, ClaimRequest, LogLine, TagLimit, Transition, Variable, WorkQueue
 from legato.core.states import COMPLETED, RUNNING
 from legato.store.open import open_sql_store
+from legato.store.port import Store
 from legato.store.sql import SqlStore
 from legato.system import SystemClock, new_id
 
-from tests.store.make import add_deployment, add_queue, scheduled
+from tests.store.make import NOON, add_deployment, add_queue, begin, every, scheduled
 
 CLOCK = SystemClock()
 ALLOWED = (Conflict, NotFound)
@@ -176,3 +177,51 @@ def test_connections_that_are_cut_are_opened_again_and_nothing_is_done_twice(pos
     assert len(store.list_flow_runs(limit=1000).items) == 150
     assert store.journal_position() == 150
     store.close()
+
+
+SAVES: dict[str, Callable[[Store, str], object]] = {
+    "deployment": lambda store, name: add_deployment(store, name, schedules=[every(3600)], concurrency_limit=2),
+    "limit": lambda store, name: store.save_limit(TagLimit(tag=name, size=1)),
+    "variable": lambda store, name: store.set_variable(Variable(name=name, value=1, updated_at=NOON), overwrite=True),
+    "queue": lambda store, name: store.save_queue(WorkQueue(id=new_id(), name=name, created_at=NOON)),
+    "agent": lambda store, name: store.save_agent(Agent(id=name, name=name, queues=("main",), started_at=NOON, last_seen_at=NOON)),
+    "run": lambda store, name: begin(store, flow_name=name, tags=(name, "common")),
+}
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("what", SAVES)
+def test_what_two_stores_make_at_once_for_the_first_time_is_made_by_one_and_found_by_the_other(postgres_url: str, what: str) -> None:
+    stores = [open_sql_store(postgres_url) for _ in range(2)]
+    together = threading.Barrier(2)
+    refused: list[str] = []
+
+    def save(store: SqlStore) -> None:
+        for i in range(15):
+            together.wait()
+            try:
+                SAVES[what](store, f"name-{i}")
+            except Exception as error:  # noqa: BLE001 whatever it is, it is told below
+                refused.append(str(error).splitlines()[0])
+
+    threads = [threading.Thread(target=save, args=(store,)) for store in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for store in stores:
+        store.close()
+
+    told = [f"there is a work queue 'name-{i}' already" for i in range(15)] if what == "queue" else []
+    assert sorted(refused) == sorted(told)
+
+
+@pytest.mark.postgres
+def test_a_database_that_is_gone_without_a_word_is_noticed_within_half_a_minute(postgres_url: str) -> None:
+    for url, idle in ((postgres_url, "10"), (f"{postgres_url}?keepalives_idle=99", "99")):
+        store = open_sql_store(url)
+        parameters = store._database._connection().info.get_parameters()  # type: ignore[attr-defined]
+        store.close()
+
+        assert parameters["keepalives_idle"] == idle
+        assert parameters["tcp_user_timeout"] == "25000"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from legato.core.clock import Clock
+from legato.core.errors import Unavailable
 
 Row: TypeAlias = Sequence[Any]
 T = TypeVar("T")
@@ -99,6 +100,15 @@ class Database(Protocol):
 
 LATEST = 8
 """The schema version this code works with: the number of the last file in `migrations/`."""
+
+
+def outgrown(version: int) -> Unavailable:
+    """What a process is told that goes on while a newer Legato has migrated its database: kept is what it reports, until that one sends it."""
+    return Unavailable(
+        f"a newer Legato has brought the database to schema version {version}, and this process knows up to {LATEST}",
+        hint="what it reports is kept, and sent by the next that starts; start what still runs the old one anew",
+    )
+
 
 _SECTION = re.compile(r"^-- (\w+):", re.MULTILINE)
 

@@ -23,11 +23,17 @@ from legato import crashing
 from legato.core.clock import Clock
 from legato.core.errors import Conflict, Unavailable, UsageError
 from legato.forking import at_fork
-from legato.store.database import LATEST, T, migrations
+from legato.store.database import LATEST, T, migrations, outgrown
 from legato.store.postgres_session import JOURNAL_LOCK, PostgresSession
 from legato.system import randomness
 
 random = randomness().random
+
+
+_PATIENCE = {"connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
+"""A database that is gone without a word (its machine, or the network) is an error within half a minute, where a system's own patience is
+some hours, in which every thread would wait. The URL may say otherwise.
+"""
 
 
 class PostgresDatabase:
@@ -57,7 +63,9 @@ class PostgresDatabase:
                 raise
 
     def _connect(self, **options: Any) -> psycopg.Connection[Any]:
-        return psycopg.connect(self._url, autocommit=True, prepare_threshold=0, connect_timeout=10, **options)
+        given = psycopg.conninfo.conninfo_to_dict(self._url)
+        patience: dict[str, Any] = {name: value for name, value in _PATIENCE.items() if name not in given}
+        return psycopg.connect(self._url, autocommit=True, prepare_threshold=0, **patience, **options)
 
     def _connection(self) -> psycopg.Connection[Any]:
         if self._writer is None or self._writer.closed:
@@ -71,7 +79,7 @@ class PostgresDatabase:
                 with connection.transaction():
                     return work(PostgresSession(connection, workspace, pipeline))
             for again in range(_TRIES):
-                settled, answer = self._try(work, workspace, last=again == _TRIES - 1)
+                settled, answer = self._try(work, workspace, again)
                 if settled:
                     return answer  # type: ignore[return-value] # settled means that it is there
                 time.sleep(random() * min(0.005 * 2**again, 0.5))
@@ -85,13 +93,15 @@ class PostgresDatabase:
             with connection.pipeline() as pipeline, connection.transaction():
                 yield PostgresSession(connection, workspace, pipeline)
 
-    def _try(self, work: Callable[[PostgresSession], T], workspace: int, *, last: bool) -> tuple[bool, T | None]:
-        """One run of the transaction: whether it is settled, and the answer. What a lost connection leaves open is found out.
+    def _try(self, work: Callable[[PostgresSession], T], workspace: int, again: int) -> tuple[bool, T | None]:
+        """One run of the transaction, after `again` others: whether it is settled, and the answer. What a lost connection leaves open is
+        found out; whoever has added what another has just added as well sees it the next time, and decides as the second.
 
         The transaction's number travels with its first statement. An unanswered commit is then asked for by number, on a new connection, so
         that nothing is done twice.
         """
         number, answer = "", None
+        last = again == _TRIES - 1
         try:
             connection = self._connection()
             with connection.pipeline() as pipeline, connection.transaction():
@@ -106,9 +116,13 @@ class PostgresDatabase:
             if last:
                 raise
             return False, None
-        except (psycopg.OperationalError, psycopg.InterfaceError):
+        except errors.UniqueViolation:
+            if again >= _SECONDS:
+                raise
+            return False, None
+        except _AWAY as error:
             self._drop_writer()
-            if last or not self._can_be_reached():
+            if last or isinstance(error, errors.ProgramLimitExceeded) or not self._can_be_reached():
                 raise
             return (True, answer) if number and self._went_through(number) else (False, None)
         finally:
@@ -190,13 +204,28 @@ class PostgresDatabase:
         """Turn the driver's errors into ours, with what to do."""
         try:
             yield
-        except errors.IntegrityError as error:
+        except (errors.UndefinedColumn, errors.UndefinedTable, errors.UndefinedFunction, errors.IntegrityError) as error:
+            if (version := self._version()) > LATEST:
+                raise outgrown(version) from error
+            if not isinstance(error, errors.IntegrityError):
+                raise
             raise Conflict(f"the database refused a change: {error}") from error
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except _AWAY as error:
+            if isinstance(error, errors.ProgramLimitExceeded):
+                raise  # of what was to be written, and no better the next time
             raise Unavailable(
                 f"cannot use the database {self.location}: {str(error).strip()}",
                 hint="check that PostgreSQL runs there and takes connections",
             ) from error
+
+    def _version(self) -> int:
+        """The schema's, as the database has it now; 0 where it cannot be asked."""
+        try:
+            with self._connect() as connection:
+                row = connection.execute("select max(version) from legato_schema").fetchone()
+        except psycopg.Error:
+            return 0
+        return int(row[0]) if row and row[0] else 0
 
     def _open(self) -> list[psycopg.Connection[Any]]:
         return [*(connection for connection, _ in self._idle), *([self._writer] if self._writer else [])]
@@ -267,6 +296,17 @@ def _answers(connection: psycopg.Connection[Any]) -> bool:
     return True
 
 
+_AWAY = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    errors.ReadOnlySqlTransaction,  # a primary that has become a standby
+    errors.IdleInTransactionSessionTimeout,
+    errors.InsufficientPrivilege,
+    errors.InvalidCatalogName,
+)
+"""What somebody mends, or what mends itself, while reports wait."""
+_SECONDS = 2
+"""How often a key that is there already is looked at anew; if it is no race, it is a fault of the change."""
 _TRIES = 8
 
 

@@ -21,9 +21,9 @@ from urllib3.exceptions import HTTPError
 
 from legato.core.errors import Unavailable
 from legato.core.records import Artifact, LogLine, Transition, Verdict
-from legato.store.columns import cleaned, storable
+from legato.store.columns import cleaned
 from legato.store.port import Store
-from legato.store.shapes import shape
+from legato.store.shapes import sendable, shape
 from legato.store.verbs import Verb
 from legato.store.wire import Problem, error_of
 from legato.system import new_id
@@ -72,7 +72,7 @@ class RemoteStore(Store):
     def call(self, verb: Verb, arguments: Mapping[str, Any]) -> Any:
         """What the server answers to a verb: its shape says what is asked, and how the answer is read."""
         form = shape(verb)
-        query = urlencode([(name, storable(value)) for name, value in form.query_of(arguments)])
+        query = urlencode([(name, sendable(value)) for name, value in form.query_of(arguments)])
         target = f"{self._base}/{form.path_of(arguments)}" + (f"?{query}" if query else "")
         body = form.body_of(arguments)
         sent = b"" if body is None else _json(body)

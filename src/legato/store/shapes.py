@@ -296,7 +296,16 @@ def _word(value: Any) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
+def sendable(text: str) -> str:
+    """As it is, or as it would be stored where it is no Unicode, which no URL holds."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return storable(text)
+    return text
+
+
 def _part(text: str) -> str:
     """One segment of a path. A segment of dots only would be taken for a direction."""
-    text = storable(text)
+    text = sendable(text)
     return quote(text, safe="").replace(".", "%2E") if text.strip(".") == "" else quote(text, safe="")

@@ -19,7 +19,7 @@ from legato import crashing
 from legato.core.clock import Clock
 from legato.core.errors import Conflict, Corrupt, Unavailable
 from legato.forking import at_fork
-from legato.store.database import T
+from legato.store.database import LATEST, T, outgrown
 from legato.store.sqlite_schema import migrate
 from legato.store.sqlite_session import SqliteSession
 
@@ -75,7 +75,7 @@ class _Transaction:
         finally:
             self._lock.release()
         if isinstance(error, sqlite3.DatabaseError):
-            raise _translated_error(error, self._database.location) from error
+            raise _translated_error(error, self._database.location, self._connection) from error
 
     def _commit(self) -> None:
         is_watched = crashing.armed is not None and self._end == _OUTERMOST[1]
@@ -196,7 +196,7 @@ class SqliteDatabase:
             return
         connection = self._reader()
         try:
-            with _explained(self.location):
+            with _explained(self.location, connection):
                 connection.execute("begin")
                 try:
                     yield SqliteSession(connection, workspace)
@@ -305,16 +305,30 @@ def _patient(connection: sqlite3.Connection, for_s: float) -> None:
     connection.execute(f"pragma busy_timeout = {for_s * 1000:.0f}")
 
 
+def _version(connection: sqlite3.Connection) -> int:
+    """The schema's, as the file has it now; 0 where it cannot be asked."""
+    try:
+        return int(connection.execute("pragma user_version").fetchone()[0])
+    except sqlite3.Error:
+        return 0
+
+
 @contextmanager
-def _explained(location: str) -> Iterator[None]:
+def _explained(location: str, connection: sqlite3.Connection | None = None) -> Iterator[None]:
     """Turn the driver's errors into ours, with what to do."""
     try:
         yield
     except sqlite3.DatabaseError as error:
-        raise _translated_error(error, location) from error
+        raise _translated_error(error, location, connection) from error
 
 
-def _translated_error(error: sqlite3.DatabaseError, location: str) -> Exception:
+_AWAY = ("SQLITE_IOERR", "SQLITE_NOMEM", "SQLITE_PROTOCOL", "SQLITE_INTERRUPT", "SQLITE_AUTH", "SQLITE_NOLFS")
+"""What somebody mends, or what mends itself, while reports wait."""
+
+
+def _translated_error(error: sqlite3.DatabaseError, location: str, connection: sqlite3.Connection | None = None) -> Exception:
+    if connection is not None and (version := _version(connection)) > LATEST:
+        return outgrown(version)
     if isinstance(error, sqlite3.IntegrityError):
         return Conflict(f"the database refused a change: {error}")
     code = getattr(error, "sqlite_errorname", "")
@@ -331,4 +345,6 @@ def _translated_error(error: sqlite3.DatabaseError, location: str) -> Exception:
         )
     if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return Corrupt(f"{location} is damaged or not a database: {error}", hint="restore a backup, or move the file away to begin anew")
+    if code.startswith(_AWAY):
+        return Unavailable(f"the database {location} cannot be used: {error} ({code})", hint="look at its disk; what is reported is kept")
     return error

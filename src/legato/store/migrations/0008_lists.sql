@@ -6,6 +6,3 @@ create index flow_run_top on flow_run (workspace, expected_start_at desc, n desc
 
 -- names that say more than the type does: Late, Cached, TimedOut, ...
 create index flow_run_named on flow_run (workspace, state_name, expected_start_at desc, n desc) where lower(state_name) <> state_type;
-
--- no list is driven by how often a tag is used any more, and whoever began a run had to wait for all who began one with the same tag
-alter table tag drop column uses;

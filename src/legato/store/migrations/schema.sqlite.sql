@@ -178,7 +178,9 @@ CREATE UNIQUE INDEX flow_name on flow (workspace, name);
 CREATE TABLE "tag" (
     n integer primary key,
     workspace bigint not null default 1,
-    name text not null);
+    name text not null,
+    uses bigint not null default 0
+);
 
 CREATE UNIQUE INDEX tag_name on tag (workspace, name);
 

@@ -141,17 +141,29 @@ class SqlDeployments(SqlSubject):
 
 
 def _plan(session: Session, plans: Sequence[SchedulePlan], now: datetime) -> list[int | None]:
-    """How many new runs each schedule got; None for one that was edited or removed since it was read."""
+    """How many new runs each schedule got; None for one that was edited, paused or removed since it was read.
+
+    The runs are as the deployment is now, whatever it was when the plan was made.
+    """
+    from legato.core.planning import as_the_deployment_is  # noqa: PLC0415 start-up time: whoever runs a flow plans nothing
+
     sql, created, new = statements(), list[tuple[str, int | None]](), list[FlowRun]()
+    ids = sorted({plan.schedule.deployment_id for plan in plans})
+    deployments = {row[0]: _deployment_of(row[1]) for row in session.rows(sql["deployments_to_plan"], ids=ids)} if ids else {}
     for plan in sorted(plans, key=lambda plan: plan.schedule.id):
         cursor_at, look_at = to_us(plan.cursor_at), to_us(plan.look_at)
         schedule = plan.schedule
-        if not session.run(sql["move_cursor"], id=schedule.id, version=schedule.version, cursor_at=cursor_at, look_at=look_at):
+        deployment = deployments.get(schedule.deployment_id)
+        if (
+            deployment is None
+            or deployment.paused
+            or not session.run(sql["move_cursor"], id=schedule.id, version=schedule.version, cursor_at=cursor_at, look_at=look_at)
+        ):
             created.append((schedule.id, None))
             continue
         session.run(sql["prune_ticks"], schedule_id=schedule.id, version=schedule.version, before=to_us(plan.cursor_at - timedelta(days=7)))
         fresh = [run for run in plan.runs if _take_tick(session, schedule, run)]
-        new += fresh
+        new += [as_the_deployment_is(run, deployment) for run in fresh]
         created.append((schedule.id, len(fresh)))
     if new:
         record(session, [creation(run) for run in new], (), (), now)

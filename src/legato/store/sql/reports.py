@@ -15,7 +15,7 @@ from legato.core.ids import is_id
 from legato.core.ownership import is_held
 from legato.core.records import Artifact, Beat, BeatReply, FlowRun, LogLine, RunKind, Transition, Verdict
 from legato.core.rules import state_after_crash, state_after_loss
-from legato.core.states import CRASHED, FINAL, PENDING, SCHEDULED, State
+from legato.core.states import CANCELLED, CRASHED, FINAL, PENDING, SCHEDULED, State
 from legato.store import rows
 from legato.store.database import Database, Session
 from legato.store.sql.subject import SqlSubject, changes, flow_runs, hold, statements
@@ -98,10 +98,13 @@ class SqlReports(SqlSubject):
         now = self._now(now)
         batch, run = hold(session, run_id, now)
         if run.epoch == epoch and is_held(epoch) and run.state_type not in FINAL:
+            gone = deployment_that_is_gone(session, run_id)
             after = state_after_loss(run, now, why)
+            if gone and after.type is SCHEDULED:
+                after = State(CANCELLED, "Cancelled", now, f"{why} before it started, and {gone}")
             run.unstarted += run.state_type is PENDING and run.claimed
             batch.decide(Transition(RunKind.FLOW, run_id, run.seq + 1, after, run.attempt))
-            again = state_after_crash(run, now) if after.type is CRASHED else None
+            again = state_after_crash(run, now) if after.type is CRASHED and not gone else None
             if again is not None:
                 batch.decide(Transition(RunKind.FLOW, run_id, run.seq + 1, again, run.attempt, reopen=True))
             batch.write()
@@ -113,10 +116,19 @@ class SqlReports(SqlSubject):
         now = self._now(now)
         batch, run = hold(session, run_id, now)
         if run.epoch == epoch and is_held(epoch) and run.state_type is PENDING:
-            again = State(SCHEDULED, "Scheduled", now, why, due_at=now)
+            gone = deployment_that_is_gone(session, run_id)
+            again = (
+                State(CANCELLED, "Cancelled", now, f"{why}, and {gone}") if gone else State(SCHEDULED, "Scheduled", now, why, due_at=now)
+            )
             batch.decide(Transition(RunKind.FLOW, run_id, run.seq + 1, again, run.attempt))
             batch.write()
         return flow_runs(session, [run_id])[0]
+
+
+def deployment_that_is_gone(session: Session, run_id: str) -> str:
+    """Why a run that waits would wait for ever, as a part of a sentence: its deployment was deleted. Empty for all others."""
+    row = session.row(statements()["deployment_that_is_gone"], run_id=run_id)
+    return f"its deployment '{row[0]}' was deleted" if row is not None else ""
 
 
 class SqlReporter(SqlReports):

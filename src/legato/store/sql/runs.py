@@ -19,7 +19,7 @@ from legato.core.states import CANCELLED, COMPLETED, FINAL, PAUSED, PENDING, RUN
 from legato.store import columns, rows
 from legato.store.database import Session
 from legato.store.sql.deployments import check_parameters, deployments_by_id
-from legato.store.sql.reports import record
+from legato.store.sql.reports import deployment_that_is_gone, record
 from legato.store.sql.subject import SqlSubject, changes, creation, delete_runs, flow_runs, hold, note, statements
 from legato.store.transitions import Batch
 from legato.store.working import Working
@@ -117,6 +117,8 @@ class SqlRuns(SqlSubject):
         batch, run = hold(session, run_id, now)
         if run.state_type is COMPLETED:
             raise completed_already(run.name)
+        if gone := deployment_that_is_gone(session, run_id):
+            raise Conflict(f"run '{run.name}' cannot be scheduled again: {gone}, and agents take only what belongs to one")
         _let_go_on(session, batch, run, why, now)
         batch.write()
         return flow_runs(session, [run_id])[0]

@@ -14,6 +14,13 @@ select record from deployment where workspace = :workspace and flow_name = :flow
 -- deployments_by_id:
 select id, record from deployment where id in :ids*;
 
+-- deployments_to_plan: locked by id, before their schedules: what is read here is what whoever saves one at the same time finds planned.
+select id, record from deployment where id in :ids* order by id {lock};
+
+-- deployment_that_is_gone: of a run that belongs to one: nobody would take it, so it must not wait.
+select r.deployment_name from flow_run r where r.id = :run_id and r.deployment_id is not null
+and not exists (select 1 from deployment d where d.id = r.deployment_id);
+
 -- list_deployments:
 select record from deployment where workspace = :workspace order by flow_name, name;
 
