@@ -19,7 +19,8 @@ import msgspec
 
 from legato.core.clock import Clock
 from legato.core.errors import Unavailable
-from legato.core.records import Artifact, LogLine, RunKind, Transition, Verdict
+from legato.core.records import Artifact, LogLine, RunKind, Transition, Verdict, VerdictKind
+from legato.core.states import PENDING, RUNNING
 from legato.store.sql import SqlStore
 
 GROUP_CAP = 500
@@ -179,13 +180,26 @@ def _outcome(call: Callable[[], object]) -> object:
 
 
 def _written(group: Sequence[Job]) -> Written:
-    flow = any(t.kind is RunKind.FLOW for job in group for t in job.transitions)
+    flow = any(_may_stir(job) for job in group)
     called = any(job.call is not None for job in group)
     journal = called or any(job.transitions for job in group)
     stirs = flow or any(job.call is not None and job.stirs for job in group)
     logged = frozenset(line.flow_run_id for job in group for line in job.logs)
     shown = frozenset(artifact.flow_run_id for job in group for artifact in job.artifacts)
     return Written(journal, stirs=stirs, logged=logged, shown=shown)
+
+
+def _may_stir(job: Job) -> bool:
+    """Whether a batch may have made runs due or freed slots. A run that begins does neither, unless it was ended instead."""
+    if not any(t.kind is RunKind.FLOW for t in job.transitions):
+        return False
+    verdicts = job.answer if isinstance(job.answer, list) else []
+    if len(verdicts) != len(job.transitions):
+        return True  # it failed, or was known already: what became of it is not in its answer
+    return any(
+        t.kind is RunKind.FLOW and (t.state.type not in (PENDING, RUNNING) or verdict.kind is not VerdictKind.ACCEPTED)
+        for t, verdict in zip(job.transitions, verdicts, strict=True)
+    )
 
 
 def settle(group: Sequence[Job]) -> None:
