@@ -18,6 +18,7 @@ from legato.flow_runners.subprocess import Process, SubprocessLauncher
 from legato.system import process_is_alive
 
 from tests.agent.conftest import Workplace
+from tests.agent.test_made_ahead import children_of
 from tests.support.waiting import until
 
 GOOD = "@flow\ndef main():\n    return 1\n"
@@ -94,6 +95,17 @@ def test_the_last_output_of_a_killed_process_stands_in_the_runs_log(place: Workp
     assert list((place.home / "output").glob(f"{ended.id}*")) == []
 
 
+def test_runs_whose_warm_parent_was_killed_before_it_came_up_are_handed_out_again(place: Workplace) -> None:
+    run_id = place.schedule(place.deploy(GOOD))
+    agent = place.agent()
+    parent = until(
+        lambda: [pid for pid in children_of(agent.pid) if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()], what="a warm parent"
+    )
+    os.kill(parent[0], signal.SIGKILL)
+
+    assert place.ended(run_id).state.type is StateType.COMPLETED
+
+
 LEAVING = """
 import subprocess
 @flow
@@ -145,9 +157,9 @@ def test_nothing_that_a_run_started_outlives_it(place: Workplace, warm: bool) ->
 
 def test_an_end_that_was_left_out_of_the_connection_is_told_to_those_that_wait(tmp_path: Path) -> None:
     """A warm parent that is killed with a request in flight: at once, not when a lease ends."""
-    ends: list[tuple[int, str]] = []
+    ends: list[tuple[int, str, bool]] = []
     launcher = SubprocessLauncher(dict(os.environ), outputs=tmp_path)
-    process = Process(_Claim(), lambda one, code: ends.append((code, one.reason)))  # type: ignore[arg-type]
+    process = Process(_Claim(), lambda one, code: ends.append((code, one.reason, one.in_vain)))  # type: ignore[arg-type]
     launcher.prepare(SubprocessFlowRunner())
     (parent,) = launcher._parents.values()
     os.kill(parent._child.pid, signal.SIGSTOP)
@@ -156,6 +168,7 @@ def test_an_end_that_was_left_out_of_the_connection_is_told_to_those_that_wait(t
 
     until(lambda: bool(ends), within_s=20)
     assert ends[0][0] == -9
+    assert not ends[0][2], "a parent that was killed is no interpreter that cannot be used: the next one may come up"
     launcher.close()
 
 

@@ -232,13 +232,19 @@ def acked(history: History) -> Iterator[str]:
 
 
 def no_phantom(history: History) -> Iterator[str]:
-    """I11: a body runs only in an attempt that is recorded as running, and after that."""
+    """I11: a body runs only in an attempt that is recorded as running, and after that.
+
+    A run that began inside another while that one was cut off is recorded when it can be heard again, unless somebody else has it by then.
+    """
+    there = {run.id for run in history.runs}
     since: dict[tuple[str, int], float] = {}
     for entry in history.journal:
         if entry.kind is RunKind.FLOW and entry.state.type is RUNNING:
             since.setdefault((entry.run_id, entry.attempt), entry.state.at.timestamp())
     for line in history.ledger:
         if line.word == "start":
+            if line.run_id not in there and any(cut.explains(line) for cut in history.cuts):
+                continue
             began = since.get((line.run_id, line.attempt))
             if began is None or line.at < began - CLOCK_S:
                 yield f"{line.body} of {line.run_id} ran in attempt {line.attempt}, which was not recorded as running"

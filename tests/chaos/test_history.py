@@ -113,6 +113,8 @@ SPOILT: list[tuple[str, Spoil]] = [
     ("I10 acked", with_(made=["c"])),
     ("I10 acked", lambda h: dataclasses.replace(h, tasks=h.tasks[:1])),
     ("I11 no phantom", and_line(12, "start", "c", 1, "x-0")),
+    ("I11 no phantom", lambda h: with_(cuts=[Cut(FIRST, FIRST + 60, pid=8)])(and_line(12, "start", "c", 1, "x-0")(h))),
+    ("I11 no phantom", lambda h: with_(cuts=[Cut(FIRST, FIRST + 60)])(and_line(3, "start", "a", 1, "x-0")(h))),
     ("I11 no phantom", and_line(3, "start", "a", 1, "x-0")),
     ("I12 never run", became(11, CRASHED)),
     ("I13 liveness", lambda h: dataclasses.replace(h, runs=[run("a", 2, RUNNING), h.runs[1]])),

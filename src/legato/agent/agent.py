@@ -245,9 +245,8 @@ class Agent:
         with self._changed:
             if attempt.goes(Phase.EXITED):
                 attempt.code = code
-                reason = getattr(process, "reason", "")
-                attempt.never_ran = bool(reason) and not process.pid
-                attempt.why = reason or attempt.why
+                attempt.never_ran = process.in_vain
+                attempt.why = process.reason or attempt.why
         self._tell.wake()
 
     # -- the end of a run

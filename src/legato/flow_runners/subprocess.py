@@ -41,7 +41,7 @@ OnExit = Callable[["Process", int], None]
 class Process:
     """One started run. `on_exit(process, code)` is called once, from another thread; a negative code is the signal that ended it.
 
-    `reason`: why it never came to run. `pid` is 0 until it is known.
+    `reason`: why it never came to run; `in_vain`: and why it never would, here. `pid` is 0 until it is known.
     """
 
     def __init__(self, claim: Claim, on_exit: OnExit, output: Output | None = None) -> None:
@@ -49,6 +49,7 @@ class Process:
         self.pid = 0
         self.warm = False
         self.reason = ""
+        self.in_vain = False
         self.output = output
         self._on_exit = on_exit
         self._exited = threading.Event()
@@ -78,13 +79,13 @@ class Process:
         if not self._exited.is_set():
             kill_group(self.pid, number)
 
-    def exited(self, code: int, reason: str = "") -> None:
+    def exited(self, code: int, reason: str = "", *, in_vain: bool = False) -> None:
         """Note its end, once."""
         with self._lock:
             if self._exited.is_set():
                 return
             self._exited.set()
-            self.reason = reason
+            self.reason, self.in_vain = reason, in_vain
         self._on_exit(self, code)
 
 
@@ -328,7 +329,7 @@ class WarmParent:
         self._socket.close()
         reason = "" if self._ready else self._why_it_never_came_up(code)
         for process in starting:
-            process.exited(-signal.SIGKILL, reason)
+            process.exited(-signal.SIGKILL, reason, in_vain=bool(reason) and code >= 0)  # what was killed may come up the next time
         for process in [*self._running.values()]:
             threading.Thread(target=_watch, args=(process,), name=f"legato-run-{process.pid}", daemon=True).start()
         self._running.clear()
@@ -337,10 +338,10 @@ class WarmParent:
 
     def _why_it_never_came_up(self, code: int) -> str:
         said = last_line(self._output.tail()) if self._output is not None else ""
-        how = f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return f"the interpreter {self._python} {how} before it could start a flow" + (
-            f": {said}" if said else "; is Legato installed there?"
-        )
+        if code < 0:
+            return f"its warm parent was killed by signal {-code} before it could start a flow" + (f": {said}" if said else "")
+        how = f"the interpreter {self._python} ended with exit code {code} before it could start a flow"
+        return f"{how}: {said}" if said else f"{how}; is Legato installed there?"
 
 
 def _watch(process: Process) -> None:
