@@ -252,3 +252,11 @@ def test_a_primary_that_became_a_standby_is_left_for_the_one_that_answers_now(po
 
     assert store.get_flow_run(run.id).id == run.id
     store.close()
+
+
+def test_a_sqlite_that_is_too_old_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    monkeypatch.setattr(sqlite3, "sqlite_version", "3.34.1")
+
+    with pytest.raises(UsageError, match=r"SQLite 3\.34\.1.*3\.35\.0 or newer"):
+        open_sql_store("sqlite:///:memory:")

@@ -19,7 +19,6 @@ LARGE = ("flow_run", "task_run", "journal", "log", "run_tag", "tick")
 """Tables that no statement may walk from end to end."""
 WALKS = {
     "journal_position": "the last row of the primary key",
-    "change_position": "the last row of the primary key",
     "prune_batches": "a range of an index",
     "texts_with_keys": "what is still named by any run, before what is not is removed",
 }

@@ -3,13 +3,15 @@
 import json
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 from legato.core.errors import Unavailable
-from legato.core.records import Artifact, ArtifactKind, LogLine, RunKind, Transition
+from legato.core.records import Artifact, ArtifactKind, LogLine, RunKind, Transition, Verdict
 from legato.core.states import RUNNING
 from legato.store.items import Spooled
 from legato.store.open import open_sql_store
@@ -259,3 +261,53 @@ def test_text_that_is_no_unicode_is_spooled_readably(tmp_path: Path) -> None:
     (batch,) = read(spool.path)
     assert batch.logs[0].message == "report-\\udcff.txt"
     assert spool.path.name.startswith(f"{os.getpid()}-")
+
+
+class Failing(Far):
+    """A server that has a fault: it answers 500 to whatever holds one item, or to everything."""
+
+    def __init__(self, over: str | None) -> None:
+        super().__init__("http://a/api")
+        self.over = over
+
+    def apply(self, transitions: Sequence[Transition] = (), *args: Any, **named: Any) -> list[Verdict]:
+        if self.over is None or any(t.run_id == self.over for t in transitions):
+            error = Unavailable("the server has failed")
+            error.code = "internal"
+            raise error
+        return super().apply(transitions, *args, **named)
+
+
+def three_files(folder: Path) -> list[str]:
+    """What three processes could not send: the runs that they tell of, each seven in one batch."""
+    away = Far("http://a/api")
+    away.away = True
+    for process in range(3):
+        outbox = Outbox(away, spool=folder)
+        for n in range(7):
+            outbox.report(report(f"run-{process}-{n}"))
+        outbox.flush()
+    left_behind(folder)
+    return [f"run-{process}-{n}" for process in range(3) for n in range(7)]
+
+
+def test_what_a_server_fails_over_stands_alone_and_holds_up_no_other_file(tmp_path: Path) -> None:
+    sent = three_files(tmp_path)
+    store = Failing(over="run-0-3")
+
+    assert drain_spools(tmp_path, store) == 3
+    assert sorted(store.ids) == sorted(set(sent) - {"run-0-3"})
+    (aside,) = tmp_path.rglob("*.rejected")
+    assert "run-0-3" in aside.read_text()
+
+
+def test_a_server_that_fails_over_everything_is_waited_for_and_nothing_is_set_aside(tmp_path: Path) -> None:
+    sent = three_files(tmp_path)
+
+    with pytest.raises(Unavailable):
+        drain_spools(tmp_path, Failing(over=None))
+
+    assert list(tmp_path.rglob("*.rejected")) == []
+    well = Far("http://a/api")
+    assert drain_spools(tmp_path, well) == 3
+    assert sorted(well.ids) == sorted(sent)

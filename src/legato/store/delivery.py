@@ -41,10 +41,12 @@ class Delivery:
     `is_far`: whether a round trip is what costs. `spool`: the folder for what cannot be sent; None: it waits in memory.
     """
 
-    def __init__(self, store: RunStore, spool: Path | None, on_verdict: Callable[[Transition, Verdict], None] | None) -> None:
+    def __init__(
+        self, store: RunStore, spool: Path | None, on_verdict: Callable[[Transition, Verdict], None] | None, *, kept: Spool | None = None
+    ) -> None:
         self._store = store
         self._folder = spool
-        self._kept: Spool | None = None
+        self._kept = kept
         """The spool, once something was kept in it."""
         self._is_far = self._stays_far = bool(getattr(store, "can_wait", False) is True)
         self._quick = 0
@@ -73,7 +75,7 @@ class Delivery:
         """The same for a batch that nobody waits for, which most are."""
         batch_id = new_id() if any(type(item) is LogLine for item in items) else ""
         try:
-            self._drain_own()
+            self.drain_own()
             outcomes = self._deliver(items, batch_id)
         except Unavailable:
             self._keep(batch_of(items, batch_id))
@@ -202,7 +204,7 @@ class Delivery:
             batch = self._unsent[0]
             items = items_of(batch)
             try:
-                self._drain_own()
+                self.drain_own()
                 outcomes = self._deliver(items, batch.id)
             except Unavailable:
                 if self._folder is None or not self._moved_to_the_spool():
@@ -220,7 +222,8 @@ class Delivery:
             return False
         return True
 
-    def _drain_own(self) -> None:
+    def drain_own(self) -> None:
+        """Send what was kept in the spool. Raises `Unavailable` when the store is still away: then it is kept on."""
         if self._kept is None or self._kept.path is None:
             return
         try:

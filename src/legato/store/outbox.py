@@ -40,9 +40,9 @@ MAX_WAITING = 50_000
 
 def drain_spools(folder: Path, store: RunStore) -> int:
     """Send what earlier processes left behind for this store; returns how many files."""
-    from legato.store import spool  # noqa: PLC0415 start-up time: few processes find anything
+    from legato.store import left_behind  # noqa: PLC0415 start-up time: few processes find anything
 
-    return spool.drain_spools(folder, store)
+    return left_behind.drain_spools(folder, store)
 
 
 _outboxes: weakref.WeakSet[Outbox] = weakref.WeakSet()
@@ -221,7 +221,7 @@ class Outbox(Delivery):
     def _is_drained(self) -> bool:
         with self._lock:
             try:
-                self._drain_own()
+                self.drain_own()
                 self._send_unsent()
                 while self._items or self._artifacts:
                     if not self._send_some():
@@ -298,7 +298,7 @@ class Outbox(Delivery):
         outcomes: list[Outcome] = [None] * len(items)
         batch_id = new_id() if any(type(item) is LogLine for _, item in real) else ""
         try:
-            self._drain_own()
+            self.drain_own()
             for (i, _), outcome in zip(real, self._deliver([item for _, item in real], batch_id), strict=True):
                 outcomes[i] = outcome
         except Unavailable as error:
@@ -348,7 +348,7 @@ class Outbox(Delivery):
                 while (self._items or self._artifacts or self._unsent) and self._send_some():
                     pass
             if self._spool is not None and time.monotonic() >= self._retry_at:
-                self._drain_own()
+                self.drain_own()
         if self._items or self._artifacts or self._unsent or self._spool is not None:
             return RETRY_EVERY_S if self.is_spooling else MAX_AGE_S
         self._armed.clear()

@@ -116,8 +116,8 @@ class PostgresDatabase:
             if last:
                 raise
             return False, None
-        except errors.UniqueViolation:
-            if again >= _SECONDS:
+        except errors.UniqueViolation as error:
+            if again >= _SECONDS or error.diag.table_name in _TOLD_TWICE:
                 raise
             return False, None
         except _AWAY as error:
@@ -305,6 +305,8 @@ _AWAY = (
     errors.InvalidCatalogName,
 )
 """What somebody mends, or what mends itself, while reports wait."""
+_TOLD_TWICE = ("flow_run", "task_run")
+"""Whose rows have ids that nobody gives twice: one that is here already was sent before."""
 _SECONDS = 2
 """How often a key that is there already is looked at anew; if it is no race, it is a fault of the change."""
 _TRIES = 8

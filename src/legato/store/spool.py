@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from legato import crashing
-from legato.core.errors import NotFound, Unavailable
 from legato.core.records import Artifact, LogLine, Transition
-from legato.store.items import Spooled, batch_of, send_batch
-from legato.system import new_id, process_is_alive
+from legato.store.items import Spooled
+from legato.system import new_id
 
 if TYPE_CHECKING:
     from legato.store.port import RunStore
 
-_NAME = re.compile(r"(\d{1,10})-[\w-]+\.(spool|jsonl)")
+NAME = re.compile(r"(\d{1,10})-[\w-]+\.(spool|jsonl)")
+"""The files that are looked at: the first part is the process they belong to."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -105,12 +105,12 @@ def read(path: Path) -> Iterator[Spooled]:
         if not line:
             continue
         try:
-            yield decode(_unframed(line))
+            yield decode(unframed(line))
         except (ValueError, msgspec.DecodeError) as error:
             _set_aside(path, Rejected(f"cannot be read: {error}", line=line.decode("utf-8", "backslashreplace")))
 
 
-def _unframed(line: bytes) -> bytes:
+def unframed(line: bytes) -> bytes:
     if line.startswith(b"{"):  # as Legato wrote them before there were frames
         return line
     length, crc, data = (*line.split(b" ", 2), b"", b"")[:3]
@@ -136,105 +136,3 @@ def _set_aside(path: Path, what: Rejected) -> None:
                 file.write(_encode(cleaned(msgspec.to_builtins(what))) + b"\n")
     except OSError:
         logging.getLogger(__name__).exception("report_lost: it cannot be kept either", extra=extra)
-
-
-# ---------------------------------------------------------------------- what earlier processes left behind
-
-
-def drain_spools(folder: Path, store: RunStore) -> int:
-    """Send what earlier processes left behind for this store; returns how many files. Files of living processes are theirs.
-
-    Files without an address (in `folder` itself) are sent when all their runs are known to this store; else they stay.
-    """
-    own = folder_for(folder, store)
-    sent = sum(_drained(path, store) for path in _left_behind(own))
-    if own != folder:
-        sent += sum(_drained(path, store) for path in _left_behind(folder) if _is_known(path, store))
-    return sent
-
-
-def _left_behind(folder: Path) -> list[Path]:
-    found = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        name = _NAME.fullmatch(path.name)
-        if name is None or not path.is_file():
-            continue
-        pid = int(name.group(1))
-        if pid != os.getpid() and not process_is_alive(pid, _written_at(path)):
-            found.append(path)
-    return found
-
-
-def _written_at(path: Path):  # type: ignore[no-untyped-def] # a datetime, whose import this module does not need
-    from datetime import UTC, datetime  # noqa: PLC0415 start-up time
-
-    return datetime.fromtimestamp(path.stat().st_mtime, UTC)
-
-
-def _drained(path: Path, store: RunStore) -> bool:
-    """Take a file by renaming it, and send it. Another process may have taken it first."""
-    taken = Spool(path.parent)
-    mine = path.with_name(f"{os.getpid()}-{new_id()}.spool")
-    try:
-        path.rename(mine)
-    except FileNotFoundError:
-        return False
-    taken.path = mine
-    try:
-        taken.drain(lambda batch: deliver(store, batch, taken))
-    except Unavailable:
-        mine.rename(path)  # as it was: whoever comes next may take it
-        raise
-    return True
-
-
-def _is_known(path: Path, store: RunStore) -> bool:
-    """Whether the store knows the runs that a file without an address speaks of."""
-    decode = msgspec.json.Decoder(Spooled).decode
-    flow_runs: set[str] = set()
-    task_runs: set[str] = set()
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            batch = decode(_unframed(line))
-        except (ValueError, msgspec.DecodeError):
-            continue
-        flow_runs.update(line.flow_run_id for line in batch.logs)
-        flow_runs.update(artifact.flow_run_id for artifact in batch.artifacts if artifact.flow_run_id)
-        for t in batch.transitions:
-            if t.task_run is not None:
-                flow_runs.add(t.task_run.flow_run_id)
-            elif t.kind == "task":
-                task_runs.add(t.run_id)
-            elif t.flow_run is None:
-                flow_runs.add(t.run_id)
-    try:
-        for id_ in sorted(flow_runs)[:20]:
-            store.get_flow_run(id_)
-        for id_ in sorted(task_runs)[:20]:
-            store.get_task_run(id_)
-    except NotFound:
-        return False
-    return True
-
-
-def deliver(store: RunStore, batch: Spooled, spool: Spool) -> None:
-    """Send a spooled batch. One that the store refuses is halved until what is at fault stands alone, and is set aside."""
-    try:
-        send_batch(store, batch)
-    except Unavailable:
-        raise
-    except Exception as error:  # noqa: BLE001 whatever it is, it must not keep all that follows from ever being sent
-        halves = halved(batch)
-        if not halves:
-            spool.reject(batch, error)
-        for half in halves:
-            deliver(store, half, spool)
-
-
-def halved(batch: Spooled) -> list[Spooled]:
-    """Two batches that are this one together, with ids of their own; none when there is one thing in it."""
-    items: list[Transition | LogLine | Artifact] = [*batch.transitions, *batch.logs, *batch.artifacts]
-    if len(items) < 2:
-        return []
-    half = len(items) // 2
-    return [batch_of(items[:half], batch.id and batch.id + "0"), batch_of(items[half:], batch.id and batch.id + "1")]

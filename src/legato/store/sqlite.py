@@ -17,12 +17,14 @@ from typing import TypeAlias
 
 from legato import crashing
 from legato.core.clock import Clock
-from legato.core.errors import Conflict, Corrupt, Unavailable
+from legato.core.errors import Conflict, Corrupt, Unavailable, UsageError
 from legato.forking import at_fork
 from legato.store.database import LATEST, T, outgrown
 from legato.store.sqlite_schema import migrate
 from legato.store.sqlite_session import SqliteSession
 
+OLDEST = (3, 35, 0)
+"""The first SQLite that answers with the rows it has changed (`returning`)."""
 BUSY_TIMEOUT_S = 10.0
 """How long a write waits for another process's transaction. Ours last about a millisecond; a longer wait means somebody is stuck."""
 _BEFORE_TURNS_S = 0.02
@@ -102,6 +104,11 @@ class SqliteDatabase:
     clock: Clock | None = None
 
     def __init__(self, path: str | Path, *, durable: bool = False) -> None:
+        if sqlite3.sqlite_version_info < OLDEST:
+            raise UsageError(
+                f"this Python has SQLite {sqlite3.sqlite_version}, and Legato needs {'.'.join(map(str, OLDEST))} or newer",
+                hint="take a Python with a newer one, or set LEGATO_DATABASE_URL to a PostgreSQL",
+            )
         self.location = str(path)
         self._memory = self.location == ":memory:"
         self._durable = durable

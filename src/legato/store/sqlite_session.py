@@ -19,7 +19,6 @@ _AT_ONCE = (64, 16, 4, 1)
 parameters that a statement may have.
 """
 _MANY = 4
-_CAN_UPDATE_FROM = sqlite3.sqlite_version_info >= (3, 33)
 
 _LIST = re.compile(r"in :(\w+)\*")
 _encode = msgspec.json.Encoder().encode
@@ -74,7 +73,7 @@ class SqliteSession:
             self._write_many(_insert_many_sql, table, tuple(columns), rows)
 
     def update(self, table: str, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
-        if len(rows) < _MANY or not _CAN_UPDATE_FROM:
+        if len(rows) < _MANY:
             self._connection.executemany(_update_sql(table, tuple(columns)), [(*row[1:], row[0]) for row in rows])
         else:
             self._write_many(_update_many_sql, table, tuple(columns), rows)

@@ -69,9 +69,6 @@ order by j.pos limit :limit;
 -- changes_after: what was done to other things, in commit order. index: the primary key
 select pos, kind, subject, event, at, actor, message, body from change where pos > :after and workspace = :workspace order by pos limit :limit;
 
--- change_position:
-select coalesce(max(pos), 0) from change;
-
 -- hollow_journal: of a run that is deleted nothing is left but the positions, which stay dense. index: journal_run
 update journal set run = 0, message = '', due_at = null where run = -(select n from flow_run where id = :id);
 
