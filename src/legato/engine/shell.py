@@ -141,9 +141,9 @@ class Shell:
     log_prints: bool
     cache: CacheAsk | None = None
     start_message = ""
+    """Said with the state in which it starts, where the script says nothing."""
     renamed: str | None = None
     """What a flow run that was planned is called from its beginning on, where its flow says so."""
-    """Said with the state in which it starts, where the script says nothing."""
     tags: tuple[str, ...] = ()
 
     # What most runs never change is on the class: a task run's shell is made in a microsecond.
