@@ -1,6 +1,8 @@
 """What a call is made with, whether it has changed that, and what its lane knows of."""
 
 import asyncio
+import copy
+import pickle
 import threading
 from typing import Any
 
@@ -162,3 +164,28 @@ def test_asyncio_tasks_of_one_name_are_lanes_of_their_own() -> None:
 
 def test_a_lane_of_a_run_that_comes_after_a_change_does_so_from_the_start() -> None:
     assert lane_of(Run("write-0")).taint == "write-0"
+
+
+NESTED = st.recursive(
+    st.lists(st.integers(), max_size=2),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from("abc"), inner), st.tuples(inner, inner), st.builds(Box, inner)
+    ),
+    max_leaves=8,
+)
+
+
+def parts_of(value: Any) -> list[Any]:
+    inner = list(value.values()) if type(value) is dict else [value.held] if type(value) is Box else value
+    return [value, *(part for one in inner if not isinstance(one, int) for part in parts_of(one))]
+
+
+@given(NESTED, st.data())
+def test_parts_of_arguments_are_handed_back_as_the_same_objects(theirs: Any, draw: st.DataObject) -> None:
+    mine = copy.deepcopy(theirs)
+    chosen = draw.draw(st.lists(st.sampled_from(parts_of(theirs)), max_size=4))
+    value = [{"k": part} if draw.draw(st.booleans()) else part for part in chosen]
+
+    again = with_aliases(copy.deepcopy(value), alias_of(value, NOTHING, (theirs,), {}), NOTHING, (mine,), {})
+
+    assert pickle.dumps((mine, again)) == pickle.dumps((theirs, value))  # pickling writes down which parts are one object

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -89,34 +90,56 @@ _DEEPEST = 5
 
 
 def alias_of(value: Any, on: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    """Where a value holds the very arguments it was made from: "=0" it is the first, "1=x,2/0=0" its parts are; "" when it holds none.
+    """Where a value holds the very arguments it was made from, or parts of them: "=0" it is the first, "1=x,2/0=0/3" its parts are the argument x
+    and the fourth part of the first; "" when it holds none.
 
     A part is the so manieth item of a list, tuple or dict, or the so manieth attribute of an object.
     """
-    given = {id(one): name for name, one in _arguments(on, args, kwargs) if not is_frozen(one)}
+    given: dict[int, str] = {}
+    for name, one in _arguments(on, args, kwargs):
+        if not is_frozen(one):
+            for place, part in _within(one, given.__contains__):
+                given.setdefault(id(part), f"{name}/{place}" if place else name)
     if not given:
         return ""
-    found, open_, left = [], [("", value, 0)], _MOST_PARTS
-    seen: set[int] = set()
+    return ",".join(sorted(f"{place}={given[id(part)]}" for place, part in _within(value, given.__contains__) if id(part) in given))
+
+
+def _within(value: Any, is_known: Callable[[int], bool]) -> Iterator[tuple[str, Any]]:
+    """What can be changed in a value, itself first, with its places; nothing inside what is known by its identity."""
+    open_, seen, left = deque([("", value, 0)]), set[int](), _MOST_PARTS
     while open_ and left:
-        place, part, depth = open_.pop()
+        place, part, depth = open_.popleft()
         left -= 1
-        if (name := given.get(id(part))) is not None:
-            found.append(f"{place}={name}")
-        elif depth < _DEEPEST and id(part) not in seen:
-            seen.add(id(part))
-            inner = [(n, item) for n, item in enumerate(_parts(part)[:_MOST_PARTS]) if type(item) not in SCALARS]
-            open_ += [(f"{place}/{n}" if place else str(n), item, depth + 1) for n, item in inner]
-    return ",".join(sorted(found))
+        if is_known(id(part)):
+            yield place, part
+            continue
+        if id(part) in seen or type(part) in SCALARS or is_frozen(part):
+            continue
+        seen.add(id(part))
+        yield place, part
+        if depth < _DEEPEST:
+            open_ += [(f"{place}/{n}" if place else str(n), item, depth + 1) for n, item in enumerate(_parts(part)[:_MOST_PARTS])]
 
 
 def with_aliases(value: Any, alias: str, on: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """A value that was read from a store, with this call's own arguments in the places where it held the earlier one's."""
+    """A value that was read from a store, with this call's own arguments, or their parts, in the places where it held the earlier one's."""
     given = dict(_arguments(on, args, kwargs))
-    for part in alias.split(",") if alias else ():
-        place, _, name = part.partition("=")
+    for found in alias.split(",") if alias else ():
+        place, _, source = found.partition("=")
+        name, _, inside = source.partition("/")
         if name in given:
-            value = _replaced(value, [int(n) for n in place.split("/")] if place else [], given[name])
+            value = _replaced(value, _numbers(place), _part_at(given[name], _numbers(inside)))
+    return value
+
+
+def _numbers(place: str) -> list[int]:
+    return [int(n) for n in place.split("/")] if place else []
+
+
+def _part_at(value: Any, place: list[int]) -> Any:
+    for n in place:
+        value = _parts(value)[n]
     return value
 
 
