@@ -90,6 +90,20 @@ WRITES: dict[str, Write] = {
     "a counter that helpers share": Write("N = [0]\ndef following():\n    N[0] += 1\n    return N[0]", "return following()", "following()", "N.__setitem__(0, 0)"),
     "an iterator": Write("def fresh(): return iter([1, 2, 3])\nI = [fresh()]", "next(I[0])", "next(I[0])", "I.__setitem__(0, fresh())"),
     "what has no form": Write("def fresh(): return (n for n in [1, 2, 3])\nI = [fresh()]", "next(I[0])", "next(I[0])", "I.__setitem__(0, fresh())"),
+    "a list of one's own class": Write("class Rows(list):\n    def put(self, v): self.append(v)\nR = Rows()", "R.put(v)", "R[:]", "R.clear()"),
+    "an attribute of a list of one's own class": Write("class Rows(list): n = 0\nR = Rows()", "R.n = v", "R.n", "setattr(R, 'n', 0)"),
+    "a dict of one's own class": Write("class Reg(dict):\n    def put(self, v): self[v] = v\nR = Reg()", "R.put(v)", "sorted(R)", "R.clear()"),
+    "an attribute of a dict of one's own class": Write("class Reg(dict): n = 0\nR = Reg()", "R.n = v", "R.n", "setattr(R, 'n', 0)"),
+    "a set of one's own class": Write("class Seen(set): pass\nR = Seen()", "R.add(v)", "sorted(R)", "R.clear()"),
+    "a deque of one's own class": Write("import collections\nclass Q(collections.deque): pass\nR = Q()", "R.append(v)", "list(R)", "R.clear()"),
+    "a slot": Write("class Box:\n    __slots__ = ('n',)\nb = Box()\nb.n = 0", "b.n = v", "b.n", "setattr(b, 'n', 0)"),
+    "a slot beside attributes": Write("class Base:\n    __slots__ = ('n',)\nclass Box(Base): pass\nb = Box()\nb.n = 0", "b.n = v", "b.n", "setattr(b, 'n', 0)"),
+    "a model's private attribute": Write("import pydantic\nclass M(pydantic.BaseModel):\n    _n: int = pydantic.PrivateAttr(0)\nm = M()", "m._n = v", "m._n", "setattr(m, '_n', 0)"),
+    "the order of a dict": Write("D = {'a': 1, 'b': 2}", "D['a'] = D.pop('a')", "list(D)", "(D.clear(), D.update(a=1, b=2))"),
+    "the order of an ordered dict": Write("import collections\nD = collections.OrderedDict(a=1, b=2)", "D.move_to_end('a')", "list(D)", "D.move_to_end('b')"),
+    "a method in a partial": Write("import functools\nR = []\nput = functools.partial(R.append)", "put(v)", "R[:]", "R.clear()"),
+    "a descriptor's value": Write("class Kept:\n    held = {}\n    def __get__(self, of, kind=None): return self.held.get('n')\n    def __set__(self, of, v): self.held['n'] = v\nclass Box: n = Kept()\nb = Box()", "b.n = v", "b.n", "Kept.held.clear()"),
+    "attributes kept by __setattr__": Write("class Box:\n    def __init__(self): object.__setattr__(self, 'held', {})\n    def __getattr__(self, name): return self.held.get(name)\n    def __setattr__(self, name, v): self.held[name] = v\nb = Box()", "b.n = v", "b.n", "b.held.clear()"),
 }  # fmt: skip
 
 

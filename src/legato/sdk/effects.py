@@ -174,11 +174,25 @@ def _looked_at(value: Any) -> Any:
 
 
 def _is_object(value: Any) -> bool:
+    """Whether it is an object of the user's own that holds nothing but its attributes: no items, as one of a subclass of `list` does, no slots."""
+    return _has_attributes(value) and not any(_holds_more(base) for base in type(value).__mro__[:-1])
+
+
+def _has_attributes(value: Any) -> bool:
+    """Whether it is an object of the user's own with attributes."""
     return (
         type(getattr(value, "__dict__", None)) is dict
         and not isinstance(value, (type, types.FunctionType))
         and is_own(scope_of(type(value)))
     )
+
+
+@functools.lru_cache(maxsize=1024)
+def _holds_more(kind: type) -> bool:
+    """Whether objects of a class hold something else than attributes: it is written in C, or has slots."""
+    slots = kind.__dict__.get("__slots__", ())
+    named = {slots} if isinstance(slots, str) else set(slots)
+    return not kind.__flags__ & _HEAP_TYPE or not named <= {"__dict__", "__weakref__"}
 
 
 def _attribute_now(of: Any, name: str) -> Any:
@@ -259,6 +273,9 @@ def _uses(fn: types.FunctionType, name: str, change: Change) -> bool:
     return name in names_in(code).all or name in code.co_freevars
 
 
+_HEAP_TYPE = 1 << 9
+"""The flag of classes that Python code has made."""
+
 _PUT_TOGETHER = SETTERS - {"setattr", "delattr", "__setattr__", "__delattr__"}
 """What code uses to get at names that it has put together."""
 
@@ -266,7 +283,7 @@ _PUT_TOGETHER = SETTERS - {"setattr", "delattr", "__setattr__", "__delattr__"}
 def _is_attribute(change: Change, fn: types.FunctionType) -> bool:
     """Whether what was changed may be an attribute of something in a function's eyes: of a class, an object, another module."""
     of = change.held.place[0] if change.held is not None and change.held.place is not None and not change.held.part else id(change.of)
-    return bool(of != id(fn.__globals__) or _is_object(change.value))
+    return bool(of != id(fn.__globals__) or _has_attributes(change.value))
 
 
 def _filled_names(change: Change) -> list[str]:
@@ -285,7 +302,7 @@ def _is_data(change: Change) -> bool:
 
 
 def _can_be_changed(value: Any) -> bool:
-    return isinstance(value, _CONTAINERS) or type(value).__module__.partition(".")[0] in _OF_DATA or _is_object(value)
+    return isinstance(value, _CONTAINERS) or type(value).__module__.partition(".")[0] in _OF_DATA or _has_attributes(value)
 
 
 _CONTAINERS = (list, dict, set, bytearray, collections.deque)
@@ -336,9 +353,9 @@ def _objects_in(value: Any) -> set[int]:
         if isinstance(one, (types.MethodType, types.BuiltinMethodType)):
             ahead.append(one.__self__)
         elif isinstance(one, functools.partial):
-            ahead += (*one.args, *one.keywords.values())
+            ahead += (one.func, *one.args, *one.keywords.values())
         else:
             found.add(id(one))
             ahead += one.values() if isinstance(one, dict) else one if isinstance(one, (list, tuple, set, collections.deque)) else ()
-            ahead += vars(one).values() if _is_object(one) else ()
+            ahead += vars(one).values() if _has_attributes(one) else ()
     return found

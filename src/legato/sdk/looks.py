@@ -8,6 +8,7 @@ import contextvars
 import itertools
 import pickle
 import threading
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,8 +39,8 @@ class Look:
         if items is None:
             self.whole: Any = exact(value)
         elif len(items) <= _FEW:
-            self.whole = type(value)
             self.parts = {_key(key): exact(item) for key, item in list(items.items())}
+            self.whole = (type(value),) if is_object else (_attributes(value), *self.parts)  # a dict has an order
         else:
             self.whole = exact(value)
             self._items = {_key(key): item for key, item in list(items.items())}
@@ -54,11 +55,21 @@ class Look:
         if before is None or now is None:
             return "changes", frozenset()
         other = frozenset(name for name in before.keys() | now.keys() if _differ(before.get(name, MISSING), now.get(name, MISSING)))
-        is_filled = all(before.get(name, _NONE) in (_NONE, None) and name in now for name in other)
+        is_filled = bool(other) and all(before.get(name, _NONE) in (_NONE, None) and name in now for name in other)
         return ("fills" if is_filled else "changes"), other
 
     def _named_parts(self) -> dict[Any, Any] | None:
         return self.parts if self.parts is not None else self._items
+
+
+def _attributes(value: Any) -> Any:
+    """The class of a dict, with what one of another class than `dict` holds beside its items."""
+    if type(value) is dict:
+        return dict
+    try:
+        return type(value), exact({name: getattr(value, name) for name in [*vars(value), "default_factory"] if hasattr(value, name)})
+    except TypeError:  # it has no attributes
+        return type(value)
 
 
 def _differ(before: Any, now: Any) -> bool:
@@ -91,7 +102,11 @@ def exact(value: Any) -> Any:
 
 
 def _by_itself(value: Any) -> Any:
-    return ["at", id(value)]
+    """A function or class. A method counts by what it belongs to, as `rows.append` does."""
+    owner = getattr(value, "__self__", None)
+    if owner is None or isinstance(owner, (type, types.ModuleType)):
+        return ["at", id(value)]
+    return ["of", getattr(value, "__name__", ""), owner]
 
 
 def _extra(value: Any) -> Any:
