@@ -1,6 +1,7 @@
 """A stored value stands for a call only where nobody can tell: arguments that were changed or handed back, parts that are one object, views of one memory."""
 
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from io import BytesIO
 from typing import Any
 
@@ -84,6 +85,65 @@ def test_an_argument_that_was_changed_or_handed_back_is_so_again(h: Harness, kin
         assert main.resume(h.flow_runs()[0].id) == truth
     else:
         assert [main(), main()][way == "in one process" :] == [truth] * (2 - (way == "in one process"))
+
+
+WHO: ContextVar[Any] = ContextVar("WHO", default=0)
+
+
+@pytest.mark.parametrize("how", ["direct", "submitted", "mapped", "nested", "in a flow inside"])
+@pytest.mark.parametrize("way", ["resumed", "in one process", "cached"])
+def test_a_context_variable_that_a_task_reads_is_one_of_its_inputs(h: Harness, how: str, way: str) -> None:
+    options: Any = {"cache_policy": INPUTS} if way == "cached" else {"persist_result": True} if way == "resumed" else {}
+    ran: list[Any] = []
+
+    @task(**options)
+    def who(_: Any = ()) -> Any:
+        ran.append(WHO.get())
+        return list(WHO.get())
+
+    @task(**options)
+    def nested() -> Any:
+        return who()
+
+    @flow(persist_result=way == "resumed")
+    def inner() -> Any:
+        return who()
+
+    ways = {
+        "direct": who,
+        "submitted": lambda: who.submit().result(),
+        "mapped": lambda: who.map([()]).result()[0],
+        "nested": nested,
+        "in a flow inside": inner,
+    }
+    given = [1, 1]
+
+    @flow(retries=int(way == "in one process"))
+    def main() -> Any:
+        token = WHO.set([given[runtime.flow_run.attempt - 1]])
+        try:
+            seen = ways[how]()
+        finally:
+            WHO.reset(token)
+        if way != "cached" and runtime.flow_run.attempt == 1:
+            raise ValueError("here")
+        return seen
+
+    def go() -> Any:
+        if way == "cached":
+            main()
+            given[0] = given[1]
+            return main()
+        if way == "in one process":
+            return main()
+        with pytest.raises(ValueError, match="here"):
+            main()
+        return main.resume([run for run in h.flow_runs() if run.flow_name == "main"][-1].id)
+
+    assert go() == [1]
+    assert ran == [[1]], "nothing has changed"
+    given[:] = [2, 3]
+    assert go() == [3]
 
 
 SHARED: dict[str, Callable[[], Any]] = {

@@ -398,7 +398,7 @@ _KNOWN: Mapping[type, Callable[[Form, Any], tuple[str, Encodable]]] = {
     dict: _dict,
     set: lambda form, value: ("set", form.sorted_of(value)),
     frozenset: lambda form, value: ("frozenset", form.sorted_of(value)),
-    FunctionType: Form.function,
+    FunctionType: lambda form, value: form.function(value),
     MethodType: lambda form, value: ("method", [form.of(value.__self__), form.of(value.__func__)]),
     BuiltinFunctionType: Form.builtin,
     ModuleType: lambda _form, value: ("module", value.__name__),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 _PLAIN = frozenset((type(None), bool, int, float, str, bytes))
 _LONGEST = 32
@@ -22,6 +22,13 @@ _HELD_BY_US = 3
 """References to a container that nobody else holds: the table's, the loop's variable, and the call that counts."""
 
 
+class Made(NamedTuple):
+    """A container, and the run that made it."""
+
+    value: Any
+    run_id: str
+
+
 class Makers:
     """One flow run's."""
 
@@ -29,7 +36,7 @@ class Makers:
 
     def __init__(self) -> None:
         self._objects: dict[int, tuple[weakref.ref[Any], str]] = {}
-        self.containers: dict[int, tuple[Any, str]] = {}
+        self.containers: dict[int, Made] = {}
 
     def __bool__(self) -> bool:
         return bool(self._objects or self.containers)
@@ -49,7 +56,7 @@ class Makers:
         except TypeError:
             self._let_go()
             self.containers.pop(key, None)
-            self.containers[key] = (value, run_id)
+            self.containers[key] = Made(value, run_id)
             while len(self.containers) > _MOST_HELD:
                 self.containers.pop(next(iter(self.containers)), None)
 
@@ -59,6 +66,10 @@ class Makers:
             value, _ = self.containers.get(key, (None, ""))
             if sys.getrefcount(value) <= _HELD_BY_US:
                 self.containers.pop(key, None)
+
+    def let_go(self, value: Any) -> None:
+        """Somebody else hands it on: that one has made it."""
+        self.containers.pop(id(value), None)
 
     def of(self, value: Any) -> str | None:
         """The run that made this very object, if one is known."""

@@ -689,6 +689,7 @@ class TaskShell(Shell):
         if self.seal is not None:
             self._look_again(value)
         if self.beside is not None:
+            self.flow.makers.let_go(value)
             given = self.args if self.on is NOTHING else (self.on, *self.args)
             self._beside = self.beside.found(value, given, self.kwargs, is_plain=type(value) in _UNTRACKED)
         if type(value) not in _UNTRACKED:
@@ -811,6 +812,7 @@ class FlowShell(Shell):
     def gave(self, value: Any) -> None:
         """Note what the user's function returned."""
         if self.beside is not None:
+            self.makers.let_go(value)
             self._beside = self.beside.found(value, self.args, self.kwargs, is_plain=type(value) in _UNTRACKED)
 
     def begin_clock(self) -> None:

@@ -182,7 +182,7 @@ class _Names:
             return self._compared.get(place, token(value))
         if is_code(value):
             return f"{called(value)} {own_reach_of(value).digest()}"
-        return f"{self._compared.get(place) or type(value).__qualname__} {own_reach_of(value).digest()}"
+        return f"{self._compared.get(place) or type(value).__qualname__} {own_reach_of(value, self._fn.__module__).digest()}"
 
     def in_code(self, code: types.CodeType) -> str:
         """The same of all names in a function, lambda or comprehension inside of the body, sorted: it may run at once or later."""

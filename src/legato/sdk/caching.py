@@ -15,7 +15,7 @@ from legato.engine.identity.ledger import NOTHING
 from legato.engine.shell import FlowShell, Shell, TaskShell
 from legato.sdk.code import closure_of, code_of, known_by
 from legato.sdk.definitions import Definition
-from legato.sdk.identifying import called_on
+from legato.sdk.identifying import called_on, context_of
 
 
 class CacheContext:
@@ -101,6 +101,7 @@ class Caching:
             if closure := closure_of(self._task.fn):
                 parts["input:closure"] = closure
             parts |= {f"input:{name}": _hash(name, value) for name, value in parameters.items() if name not in self._policy.without}
+            parts |= {f"input:{name}": _hash(name, one.get(None)) for name, one in context_of(self._task.fn).items()}
         if caching.FILES_PART in names:
             parts |= _files(parameters, self._policy.without)
         if caching.SOURCE_PART in names:

@@ -30,7 +30,7 @@ from legato.forking import LOADING
 from legato.sdk.arguments import Arguments, upstream_failed
 from legato.sdk.definitions import TAGS, Definition, Kind, lazily, with_scope_tags
 from legato.sdk.dependencies import futures_in
-from legato.sdk.identifying import called_on, holdings_of, identify, note_what_came, reach_of
+from legato.sdk.identifying import called_on, context_of, holdings_of, identify, note_what_came, reach_of
 from legato.sdk.process import current_settings
 from legato.sdk.run_states import ended_as, state_of
 from legato.sdk.wrappers import AllowFailure, Quote, Unmapped
@@ -103,6 +103,11 @@ class Compiled:
     def holdings(self) -> Any:
         """What the task's code holds that its calls may change; None: nothing."""
         return holdings_of(self.task.fn)
+
+    @lazily
+    def context(self) -> Mapping[str, Any]:
+        """The context variables that the task's code reads, by name."""
+        return context_of(self.task.fn)
 
     def code(self) -> Mapping[str, str]:
         """The functions the task is made of, with a hash each."""

@@ -117,17 +117,17 @@ def reach_of(fn: Any) -> Reach:
     return _known_or_new(_reaches, unwrapped(fn), stops=False)
 
 
-def own_reach_of(value: Any) -> Reach:
-    """What a value reaches without the flows and tasks that it calls: those are judged by themselves."""
-    return _known_or_new(_own_reaches, value, stops=True)
+def own_reach_of(value: Any, home: str | None = None) -> Reach:
+    """What a value reaches without the flows and tasks that it calls: those are judged by themselves. `home`: the module that uses it."""
+    return _known_or_new(_own_reaches, value, stops=True, home=home)
 
 
-def _known_or_new(known: weakref.WeakKeyDictionary[Any, Reach], start: Any, *, stops: bool) -> Reach:
+def _known_or_new(known: weakref.WeakKeyDictionary[Any, Reach], start: Any, *, stops: bool, home: str | None = None) -> Reach:
     if isinstance(start, types.FunctionType):
         if _is_interactive(start.__globals__):
             return Reach(start, stops=stops)
     elif not isinstance(start, type):  # an object may come to hold other things
-        return Reach(start, stops=stops)
+        return Reach(start, stops=stops, home=home)
     found = known.get(start)
     if found is None:
         found = known[start] = Reach(start, stops=stops)
@@ -141,8 +141,8 @@ class Reach:
     is_constant = False
     """Whether it is the same for as long as the process lives: it reaches no values that may be others next time."""
 
-    def __init__(self, start: Any, *, stops: bool = False) -> None:
-        search = Search(start, known_by, stops=stops)
+    def __init__(self, start: Any, *, stops: bool = False, home: str | None = None) -> None:
+        search = Search(start, known_by, stops=stops, home=home)
         self._values: list[Held] = search.compared
         self.state: list[Held] = search.state
         self.held: list[Held] = search.values

@@ -55,7 +55,7 @@ class Held:
         if type(value) in PLAIN or _is_by_kind(value):
             return token(value), False
         try:
-            return digest(Form(self._code, limit=LARGEST).bytes_of(value)), False
+            return digest(_WithoutCells(self._code, limit=LARGEST).bytes_of(value)), False
         except Unknown:
             return f"{type(value).__qualname__} {self.made_by}", True
         except Exception as error:  # noqa: BLE001 a user's __legato_hash__ may raise anything
@@ -64,6 +64,16 @@ class Held:
     def noted(self) -> str:
         """What stands for it among all that code consists of."""
         return f"{self.part} {self.token}" if self.part else self.token
+
+
+class _WithoutCells(Form):
+    """What a function of the user's in a value closes over is held, and compared, by itself: there it is known what the code changes."""
+
+    __slots__ = ()
+
+    def function(self, fn: Any) -> tuple[str, Any]:
+        known = self._code(fn) if self._code is not None else None
+        return super().function(fn) if known is None else ("function", known)
 
 
 def _is_by_kind(value: Any) -> bool:

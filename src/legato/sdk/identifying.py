@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar, copy_context
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -39,6 +40,11 @@ class Called(Protocol):
     @property
     def holdings(self) -> Any:
         """What its code holds that its calls may change."""
+        ...
+
+    @property
+    def context(self) -> Any:
+        """The context variables that its code reads, by name."""
         ...
 
     def code(self) -> Mapping[str, str]: ...
@@ -87,6 +93,12 @@ def identify(shell: TaskShell, parent: Shell, compiled: Called, arguments: Argum
         group = f"{place}-{plain.hex()}" if len(plain) <= SHORT else group_of(place, plain)
     else:
         group = _group_by_content(shell, place, arguments, is_kept=is_kept)
+    if (is_kept or flow.knows_calls) and compiled.explicit_key is None and compiled.context:
+        try:
+            group = group_of(group, in_context(compiled.context))
+        except Exception as error:  # noqa: BLE001 it has no form, or a user's __legato_hash__ may raise anything
+            shell.unknown = f"not reusable: what a context variable holds has no stable hash ({error})"
+            group = unknown_group(place, shell.run_id)
     lane = shell.lane = lane_of(parent)
     code = compiled.code_digest() if flow.knows_calls or is_kept else ""
     body = flow.body if parent is flow else ""
@@ -113,6 +125,19 @@ def beside_of(holdings: Any, flow: Any) -> Any:
     from legato.sdk.effects import VALUE, Watch  # noqa: PLC0415 start-up time: wanted where something is stored
 
     return Watch(holdings, outermost(flow)) if holdings is not None else VALUE
+
+
+def context_of(fn: Any) -> dict[str, ContextVar[Any]]:
+    """The context variables that a function's code reads, by name."""
+    found = {held.name: held.value() for held in reach_of(fn).held}
+    return {name: value for name, value in found.items() if isinstance(value, ContextVar)}
+
+
+def in_context(variables: Mapping[str, ContextVar[Any]]) -> bytes:
+    """What context variables hold here, as bytes. Raises `Unknown`."""
+    from legato.core.identity import form_of  # noqa: PLC0415 start-up time: few tasks read any
+
+    return form_of([(name, [one.get()] if one in copy_context() else None) for name, one in sorted(variables.items())], known_by)
 
 
 def outermost(flow: Any) -> Any:
@@ -186,6 +211,8 @@ def identify_flow(
     try:
         data = encoded(on, (), parameters, known_by)
         group, seal = group_of(place, data), Seal(on, known_by, data)
+        if variables := context_of(fn):
+            group = group_of(group, in_context(variables))
     except Unknown as error:
         group, unknown = unknown_group(place, run_id), error.where
     body = parent.flow.body if parent is parent.flow else ""

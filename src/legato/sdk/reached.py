@@ -53,10 +53,10 @@ def digest_of_text(text: str) -> str:
 class Search:
     """One search. `known_by(x)`: what a function or class in a value is known by, that this search does not look into.
 
-    `stops`: flows and tasks are reached by their names only.
+    `stops`: flows and tasks are reached by their names only. `home`: the module whose names stand without it, else that of `start`.
     """
 
-    def __init__(self, start: Any, known_by: Callable[[Any], Any], *, stops: bool = False) -> None:
+    def __init__(self, start: Any, known_by: Callable[[Any], Any], *, stops: bool = False, home: str | None = None) -> None:
         self.values: list[Held] = []
         self.code: dict[int, Any] = {}
         self.definitions: dict[int, Definition[Any, Any]] = {}
@@ -64,7 +64,7 @@ class Search:
         self._known_by = known_by
         self._stops = stops
         self._start = start
-        self._home = getattr(start, "__module__", None)
+        self._home = home or getattr(start, "__module__", None)
         self._seen: set[int] = set()
         self._kept: list[Any] = []
         self._asked: set[Any] = set()

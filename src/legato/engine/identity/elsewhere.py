@@ -16,6 +16,7 @@ from enum import Enum
 from typing import Any
 
 from legato.core.identity import is_frozen
+from legato.engine.makers import Made
 
 _MOST_PARTS = 100
 """Parts of a value that are looked at."""
@@ -29,6 +30,9 @@ _MOST_INSIDE = 20_000
 _CONTAINERS = (list, dict, tuple, set)
 _NO_PARTS = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.CodeType, types.FrameType)
 _UNCHANGING = frozenset(("pyarrow",))
+
+_OURS = (types.FrameType, Made)
+"""Holders that count for nothing: what runs, and the note of which run made a value."""
 
 _least: dict[Any, int] = {}
 """References to a value that nobody else holds, by the code that asks."""
@@ -61,7 +65,7 @@ def _are_held_inside(suspects: list[Any], value: Any, parts: list[Any]) -> bool:
     inside = _inside_of(value)
     inside.update((id(suspects), id(parts)))
     for holder in gc.get_referrers(*suspects):
-        if id(holder) not in inside and not isinstance(holder, types.FrameType) and not _is_our_call(holder, suspects):
+        if id(holder) not in inside and not isinstance(holder, _OURS) and not _is_our_call(holder, suspects):
             return False
     return True
 
@@ -121,7 +125,7 @@ def _is_only_here(value: Any, parts: list[Any], suspects: list[Any]) -> bool:
 
 def _holders_of(part: Any, parts: list[Any], suspects: list[Any]) -> list[Any]:
     """What holds a part, but for our own lists. (Named one by one: a tuple of arguments would be a holder itself.)"""
-    return [one for one in gc.get_referrers(part) if one is not parts and one is not suspects and not isinstance(one, types.FrameType)]
+    return [one for one in gc.get_referrers(part) if one is not parts and one is not suspects and not isinstance(one, _OURS)]
 
 
 def _is_held(part: Any, value: Any, parts: list[Any], suspects: list[Any]) -> bool:
