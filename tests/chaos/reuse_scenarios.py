@@ -26,6 +26,7 @@ from legato.testing import harness
 
 from tests.support.code_edits import EDITS
 from tests.support.code_edits import HEAD as LIBRARIES
+from tests.support.writes import WRITES
 
 HEAD = (
     f"""{LIBRARIES}"""
@@ -205,6 +206,7 @@ class Maker:
                 self.sentinel,
                 self.two_of_one,
                 self.converted,
+                self.elsewhere,
             ]
             return self.of(kinds, count)
         kinds = [self.value, self.value, self.chain, self.written, self.written, self.mutated, self.alias, self.loop]
@@ -214,7 +216,7 @@ class Maker:
             else []
         )
         kinds += [self.on_own_thread]
-        kinds += [self.two_of_one, self.state, self.sentinel] if self.way != "in one process" else []
+        kinds += [self.two_of_one, self.state, self.elsewhere, self.elsewhere, self.sentinel] if self.way != "in one process" else []
         return self.of(kinds, count)
 
     def of(self, kinds: list[Callable[[bool], Step]], count: int) -> Scenario:
@@ -401,6 +403,22 @@ class Maker:
         call = self.rng.choice(["w{i}({v})", "w{i}.submit({v}).result()"])
         lines = [f"{call.format(i=i, v=v)}\nout.append(show({read}))" for v in (a, b)]
         return Step(f"state {change}{' edited' if edit else ''}", (defs, defs), (lines[0], lines[1]), reruns=(f"w{i}", f"r{i}"))
+
+    def elsewhere(self, edit: bool) -> Step:
+        """A task changes something outside itself in one of many ways, which another reads."""
+        i, kind = self.name(), self.rng.choice(list(WRITES))
+        write = WRITES[kind]
+        a, b = self.pair("1", "2", edit)
+        text = f"from legato import DEFAULT, flow, task\n{write.defs}\n@task({self.persist(0.9)})\ndef change(v):\n    {write.change}\n@task({self.persist(0.3)})\ndef look(): return {write.look}\n@flow\ndef looks(): return {write.look}\n"
+        call = self.rng.choice(
+            [f"state{i}.change({{v}})", f"state{i}.change.submit({{v}}).result()", f"state{i}.change.map([{{v}}]).result()"]
+        )
+        read = self.rng.choice([f"state{i}.look()", f"state{i}.look.submit().result()", f"state{i}.looks()"])
+        lines = [f"{call.format(v=v)}\nout.append(repr({read}))" for v in (a, b)]
+        libs = {f"state{i}": text, **dict(write.others)}
+        return Step(
+            f"elsewhere {kind}{' edited' if edit else ''}", (f"import state{i}",) * 2, (lines[0], lines[1]), (libs, libs), reruns=("w",)
+        )
 
     def sentinel(self, edit: bool) -> Step:
         """A task gives an object that is known by being itself."""

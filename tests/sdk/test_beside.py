@@ -220,3 +220,28 @@ def test_a_value_that_lives_on_is_not_reused_and_it_is_said(h: Harness, capsys: 
 
     assert loaded(tmp_path, source).main.resume(h.flow_runs()[0].id) is True
     assert LIVES_ON in capsys.readouterr().err
+
+
+HANDED_ON = {
+    "task": "@task(persist_result=True)\ndef outer(): return make()",
+    "flow": "@flow(persist_result=True)\ndef outer(): return make()",
+    "task, inside": "@task(persist_result=True)\ndef outer(): return {'a': make(), 'b': [make()]}",
+    "flow, inside": "@flow(persist_result=True)\ndef outer(): return (make(), {'b': make()})",
+}
+
+
+@pytest.mark.parametrize("kind", HANDED_ON)
+def test_what_a_task_inside_gave_and_nobody_else_holds_is_reused_when_it_is_handed_on(h: Harness, kind: str, tmp_path: Path) -> None:
+    source = (
+        f"{HEAD}FAILS = []\nRAN = []\n@task(persist_result=True)\ndef make():\n    RAN.append('make')\n    return [1]\n{HANDED_ON[kind]}\n"
+        "@flow\ndef main():\n    x = outer()\n    if FAILS: raise ValueError('here')\n    return x\n"
+    )
+    module = loaded(tmp_path, source)
+    module.FAILS.append(1)
+    with pytest.raises(ValueError, match="here"):
+        module.main()
+    h.engine.outbox.flush()
+
+    again = loaded(tmp_path, source)
+    assert again.main.resume(h.flow_runs()[0].id) == loaded(tmp_path, source).main()
+    assert again.RAN == []

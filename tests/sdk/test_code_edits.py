@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from legato.sdk.code import changed_code, code_of
+from legato.sdk.flow_calls import compiled_flow
 
 from tests.support.code_edits import EDITS, HEAD, Edit
 
@@ -120,3 +121,31 @@ def test_code_is_the_same_in_every_process(tmp_path: Path) -> None:
 
     assert found[0] == found[1]
     assert len(found[0]) == len(edits)
+
+
+HOLDS_FUNCTIONS = {
+    "a list": "STEPS = [a, b]\n@flow\ndef main():\n    for step in STEPS: t(step(1))",
+    "a dict": "STEPS = {'a': a, 'l': lambda x: x * 2}\n@flow\ndef main(): t(STEPS['l'](1))",
+    "a partial": "import functools\nSTEP = functools.partial(a)\n@flow\ndef main(): t(STEP(1))",
+    "an object": "class K:\n    def __init__(self, f): self.f = f\nSTEP = K(a)\n@flow\ndef main(): t(STEP.f(1))",
+    "a closure": "def made(f):\n    @flow\n    def main(): t([f][0](1))\n    return main\nmain = made(a)",
+    "tasks": "STEPS = [t, task(a)]\n@flow\ndef main():\n    for step in STEPS: step(1)",
+}
+
+
+@pytest.mark.parametrize("kind", HOLDS_FUNCTIONS)
+def test_a_script_s_flow_is_the_same_when_it_is_run_and_when_it_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    source = f"from legato import flow, task\ndef a(x): return x + 1\ndef b(x): return x + 2\n@task\ndef t(x): return x\n{HOLDS_FUNCTIONS[kind]}\n"
+    file = tmp_path / "held.py"
+    file.write_text(source)
+    found = []
+    for name in ("__main__", "held"):
+        module = ModuleType(name)
+        module.__file__ = str(file)
+        monkeypatch.setitem(sys.modules, name, module)
+        exec(compile(source, str(file), "exec"), vars(module))
+        found.append(compiled_flow(module.main).body().marks)
+
+    assert found[0] == found[1]

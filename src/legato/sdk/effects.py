@@ -32,7 +32,7 @@ from legato.sdk.updates import counts, reads
 class Watch:
     """One call's: what its code holds, before it runs and after."""
 
-    __slots__ = ("_begun", "_flow", "_holdings", "_looks", "_names", "_settings")
+    __slots__ = ("_begun", "_flow", "_holdings", "_looks", "_names", "_random", "_settings")
 
     def __init__(self, holdings: Holdings, flow: Any) -> None:
         self._holdings = holdings
@@ -41,6 +41,7 @@ class Watch:
         self._looks: list[Any] = []
         self._names: list[tuple[str, Any, Names]] = []
         self._settings: dict[str, str] = {}
+        self._random = ""
 
     def begin(self) -> None:
         """The call begins now. Another attempt of it is the same call: what the first has done counts as well."""
@@ -53,6 +54,8 @@ class Watch:
             self._names = [(name, of, Names(of if isinstance(of, dict) else vars(of))) for name, of in holdings.spaces()]
         if holdings.has_environment:
             self._settings = dict(os.environ)
+        if holdings.seeds:
+            self._random = _random_state()
 
     def changes(self) -> str:
         """In words, what the call has changed that others may see; "" when there is nothing."""
@@ -77,6 +80,8 @@ class Watch:
                     yield Change(f"{name}.{other}", other, how, frozenset(), value, None, of)
         if self._settings and self._settings != dict(os.environ):
             yield Change(ENVIRONMENT, "environ", "changes", frozenset(), None, None)
+        if self._random and self._random != _random_state():
+            yield Change(RANDOM, "random", "changes", frozenset(), None, None)
 
     def found(self, value: Any, given: Any, kwargs: Any, *, is_plain: bool) -> str:
         """What it did, in words."""
@@ -116,10 +121,11 @@ class Holdings:
         every = [names_in(one.__code__) for one in functions]
         self.sets_names = any(names.sets_names or _hands_on_modules(names, fn) for names, fn in zip(every, functions, strict=True))
         self.has_environment = any(not names.all.isdisjoint(_ENVIRONMENT) for names in every)
+        self.seeds = any("random" in names.all and not names.all.isdisjoint(_SEEDS) for names in every)
         self._finds_modules = any(not names.all.isdisjoint(_FINDS_MODULES) for names in every)
 
     def __bool__(self) -> bool:
-        return bool(self.held) or self.sets_names or self.has_environment
+        return bool(self.held) or self.sets_names or self.has_environment or self.seeds
 
     def spaces(self) -> list[tuple[str, Any]]:
         """Modules (their dicts), classes and functions of the user's project, each with a name."""
@@ -134,6 +140,8 @@ _WORKED_OUT = FIXED | {"registered"}
 """Parts of classes and functions that are put together when they are asked for, from what does not change."""
 
 _ENVIRONMENT = frozenset(("environ", "putenv", "unsetenv"))
+_SEEDS = frozenset(("seed", "setstate", "set_state"))
+_OWN_SOURCES = _SEEDS | {"default_rng", "RandomState", "Random", "SystemRandom", "Generator", "SeedSequence"}
 _FINDS_MODULES = frozenset(("modules", "import_module", "__import__", "patch"))
 
 
@@ -225,6 +233,8 @@ class _Readers:
 
     def notice(self, change: Change) -> bool:
         """Whether anything may see what a call has changed, as far as it cannot be proven that nothing does."""
+        if change.name == RANDOM:
+            return any(map(_draws, [*self._functions, *self._of_flows]))
         if change.name == ENVIRONMENT or self.hold_it_elsewhere(change):  # libraries read the environment as well
             return True
         if change.how != "fills":
@@ -263,6 +273,27 @@ class _Readers:
 
 
 ENVIRONMENT = "os.environ"
+RANDOM = "random"
+"""What is changed by a call that seeds the numbers of `random` or `numpy.random`."""
+
+
+def _random_state() -> str:
+    import random  # noqa: PLC0415 start-up time: asked of tasks that use it
+
+    numpy: Any = sys.modules.get("numpy")
+    return str(exact([random.getstate(), numpy.random.get_state() if numpy is not None else None]))
+
+
+def _draws(fn: types.FunctionType) -> bool:
+    """Whether a function uses the random numbers that all code has in common, without having seeded them."""
+    names = names_in(fn.__code__).all
+    if not names.isdisjoint(_OWN_SOURCES):
+        return False
+    owners = (getattr(fn.__globals__.get(name), "__self__", None) for name in names)
+    return "random" in names or any((type(one).__module__.partition(".")[0], type(one).__name__) in _COMMON for one in owners)
+
+
+_COMMON = frozenset((("random", "Random"), ("numpy", "RandomState")))
 
 
 def _uses(fn: types.FunctionType, name: str, change: Change) -> bool:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from legato.core.identity import Form, Unknown, digest, is_frozen
+from legato.core.identity import Form, Unknown, cell_of, digest, is_frozen
 from legato.sdk.bytecode import PLAIN, token
 
 LARGEST = 1 << 20
@@ -55,7 +55,7 @@ class Held:
         if type(value) in PLAIN or _is_by_kind(value):
             return token(value), False
         try:
-            return digest(_WithoutCells(self._code, limit=LARGEST).bytes_of(value)), False
+            return digest(_CodeForm(self._code, limit=LARGEST).bytes_of(value)), False
         except Unknown:
             return f"{type(value).__qualname__} {self.made_by}", True
         except Exception as error:  # noqa: BLE001 a user's __legato_hash__ may raise anything
@@ -66,14 +66,20 @@ class Held:
         return f"{self.part} {self.token}" if self.part else self.token
 
 
-class _WithoutCells(Form):
-    """What a function of the user's in a value closes over is held, and compared, by itself: there it is known what the code changes."""
+class _CodeForm(Form):
+    """Of a function of the user's in a value that is known by its name here counts what it closes over, but for what the code itself changes."""
 
     __slots__ = ()
 
     def function(self, fn: Any) -> tuple[str, Any]:
+        search = getattr(self._code, "__self__", None)
         known = self._code(fn) if self._code is not None else None
-        return super().function(fn) if known is None else ("function", known)
+        if known is None:
+            return super().function(fn)
+        if search is None:  # what it holds is part of the hash that it is known by
+            return "function", known
+        cells = [None if search.changes(cell) else self.of(cell_of(cell)) for cell in fn.__closure__ or ()]
+        return "function", [known, cells, self.of(fn.__defaults__), self.of(fn.__kwdefaults__)]
 
 
 def _is_by_kind(value: Any) -> bool:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import builtins
 import functools
+import gc
+import logging
 import re
 import sys
 import types
@@ -113,9 +115,10 @@ class Search:
             return True
         return is_moving(held) or changes_itself(type(held))
 
-    def changed_places(self) -> list[Held]:
-        """What the code itself sets or changes, as far as it has a place."""
-        return [value for value in self.values if value.place is not None and self.is_state(value)]
+    def changes(self, cell: Any) -> bool:
+        """Whether the code changes what a closure's cell holds."""
+        place = ("cell", id(cell))
+        return place in self._rebound or place in self._changed or place in self._added
 
     def _full(self, module: str | None, name: str) -> str:
         return name if module == self._home else f"{module}.{name}"
@@ -188,8 +191,18 @@ class Search:
         self._names_used |= names.all
         self._names(fn.__globals__, names.all, names.bare, owner=fn)
         wanted: list[Any] = [*names.imports, *names.texts]
+        if names.texts or not names.all.isdisjoint(_IMPORTS):
+            wanted += self._modules_in_tables(fn.__globals__, names.all)
         for one in wanted:
             self._modules_by_file(one, fn.__globals__)
+
+    @staticmethod
+    def _modules_in_tables(scope: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+        """What may be a module's name among the texts in the variables of code that imports by names it puts together, whole or below its package."""
+        package = str(scope.get("__package__") or package_of(str(scope.get("__name__") or ""), scope.get("__file__")))
+        texts = {text.lstrip(".") for name in names for text in _texts_in(scope.get(name))}
+        texts = {text for text in texts if all(part.isidentifier() for part in text.split("."))}
+        return sorted(texts | {f"{package}.{text}" for text in texts if package})
 
     def _registry(self, fn: types.FunctionType) -> None:
         """What was registered with a generic function: it is the library's, and changes when something is registered."""
@@ -287,6 +300,9 @@ class Search:
         if is_bare or "__dict__" in names:  # handed on as it is: any part of it may be used
             self._modules_by_file(module.__name__, vars(module))
         if self._once((id(module), *sorted(names))):
+            if "__getattr__" in vars(module) and "__path__" in vars(module):  # a part that is asked for may be a module, loaded then
+                for part in names:
+                    self._modules_by_file(f"{module.__name__}.{part}", vars(module))
             self._names(vars(module), [*(other for other in names if other != name), "__getattr__"])
 
     def _monkeypatches(self, module: types.ModuleType, names: Iterable[str]) -> None:
@@ -480,6 +496,18 @@ _OF_EVERY_MODULE = frozenset(
 """What Python puts into a module: other when it is run than when it is imported."""
 
 
+_IMPORTS = frozenset(("import_module", "__import__"))
+"""How code imports what it has put a name together for."""
+
+
+def _texts_in(value: Any, depth: int = 3) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif depth and isinstance(value, (list, tuple, set, frozenset, dict)) and len(value) <= _LARGEST_SEARCHED * 10:
+        for one in [*value, *value.values()] if isinstance(value, dict) else value:
+            yield from _texts_in(one, depth - 1)
+
+
 def _global_of(scope: Mapping[str, Any], name: str) -> Any:
     return scope.get(name)
 
@@ -589,9 +617,18 @@ def inside(value: Any) -> Iterator[Any]:
             yield from list(value.values()) if isinstance(value, dict) else list(value)
         if type(value) not in (list, tuple, set, frozenset, dict):
             yield type(value)
+    elif isinstance(value, logging.Logger):
+        logger: Any = value
+        while logger is not None:  # what a program's own handlers and filters do is no input, but code
+            yield from (*logger.handlers, *logger.filters)
+            logger = logger.parent
     elif not isinstance(value, types.ModuleType):
         if (wrapped := attribute(value, "__wrapped__")) is not None:
             yield wrapped
+        if type(type(value)) is type and not is_users_class(type(value)):  # what C code holds, such as a function made a ufunc
+            yield from (one for one in gc.get_referents(value) if isinstance(one, types.FunctionType))
+        if isinstance(value, logging.Handler):
+            yield from value.filters
         yield type(value)
 
 
