@@ -269,6 +269,50 @@ def test_a_script_needs_no_guard_around_its_main_part(tmp_path: Path, legato_hom
     assert done.stdout == "odd 7\n18\n"
 
 
+@pytest.mark.parametrize(
+    "pool",
+    ["multiprocessing.get_context('fork').Pool(2)", "concurrent.futures.ProcessPoolExecutor(2, multiprocessing.get_context('fork'))"],
+)
+def test_a_task_may_have_a_pool_of_its_own_for_a_scripts_functions(tmp_path: Path, legato_home: Path, pool: str) -> None:
+    file = tmp_path / "script.py"
+    file.write_text(
+        textwrap.dedent(f"""
+        import concurrent.futures, multiprocessing, pickle
+        from legato import ProcessTaskRunner, flow, task
+
+        class Pair:
+            def __init__(self, n):
+                self.n = n
+
+        def square(n):
+            return n * n
+
+        def paired(n):
+            return Pair(square(n))
+
+        @task
+        def squares(n):
+            with {pool} as pool:
+                return [one.n for one in pool.map(paired, range(n))]
+
+        @task
+        def other(n):
+            return pickle.loads(pickle.dumps(square))(n), type(pickle.loads(pickle.dumps(Pair(n)))) is Pair
+
+        @flow(task_runner=ProcessTaskRunner(1))
+        def main():
+            print(squares.submit(4).result(), other.submit(3).result(), squares.submit(2).result())
+
+        main()
+        """)
+    )
+
+    done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[0, 1, 4, 9] (9, True) [0, 1]\n"
+
+
 def start(file: Path) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 

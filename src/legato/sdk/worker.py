@@ -133,6 +133,15 @@ def _no_function() -> None:
     raise AssertionError("the flow runs in its own process")
 
 
+def _found_in_main(fn: Callable[..., Any]) -> None:
+    """Have what a script's function uses of its script found in `__main__` here as well, where pickle looks for it: a pool of the task's own
+    sends functions by name.
+    """
+    if fn.__module__ == "__main__":
+        found = getattr(fn, "__globals__", {})
+        vars(sys.modules["__main__"]).update({name: one for name, one in found.items() if getattr(one, "__module__", None) == "__main__"})
+
+
 class Call:
     """One job being performed. `stop` it from any thread, or from a signal handler."""
 
@@ -420,7 +429,9 @@ class Worker:
     def _function(self, job: Job) -> Callable[..., Any]:
         if job.function is not None:
             self._functions[job.function_id] = unpack_function(job.function)
-        return self._functions[job.function_id]
+        function = self._functions[job.function_id]
+        _found_in_main(function)
+        return function
 
     def _on_sigterm(self, signum: int, frame: object) -> None:  # noqa: ARG002 the signal module's signature
         if self._call is None:
