@@ -188,11 +188,11 @@ class ForkServer:
             self._start(line)
 
     def _start(self, line: bytes) -> None:
+        pid = self._start_spare(line)  # first of all: what is looked up here, it need not wait for
         request = _decode(line)
         bundle = request.claim.deployment.bundle
         if bundle:
             self._bundles = [bundle, *(one for one in self._bundles if one != bundle)][:REMEMBERED]
-        pid = self._start_spare(line)
         try:
             pid = pid or os.fork()
         except OSError as error:
@@ -292,6 +292,9 @@ class ForkServer:
             self._spare.line.close()
         become_subreaper()
         _reseed_numpy()
+        for stream in (sys.stdout, sys.stderr):  # line by line, so that little is lost when it is killed
+            stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # text streams of this process
+        faulthandler.enable()
 
     def _tell_what_was_imported(self, before: frozenset[str]) -> None:
         """In the child: name the installed packages that this run imported. One short write, so that lines of children do not mix."""
@@ -364,16 +367,13 @@ class ForkServer:
 
 
 def _print_into(path: str) -> None:
-    """Whatever this process and what it starts print goes into this file; line by line, so that little is lost when it is killed."""
+    """Whatever this process and what it starts print goes into this file."""
     if path:
         with contextlib.suppress(OSError):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             os.dup2(descriptor, 1)
             os.dup2(descriptor, 2)
             os.close(descriptor)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # text streams of this process
-    faulthandler.enable()
 
 
 def _reseed_numpy() -> None:
