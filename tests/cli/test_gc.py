@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from legato.store.port import Store
+from legato.store.sql import SqlStore
+
 SOURCE = """
 from legato import Deployment, INPUTS, create_image_artifact, flow, task
 @task(cache_policy=INPUTS)
@@ -49,3 +52,23 @@ def test_a_servers_results_are_not_looked_for_here(legato: Any, monkeypatch: pyt
 
     assert done.code == 2
     assert "on its machine" in done.err
+
+
+@pytest.mark.timeout(120)
+def test_gc_removes_cached_results_that_have_expired(legato: Any, process: Any, tmp_path: Path, legato_home: Path, store: Store) -> None:
+    expiring = SOURCE.replace("cache_policy=INPUTS", "cache_policy=INPUTS, cache_expiration=timedelta(days=1)")
+    (tmp_path / "flow.py").write_text(f"from datetime import timedelta\n{expiring}")
+    assert process("run", "flow.py").code == 0
+    assert legato("run", "rm", "--filter", "flow:main", "--yes").code == 0
+    legato("run", "gc", "--older-than", "0s", "--yes")
+    kept = stored(legato_home)
+    assert isinstance(store, SqlStore)
+    store.database.transact(lambda session: session.run("update cache set expires_at = 1"))
+
+    would = json.loads(legato("run", "gc", "--older-than", "0s", "--dry-run", "-o", "json").out)
+    gone = json.loads(legato("run", "gc", "--older-than", "0s", "--yes", "-o", "json").out)
+
+    assert would["files"] == gone["files"] == 1
+    assert stored(legato_home) == kept - 1
+    with store.database.read() as session:
+        assert session.rows("select key from cache") == []

@@ -6,6 +6,7 @@ import pytest
 from legato.core.errors import Conflict, NotFound, UsageError
 from legato.core.records import Agent
 from legato.store.port import Store
+from legato.store.sql import SqlStore
 from legato.system import new_id
 
 from tests.store.make import add_queue, at
@@ -67,3 +68,12 @@ def test_an_agent_that_says_it_lives_is_updated(store: Store) -> None:
     store.save_agent(msgspec.structs.replace(first, running=2), now=at(30))
 
     assert [(a.last_seen_at, a.running) for a in store.list_agents(now=at(40))] == [(at(30), 2)]
+
+
+def test_agents_that_were_silent_for_a_week_are_forgotten(sql_store: SqlStore) -> None:
+    for i, day in enumerate((0, 1, 9)):
+        agent = Agent(id=f"a{i}", name=f"a{i}", queues=("main",), started_at=at(0), last_seen_at=at(0))
+        sql_store.save_agent(agent, now=at(day * 86_400))
+
+    with sql_store.database.read() as session:
+        assert session.rows("select id from agent") == [("a2",)]

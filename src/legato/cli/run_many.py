@@ -98,7 +98,7 @@ def collect(session: Session, *, dry_run: bool, older_than: timedelta) -> None:
             hint="run this on its machine, with LEGATO_API_URL= and its LEGATO_HOME",
             code="usage",
         )
-    from legato.store.disk import compact, referenced_keys  # start-up time: `cancel` needs no database of its own
+    from legato.store.disk import compact, forget_expired, referenced_keys  # start-up time: `cancel` needs no database of its own
     from legato.store.sql import SqlStore
 
     store = session.store
@@ -111,6 +111,8 @@ def collect(session: Session, *, dry_run: bool, older_than: timedelta) -> None:
     size = sum(file.stat().st_size for file in unused)
     if unused and not dry_run:
         session.confirm(f"Remove {len(unused)} stored files ({size / 1e6:.1f} MB) that nothing refers to?")
+    if not dry_run:
+        forget_expired(store)
         for file in unused:
             file.unlink(missing_ok=True)
     freed = 0 if dry_run else compact(store)

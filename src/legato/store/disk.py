@@ -6,6 +6,7 @@ import re
 import sqlite3
 from pathlib import Path
 
+from legato.core.clock import to_us
 from legato.store.sql import SqlStore, statements
 
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -17,12 +18,20 @@ SMALLEST_PAGES = 64
 
 
 def referenced_keys(store: SqlStore) -> set[str]:
-    """The storage keys (of results, images and bundles) that anything in the database names. Reads all of it."""
+    """The storage keys (of results, images and bundles) that anything in the database names, but for cached results that have expired. Reads
+    all of it.
+    """
     found: set[str] = set()
     with store.database.read() as session:
-        for (text,) in session.rows(statements()["texts_with_keys"]):
+        for (text,) in session.rows(statements()["texts_with_keys"], now=to_us(store.clock.now())):
             found.update(_KEY.findall(text))
     return found
+
+
+def forget_expired(store: SqlStore) -> int:
+    """Remove cached results that have expired: no task takes them any more. Returns how many."""
+    at = to_us(store.clock.now())
+    return store.database.transact(lambda session: session.run(statements()["forget_expired"], now=at))
 
 
 def compact(store: SqlStore) -> int:

@@ -37,6 +37,10 @@ _queue_of = msgspec.json.Decoder(WorkQueue).decode
 _agent_of = msgspec.json.Decoder(Agent).decode
 
 
+AGENTS_KEPT = timedelta(days=7)
+"""How long one that is heard of no more stays; lists show those of a day."""
+
+
 class SqlQueues(SqlSubject):
     """Work queues, agents, claims."""
 
@@ -122,6 +126,7 @@ class SqlQueues(SqlSubject):
     @changes
     def save_agent(self, session: Session, agent: Agent, *, now: datetime | None = None) -> Agent:
         agent = msgspec.structs.replace(agent, last_seen_at=self._now(now))
+        session.run(self._sql["prune_agents"], before=to_us(agent.last_seen_at - AGENTS_KEPT))
         session.run(
             self._sql["save_agent"],
             id=agent.id,

@@ -41,5 +41,8 @@ select limit_id, count(*) from slot group by limit_id;
 insert into agent (workspace, id, last_seen_at, ended_at, record) values (:workspace, :id, :last_seen_at, :ended_at, :record)
 on conflict (id) do update set last_seen_at = excluded.last_seen_at, ended_at = excluded.ended_at, record = excluded.record;
 
+-- prune_agents: nobody asks for one that has been silent for so long. index: agent_seen
+delete from agent where workspace = :workspace and last_seen_at < :before;
+
 -- list_agents:
 select record from agent where workspace = :workspace and ended_at is null and last_seen_at > :since order by last_seen_at desc;
