@@ -160,6 +160,13 @@ def test_a_run_of_no_deployment_is_started_by_nobody() -> None:
     assert got.hint == "legato run resume amber-heron"
 
 
+@pytest.mark.parametrize(("message", "is_said"), [("by hand", False), ("attempt 1 was lost", True)])
+def test_who_made_a_run_is_not_its_last_word(message: str, is_said: bool) -> None:
+    got = explain(Facts(now=NOW, run=flow_run("Scheduled", 40, due=-40, trigger="by hand", message=message)))
+
+    assert any("Its last word" in sentence for sentence in got.sentences) is is_said
+
+
 def test_a_planned_run_says_when_it_starts_and_who_planned_it() -> None:
     got = explain(Facts(now=NOW, run=flow_run("Scheduled", 5, due=10800, trigger="schedule every 3 h")))
 

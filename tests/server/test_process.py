@@ -34,6 +34,16 @@ def test_a_server_says_where_it_is_and_forgets_it_when_it_stops(start_server: St
     assert not (tmp_path / "home" / "server.json").exists()
 
 
+def test_a_server_whose_address_cannot_be_written_down_serves_all_the_same(
+    start_server: Callable[..., ServerProcess], tmp_path: Path
+) -> None:
+    (tmp_path / "home" / "server.json").mkdir(parents=True)
+    server = start_server()
+
+    assert server.request("GET", "/api/health").status == 200
+    assert list((tmp_path / "home").glob("server.json.*")) == []
+
+
 def test_a_second_server_on_the_same_file_is_refused(start_server: Start) -> None:
     server = start_server()
     assert server.process is not None

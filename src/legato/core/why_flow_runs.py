@@ -121,7 +121,8 @@ def _scheduled(f: Facts) -> Reason:
     elif run.lease_expires_at is None:
         _late(f, due, reason)
     if not retries:
-        reason.add(f"Its last word: {one_line(run.state.message)}" if run.state.message else "")
+        said = run.state.message if run.state.message != run.trigger else ""  # of one that was only made: who made it
+        reason.add(f"Its last word: {one_line(said)}" if said else "")
     reason.add("" if reason.sentences else f"Its process holds it; it was due {in_words(f.now - due)} ago")
     return reason
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import ipaddress
+import logging
 import os
 import resource
 import signal
@@ -241,11 +242,19 @@ def _only_server_of(database_url: str) -> Iterator[None]:
 
 
 def _write_down(home: Path, listening: Listening) -> None:
-    """Say where the server is, for programs on this machine; in one step, so that nobody reads half of it."""
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Say where the server is, for programs on this machine; in one step, so that nobody reads half of it.
+
+    Where that cannot be said (a full disk) it serves all the same: those who know its address find it.
+    """
     draft = home / f"server.json.{os.getpid()}"
-    draft.write_bytes(msgspec.json.encode(listening))
-    draft.replace(home / "server.json")
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft.write_bytes(msgspec.json.encode(listening))
+        draft.replace(home / "server.json")
+    except OSError as error:
+        logging.getLogger(__name__).warning("address_not_written_down", extra={"file": str(home / "server.json"), "reason": str(error)})
+        with suppress(OSError):
+            draft.unlink()
 
 
 def _forget(home: Path) -> None:
