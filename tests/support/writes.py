@@ -107,6 +107,8 @@ WRITES: dict[str, Write] = {
     "a method in a partial": Write("import functools\nR = []\nput = functools.partial(R.append)", "put(v)", "R[:]", "R.clear()"),
     "a descriptor's value": Write("class Kept:\n    held = {}\n    def __get__(self, of, kind=None): return self.held.get('n')\n    def __set__(self, of, v): self.held['n'] = v\nclass Box: n = Kept()\nb = Box()", "b.n = v", "b.n", "Kept.held.clear()"),
     "attributes kept by __setattr__": Write("class Box:\n    def __init__(self): object.__setattr__(self, 'held', {})\n    def __getattr__(self, name): return self.held.get(name)\n    def __setattr__(self, name, v): self.held[name] = v\nb = Box()", "b.n = v", "b.n", "b.held.clear()"),
+    "what functools.cache keeps": Write("import functools\n@functools.cache\ndef conf(): return {'k': 0}", "conf()['k'] = v", "conf()['k']", "conf.cache_clear()"),
+    "what functools.lru_cache keeps": Write("import functools\n@functools.lru_cache(maxsize=8)\ndef rows(of): return []", "rows('a').append(v)", "rows('a')[:]", "rows.cache_clear()"),
 }  # fmt: skip
 
 
@@ -120,6 +122,7 @@ HARMLESS: dict[str, Write] = {
     "a memo": Write("MEMO = {}\ndef half(n):\n    if n not in MEMO: MEMO[n] = n / 2\n    return MEMO[n]", "return half(v)", "half(7)", "1"),
     "a memo of frames": Write("import pandas as pd\nMEMO = {}\ndef table(n):\n    if n not in MEMO: MEMO[n] = pd.DataFrame({'a': [n]})\n    return MEMO[n]", "return int(table(v).a.sum())", "int(table(7).a.sum())", "1"),
     "functools.cache": Write("import functools\n@functools.cache\ndef half(n): return n / 2", "return half(v)", "half(7)", "1"),
+    "functools.lru_cache of lists": Write("import functools\n@functools.lru_cache\ndef upto(n): return [*range(n)]", "return sum(upto(v))", "sum(upto(3))", "1"),
     "a client made when it is first asked for": Write("import threading\nC = None\ndef client():\n    global C\n    if C is None: C = threading.Lock()\n    return C", "\n    with client(): return v", "client() is not None", "1"),
     "an object's own memo": Write("class Box:\n    rows = None\n    def get(self):\n        if self.rows is None: self.rows = [1]\n        return self.rows\nb = Box()", "return len(b.get()) + v", "len(b.get())", "1"),
     "a cached property": Write("import functools\nclass Box:\n    n = 1\n    @functools.cached_property\n    def rows(self): return [self.n]\nb = Box()", "return b.rows[0] + v", "b.rows[0]", "1"),

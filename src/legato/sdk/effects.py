@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import gc
 import os
 import sys
 import types
@@ -118,6 +119,7 @@ class Holdings:
         self.reach = reach
         self.held = [held for held in reach.held if held.part.removeprefix(".") not in _WORKED_OUT]
         functions = _functions_in(reach)
+        self.held += _memos_of(functions)
         every = [names_in(one.__code__) for one in functions]
         self.sets_names = any(names.sets_names or _hands_on_modules(names, fn) for names, fn in zip(every, functions, strict=True))
         self.has_environment = any(not names.all.isdisjoint(_ENVIRONMENT) for names in every)
@@ -143,6 +145,36 @@ _ENVIRONMENT = frozenset(("environ", "putenv", "unsetenv"))
 _SEEDS = frozenset(("seed", "setstate", "set_state"))
 _OWN_SOURCES = _SEEDS | {"default_rng", "RandomState", "Random", "SystemRandom", "Generator", "SeedSequence"}
 _FINDS_MODULES = frozenset(("modules", "import_module", "__import__", "patch"))
+
+
+class _Memo(Held):
+    """What a function keeps of its own values."""
+
+    __slots__ = ()
+
+
+def _memos_of(functions: list[types.FunctionType]) -> list[Held]:
+    """What `functools.cache` and `lru_cache` keep for functions of the user's that these call: a caller may change it in place."""
+    found: dict[int, Held] = {}
+    for fn in functions:
+        for name in names_in(fn.__code__).bare:
+            memo = fn.__globals__.get(name)
+            if isinstance(memo, functools._lru_cache_wrapper) and is_own(_scope_of(memo.__wrapped__)):  # noqa: SLF001 it has no other name
+                place = (id(fn.__globals__), name)
+                found[id(memo)] = _Memo(name, functools.partial(_kept_by, memo), place, known_by)
+    return list(found.values())
+
+
+def _kept_by(memo: Any) -> dict[int, Any]:
+    """What such a function keeps, by its ids: the order tells what was asked for last. Its own code and attributes apart."""
+    held = [one for one in gc.get_referents(memo) if one is not memo.__wrapped__ and one is not memo.__dict__ and not isinstance(one, type)]
+    if not memo.cache_info().currsize:
+        return {}
+    if memo.cache_parameters()["maxsize"] is None:
+        kept = [value for one in held if type(one) is dict for value in one.values()]
+    else:  # values and links to them
+        kept = [one for one in held if not (type(one) is dict and {type(link).__name__ for link in one.values()} == {"_lru_list_elem"})]
+    return {id(one): one for one in kept}
 
 
 def _hands_on_modules(names: Any, fn: types.FunctionType) -> bool:
@@ -241,6 +273,8 @@ class _Readers:
             return not change.short or any(self.see(fn, change.short, change) for fn in self._readers_of(change))
         if _is_data(change) and any(names_in(fn.__code__).changes_others for fn in _functions_in(self._own)):
             return True
+        if isinstance(change.held, _Memo):  # whoever calls it has it filled again
+            return False
         called = self._own.called
         return any(
             self.see(fn, name, change) and not (id(fn) in called and _fills(fn, name))
