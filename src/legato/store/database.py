@@ -78,7 +78,7 @@ class Database(Protocol):
         `work` is a function of the session and nothing else: after a deadlock, a serialisation failure or a lost connection it is called
         again, from the start. Inside another of the same thread it is a part of that one: kept or undone by itself, committed with it.
 
-        The order of locks, for everybody: queues by id, limits by id, flow runs by id (task runs need none of their own), cache keys, flows, tags, slots,
+        The order of locks, for everybody: deployments by id, schedules by id, queues by id, limits by id, flow runs by id (task runs need none of their own), cache keys, flows, tags, slots,
         artifact keys (each sorted), the journal last.
         """
         ...

@@ -49,9 +49,9 @@ class SqlDeployments(SqlSubject):
         check_parameters(deployment, deployment.parameters)
         deployment = _with_keys(deployment)
         flow_name, name = deployment.flow_name, deployment.name
-        found = session.row(self._sql["deployment_by_name"], flow_name=flow_name, name=name)
+        found = session.row(self._sql["deployment_to_change_by_name"], flow_name=flow_name, name=name)
         if found is None:
-            found = session.row(self._sql["deployment_by_id"], id=deployment.id)
+            found = session.row(self._sql["deployment_to_change_by_id"], id=deployment.id)
         old = _deployment_of(found[0]) if found is not None else None
         if old is not None:
             deployment = msgspec.structs.replace(deployment, id=old.id, created_at=old.created_at)
@@ -81,7 +81,7 @@ class SqlDeployments(SqlSubject):
     @changes
     def set_deployment_paused(self, session: Session, name: str, paused: bool, *, now: datetime | None = None) -> Deployment:
         now = self._now(now)
-        deployment = deployment_named(session, name)
+        deployment = deployment_named(session, name, to_change=True)
         if bool(deployment.paused) != paused:
             changed = msgspec.structs.replace(deployment, paused=paused, updated_at=now)
             _write_deployment(session, changed)
@@ -92,7 +92,7 @@ class SqlDeployments(SqlSubject):
     @changes
     def delete_deployment(self, session: Session, name: str, *, now: datetime | None = None) -> int:
         now = self._now(now)
-        deployment = deployment_named(session, name)
+        deployment = deployment_named(session, name, to_change=True)
         forget_deployment(session, deployment.id)
         planned = [row[0] for row in session.rows(self._sql["unstarted_of_deployment"], deployment_id=deployment.id, now=_LONG_AGO)]
         waiting = [row[0] for row in session.rows(self._sql["waiting_of_deployment"], deployment_id=deployment.id) if row[0] not in planned]
@@ -332,13 +332,14 @@ def deployments_by_id(session: Session, ids: set[str]) -> dict[str, Deployment]:
     return {row[0]: _deployment_of(row[1]) for row in found}
 
 
-def deployment_named(session: Session, name: str) -> Deployment:
+def deployment_named(session: Session, name: str, *, to_change: bool = False) -> Deployment:
     """By id or "flow/name"."""
+    by = "deployment_to_change_by" if to_change else "deployment_by"
     flow_name, slash, short = rows.storable(name).rpartition("/")
     if slash:
-        row = session.row(statements()["deployment_by_name"], flow_name=flow_name, name=short)
+        row = session.row(statements()[f"{by}_name"], flow_name=flow_name, name=short)
     else:
-        row = session.row(statements()["deployment_by_id"], id=name) if is_id(name) else None
+        row = session.row(statements()[f"{by}_id"], id=name) if is_id(name) else None
     if row is None:
         raise NotFound("deployment", name, hint="legato deployment ls lists them; a deployment's name is flow/name")
     deployment = _deployment_of(row[0])

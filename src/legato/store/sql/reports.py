@@ -127,8 +127,10 @@ class SqlReports(SqlSubject):
 
 def deployment_that_is_gone(session: Session, run_id: str) -> str:
     """Why a run that waits would wait for ever, as a part of a sentence: its deployment was deleted. Empty for all others."""
-    row = session.row(statements()["deployment_that_is_gone"], run_id=run_id)
-    return f"its deployment '{row[0]}' was deleted" if row is not None else ""
+    row = session.row(statements()["deployment_of_run"], run_id=run_id)
+    if row is None or session.row(statements()["deployment_stays"], id=row[0]) is not None:
+        return ""
+    return f"its deployment '{row[1]}' was deleted"
 
 
 class SqlReporter(SqlReports):

@@ -38,8 +38,9 @@ class SqlRuns(SqlSubject):
         if not is_id(run.id):
             raise UsageError(f"'{run.id[:80]}' is no id", hint="give a UUID in its canonical form")
         if run.deployment_id is not None:
+            stays = session.row(self._sql["deployment_stays"], id=columns.ident(run.deployment_id))
             deployment = deployments_by_id(session, {run.deployment_id}).get(run.deployment_id)
-            if deployment is None:
+            if stays is None or deployment is None:
                 raise NotFound("deployment", run.deployment_name or run.deployment_id, hint="legato deployment ls lists them")
             check_parameters(deployment, run.overrides or ())
         verdict = record(session, [creation(run)], (), (), self._now(now))[0]

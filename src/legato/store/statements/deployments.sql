@@ -11,15 +11,23 @@ select record from deployment where id = :id and workspace = :workspace;
 -- deployment_by_name:
 select record from deployment where workspace = :workspace and flow_name = :flow_name and name = :name;
 
+-- deployment_to_change_by_id: locked before anything that belongs to it, so that what is decided by what it says holds.
+select record from deployment where id = :id and workspace = :workspace {lock};
+
+-- deployment_to_change_by_name: the same.
+select record from deployment where workspace = :workspace and flow_name = :flow_name and name = :name {lock};
+
+-- deployment_stays: until the commit of whoever makes a run of it wait.
+select id from deployment where id = :id {share};
+
 -- deployments_by_id:
 select id, record from deployment where id in :ids*;
 
 -- deployments_to_plan: locked by id, before their schedules: what is read here is what whoever saves one at the same time finds planned.
 select id, record from deployment where id in :ids* order by id {lock};
 
--- deployment_that_is_gone: of a run that belongs to one: nobody would take it, so it must not wait.
-select r.deployment_name from flow_run r where r.id = :run_id and r.deployment_id is not null
-and not exists (select 1 from deployment d where d.id = r.deployment_id);
+-- deployment_of_run:
+select deployment_id, deployment_name from flow_run where id = :run_id and deployment_id is not null;
 
 -- list_deployments:
 select record from deployment where workspace = :workspace order by flow_name, name;
