@@ -14,7 +14,7 @@ import pytest
 from legato.core.resume import LIVES_ON
 from legato.engine.identity.elsewhere import lives_on
 from legato.sdk.code import known_by
-from legato.sdk.updates import reads
+from legato.sdk.updates import only_looks_up, reads
 from legato.testing import Harness, harness
 
 KEPT: dict[str, Any] = {"list": [0], "nested": {"a": [0]}, "frame": pd.DataFrame({"a": [1]})}
@@ -134,6 +134,40 @@ def test_it_is_told_whether_a_function_reads_a_variable(kind: str, tmp_path: Pat
     exec(compile(file.read_text(), str(file), "exec"), scope)
 
     assert reads(scope["f"], "S") == expected
+
+
+LOOKS_UP = {
+    "def f(x): return S[x] + 1": True,
+    "def f(x): return x in S and S.get(x)": True,
+    "def f(): return [k for k, v in S.items()]": True,
+    "def f():\n    for k in S: print(k)": True,
+    "def f(): return len(S) + max(S) + sum(sorted(S.values()))": True,
+    "def f(): return 1": True,
+    "def f(x): S[x] = 1": False,
+    "def f(x): S[x] += 1": False,
+    "def f(x): del S[x]": False,
+    "def f(x): return S": False,
+    "def f(x): return x(S)": False,
+    "def f(x): s = S; s.clear()": False,
+    "def f(x): S.append(x)": False,
+    "def f(x): return [S, x]": False,
+    "def f(x): return S.sort": False,
+    "def f(x):\n    global S\n    S = x": False,
+    "def f(x): return m.S(x)": False,
+    "def f(x):\n    def g(): S.clear()\n    return g()": False,
+    "def f(x): return globals()['S'][x]": False,
+    "def sorted(s): s.clear()\ndef f(x): return sorted(S)": False,
+}
+
+
+@pytest.mark.parametrize("text", LOOKS_UP)
+def test_it_is_proven_that_a_function_only_looks_items_up(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "looks.py"
+    file.write_text(text)
+    scope: dict[str, Any] = {}
+    exec(compile(text, str(file), "exec"), scope)
+
+    assert only_looks_up(scope["f"], "S") is LOOKS_UP[text]
 
 
 def test_a_function_without_a_source_reads_anything() -> None:

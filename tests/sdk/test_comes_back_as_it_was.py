@@ -13,11 +13,14 @@ from legato import INPUTS, flow, runtime, task
 from legato.engine import results, serializers
 from legato.engine.identity.memory import OF_EACH_OTHER, OF_GIVEN, shared
 from legato.sdk.code import known_by
+from legato.sdk.definitions import wanted
 from legato.testing import Harness, harness
 
 
 @pytest.fixture
-def h() -> Iterator[Harness]:
+def h(monkeypatch: pytest.MonkeyPatch) -> Iterator[Harness]:
+    monkeypatch.setattr(wanted, "any", False)  # as in a process of its own
+    monkeypatch.setattr(wanted, "flows", 0)
     with harness() as made:
         yield made
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 import collections
 import functools
 import gc
+import logging
 import os
 import sys
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from legato.core.digests import SCALARS
 from legato.core.identity import is_frozen
 from legato.core.resume import LIVES_ON
 from legato.sdk.bytecode import SETTERS, codes, names_in
@@ -24,10 +26,10 @@ from legato.sdk.class_parts import FIXED
 from legato.sdk.code import Reach, known_by, own_reach_of, reach_of
 from legato.sdk.definitions import Definition
 from legato.sdk.held import Held
-from legato.sdk.looks import Look, Names, exact
+from legato.sdk.looks import Look, Names, exact, key_of
 from legato.sdk.reached import scope_of, unwrapped
 from legato.sdk.sources import is_own
-from legato.sdk.updates import counts, reads
+from legato.sdk.updates import counts, only_looks_up, reads
 
 
 class Watch:
@@ -50,7 +52,7 @@ class Watch:
             return
         self._begun = True
         holdings = self._holdings
-        self._looks = [_looked_at(held.value()) for held in holdings.held]
+        self._looks = [holdings.look_at(held) for held in holdings.held]
         if holdings.sets_names:
             self._names = [(name, of, Names(of if isinstance(of, dict) else vars(of))) for name, of in holdings.spaces()]
         if holdings.has_environment:
@@ -118,6 +120,7 @@ class Holdings:
         self.fn = unwrapped(fn)
         self.reach = reach
         self.held = [held for held in reach.held if held.part.removeprefix(".") not in _WORKED_OUT]
+        self._looked_up: dict[int, bool] = {}
         functions = _functions_in(reach)
         self.held += _memos_of(functions)
         every = [names_in(one.__code__) for one in functions]
@@ -125,6 +128,25 @@ class Holdings:
         self.has_environment = any(not names.all.isdisjoint(_ENVIRONMENT) for names in every)
         self.seeds = any("random" in names.all and not names.all.isdisjoint(_SEEDS) for names in every)
         self._finds_modules = any(not names.all.isdisjoint(_FINDS_MODULES) for names in every)
+
+    def look_at(self, held: Held) -> Any:
+        """How a value looks; the value itself, where only another can take its place."""
+        value = held.value()
+        if is_frozen(value) or isinstance(value, (logging.Logger, logging.Handler)):
+            return value
+        if type(value) in _TABLES and len(value) > _LARGE and self._is_only_looked_up(held) and _is_flat(value):
+            return value
+        return Look(value, is_object=_is_object(value))
+
+    def _is_only_looked_up(self, held: Held) -> bool:
+        """Whether the code only looks items up in a variable of a module, as far as its source proves it."""
+        known = self._looked_up.get(id(held))
+        if known is None:
+            is_global = held.place is not None and not held.part and isinstance(held.place[0], int)
+            users = [fn for fn in _functions_in(self.reach) if held.place is not None and held.place[-1] in names_in(fn.__code__).all]
+            known = is_global and all(only_looks_up(fn, str(held.place[-1])) for fn in users)
+            self._looked_up[id(held)] = known
+        return known
 
     def __bool__(self) -> bool:
         return bool(self.held) or self.sets_names or self.has_environment or self.seeds
@@ -136,6 +158,15 @@ class Holdings:
             scopes |= {id(vars(one)): vars(one) for one in [*sys.modules.values()] if type(one) is types.ModuleType and is_own(vars(one))}
         found: list[tuple[str, Any]] = [(str(scope.get("__name__")), scope) for scope in scopes.values()]
         return found + [(one.__qualname__, one) for one in self.reach.called.values() if is_own(_scope_of(one))]
+
+
+_LARGE = 200
+_TABLES = (dict, list, set)
+"""Of so many items they are not looked at when the code only looks items up in them, and these cannot be changed."""
+
+
+def _is_flat(value: Any) -> bool:
+    return set(map(type, value.values() if isinstance(value, dict) else value)) <= SCALARS
 
 
 _WORKED_OUT = FIXED | {"registered"}
@@ -206,11 +237,6 @@ def _short_name(held: Held) -> str:
     if held.place is None:
         return ""
     return held.part.removeprefix(".") if held.part else str(held.place[-1])
-
-
-def _looked_at(value: Any) -> Any:
-    """The value itself, where only another can take its place."""
-    return value if is_frozen(value) else Look(value, is_object=_is_object(value))
 
 
 def _is_object(value: Any) -> bool:
@@ -355,14 +381,14 @@ def _filled_names(change: Change) -> list[str]:
     """The names that were filled: of an object those of its attributes."""
     if change.held is None or not _is_object(change.value) or not change.parts:
         return [change.short] if change.short else []
-    return [name for name in vars(change.value) if exact(name) in change.parts]
+    return [name for name in vars(change.value) if key_of(name) in change.parts]
 
 
 def _is_data(change: Change) -> bool:
     """Whether something was filled in that code may change: no number or text, and no equipment, such as a client or a lock."""
     value = change.value
     items = value if isinstance(value, dict) else vars(value) if change.parts and _is_object(value) else None
-    filled = [value] if items is None or not change.parts else [item for name, item in list(items.items()) if exact(name) in change.parts]
+    filled = [value] if items is None or not change.parts else [item for name, item in list(items.items()) if key_of(name) in change.parts]
     return any(_can_be_changed(one) for one in filled)
 
 
@@ -380,7 +406,7 @@ def _functions_in(reach: Reach) -> list[types.FunctionType]:
 
 def _sees(items: frozenset[object] | None, parts: frozenset[Any]) -> bool:
     """Whether one that reads these items (None: any) sees what has become of these parts (none: of the whole)."""
-    return items is None or bool(items and (not parts or any(exact(item) in parts for item in items)))
+    return items is None or bool(items and (not parts or any(key_of(item) in parts for item in items)))
 
 
 def _fills(fn: types.FunctionType, name: str) -> bool:

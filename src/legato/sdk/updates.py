@@ -6,7 +6,7 @@ import functools
 import types
 from typing import TYPE_CHECKING
 
-from legato.sdk.bytecode import CHANGING
+from legato.sdk.bytecode import CHANGING, SETTERS, names_in
 from legato.sdk.sources import tree_of
 
 if TYPE_CHECKING:
@@ -35,6 +35,40 @@ def counts(fn: types.FunctionType, name: str) -> bool:
         if isinstance(inner, ast.AugAssign) and isinstance(inner.value, ast.Constant) and type(inner.value.value) in (int, float):
             counted.update(id(part) for part in _chain(inner.target))
     return not any(_is_called(inner, name) and id(inner) not in counted for inner in ast.walk(node))
+
+
+def only_looks_up(fn: types.FunctionType, name: str) -> bool:
+    """Whether a function does nothing with a variable of its module but look up or go through its items: it neither changes nor hands it on."""
+    import ast  # noqa: PLC0415 start-up time
+
+    node = _node_of(fn.__code__)
+    if node is None or not SETTERS.isdisjoint(names_in(fn.__code__).all):
+        return False
+    looked_at: set[int] = set()
+    for inner in ast.walk(node):
+        looked_at.update(map(id, _looked_at_in(inner, fn)))
+    return not any(_is_called(inner, name) and id(inner) not in looked_at for inner in ast.walk(node))
+
+
+def _looked_at_in(node: ast.AST, fn: types.FunctionType) -> Iterator[ast.AST]:
+    """What an expression or statement only looks at."""
+    import ast  # noqa: PLC0415 start-up time
+
+    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+        yield node.value
+    elif isinstance(node, ast.Compare):
+        yield from (one for how, one in zip(node.ops, node.comparators, strict=True) if isinstance(how, (ast.In, ast.NotIn)))
+    elif isinstance(node, (ast.For, ast.comprehension)):
+        yield node.iter
+    elif isinstance(node, ast.Call):
+        if isinstance(node.func, ast.Attribute) and node.func.attr in _LOOKING:
+            yield node.func.value
+        elif isinstance(node.func, ast.Name) and node.func.id in _ONLY_LOOK and node.func.id not in fn.__globals__:
+            yield from node.args
+
+
+_LOOKING = frozenset(("get", "keys", "values", "items", "index", "count", "copy"))
+_ONLY_LOOK = frozenset(("len", "sum", "min", "max", "sorted", "list", "tuple", "set", "frozenset", "dict", "any", "all", "str", "repr"))
 
 
 def _is_called(node: ast.AST, name: str) -> bool:
