@@ -245,8 +245,8 @@ class Agent:
         with self._changed:
             if attempt.goes(Phase.EXITED):
                 attempt.code = code
-                attempt.never_ran = process.in_vain
-                attempt.why = process.reason or attempt.why
+                attempt.never_ran = getattr(process, "in_vain", False)
+                attempt.why = getattr(process, "reason", "") or attempt.why
         self._tell.wake()
 
     # -- the end of a run
