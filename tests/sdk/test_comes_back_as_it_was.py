@@ -213,3 +213,18 @@ def test_views_of_one_memory_are_known(kind: str) -> None:
     make, given, expected = MEMORY[kind]
 
     assert shared(make(), given(), known_by) == expected
+
+
+def test_a_cached_generator_that_is_read_item_by_item_hands_on_all_of_them_each_time(h: Harness) -> None:
+    @task(cache_policy=INPUTS)
+    def numbers(d: list[int]) -> Iterator[int]:
+        d.append(0)
+        yield from (1, 2)
+
+    @flow
+    def main() -> Any:
+        d: list[int] = []
+        return [*numbers(d)], d
+
+    assert [main(), main()] == [([1, 2], [0])] * 2
+    assert any("it hands on its items one by one" in entry.state.message for entry in h.journal(h.task_runs()[0]))

@@ -110,7 +110,15 @@ def reset(module: Any, write: Write) -> None:
 
 def some(n: int, kind: str) -> tuple[str, str, str, str]:
     """For each kind of change one way to go on, to call and to read: those of its neighbours differ."""
-    return kind, WAYS[n % len(WAYS)], list(CALLS)[n % len(CALLS)], list(READS)[n % len(READS)]
+    ways = [(way, call, read) for way, call, read in itertools.product(WAYS, CALLS, READS) if not is_chance(kind, call, read)]
+    return kind, *ways[n * 37 % len(ways)]
+
+
+def is_chance(kind: str, call: str, read: str) -> bool:
+    """Whether no order says what is seen; or, of a count of calls, the flow's own code counts how many there were in this attempt."""
+    if kind == "a class's counter":
+        return "{look}" in READS[read]
+    return kind == "a thread's own" and (call in ("submitted", "mapped", "async") or read == "by a submitted task")
 
 
 @pytest.mark.parametrize(("kind", "way", "call", "read"), [some(n, kind) for n, kind in enumerate(WRITES)])
@@ -127,8 +135,8 @@ def test_what_a_task_changes_is_seen_by_those_that_read_it(folder: Path, kind: s
 def test_it_is_seen_in_all_ways(folder: Path, kind: str) -> None:
     wrong = []
     for way, call, read in itertools.product(WAYS, CALLS, READS):
-        if kind == "a class's counter" and "{look}" in READS[read]:
-            continue  # a count of calls tells the flow's own code how many there were in this attempt
+        if is_chance(kind, call, read):
+            continue
         with harness() as h:
             seen, truth = played(h, folder, WRITES[kind], way, call, read)
         if seen != truth:

@@ -493,6 +493,8 @@ class TaskShell(Shell):
     """Whether its arguments were changed, by the call or while it waited."""
     beside: Beside | None = None
     """What looks at what else the call does."""
+    hands_on_items = False
+    """Whether its caller is given its items one by one: they cannot come from a cache."""
     _beside = ""
     _alias = ""
 

@@ -62,6 +62,7 @@ def stream_task(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], 
 
     def begun() -> _Begun:
         shell = task_shell(task, parent, args, kwargs)
+        shell.hands_on_items = True
         return adrive_stream(
             run_stream(shell.policy, "task", prepares=shell.preparation is not None, recalls=shell.recalls), shell
         ), nullcontext()

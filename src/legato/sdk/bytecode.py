@@ -279,6 +279,9 @@ class _Stack:
             self._mixed.add(name)
         self._locals[name] = root
 
+    def _constant(self, _: dis.Instruction) -> None:
+        self._stack.append(_NEW)
+
     def _build(self, step: dis.Instruction) -> None:
         self._drop(1 - dis.stack_effect(step.opcode, step.arg, jump=False))
         self._stack.append(_NEW)
@@ -327,13 +330,15 @@ class _Stack:
         self._pop()
         root = self._pop()
         in_place = (step.arg or 0) >= _FIRST_IN_PLACE and not is_subscript
-        if in_place and root is not None and root is not _NEW and len(root) == 2:
+        if in_place and root is None:
+            self.changes_others = True
+        elif in_place and root is not None and root is not _NEW and len(root) == 2:
             self._added.add((root[0], root[1]))
-        self._stack.append(root if in_place else _part_of(root) if is_subscript else None)
+        self._stack.append(root if in_place else _part_of(root) if is_subscript else _NEW)
 
 
 _NEW: Root = ("new", "")
-"""What has just been made here, as an empty list or from parts."""
+"""What has just been made here, as an empty list, from parts or by an operation; or a constant, which cannot be changed."""
 
 
 def _part_of(root: Root) -> Root:
@@ -354,6 +359,7 @@ _HANDLERS: dict[str, Any] = {
     **dict.fromkeys(("STORE_ATTR", "DELETE_ATTR"), _Stack._store_attribute),  # noqa: SLF001
     **dict.fromkeys(("BUILD_LIST", "BUILD_MAP", "BUILD_SET", "BUILD_CONST_KEY_MAP"), _Stack._build),  # noqa: SLF001
     **dict.fromkeys(("LIST_EXTEND", "SET_UPDATE", "DICT_UPDATE", "DICT_MERGE", "LIST_APPEND", "SET_ADD", "MAP_ADD"), _Stack._extend),  # noqa: SLF001
+    **dict.fromkeys(("LOAD_CONST", "LOAD_SMALL_INT"), _Stack._constant),  # noqa: SLF001
     "COPY": _Stack._copy,  # noqa: SLF001
     "SWAP": _Stack._swap,  # noqa: SLF001
     "BINARY_OP": _Stack._operation,  # noqa: SLF001

@@ -124,7 +124,9 @@ class Compiled:
 
     def prepare_cache(self, shell: TaskShell) -> None:
         """Put on a shell, whose arguments are there, what its start asks of the cache."""
-        if self.caching is not None:
+        if self.caching is not None and shell.hands_on_items:
+            shell.start_message = "not cached: it hands on its items one by one"
+        elif self.caching is not None:
             self.caching.prepare(shell, lambda: self.signature.bind(tuple(shell.args), shell.kwargs))
 
     def name_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
@@ -294,6 +296,7 @@ def hold(parent: Shell) -> None:
 def stream_task(task: Definition[Any, Any], parent: Shell, args: Sequence[Any], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
     """Run a generator task: a generator that hands on its items. Like the undecorated one it begins with its first item."""
     shell = task_shell(task, parent, args, kwargs)
+    shell.hands_on_items = True
     return (yield from drive_stream(run_stream(shell.policy, "task", prepares=shell.preparation is not None, recalls=shell.recalls), shell))
 
 

@@ -145,8 +145,8 @@ class Reach:
         search = Search(start, known_by, stops=stops, home=home)
         self._values: list[Held] = search.compared
         self.state: list[Held] = search.state
-        self.held: list[Held] = search.values
-        """All values that it holds, whether they are compared or the code changes them."""
+        self.held: list[Held] = [*search.values, *search.memos]
+        """All values that it holds, whether they are compared or the code changes them, and what memos have remembered."""
         self.scopes = search.scopes
         self._notes = search.notes
         self.code: dict[int, Any] = search.code  # kept, so that their ids stay theirs

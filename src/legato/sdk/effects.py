@@ -75,6 +75,8 @@ class Watch:
             if value is before:  # it cannot change
                 continue
             how, parts = (before if isinstance(before, Look) else Look(before)).compared_with(Look(value, is_object=_is_object(value)))
+            if how and _is_memo(held):
+                how, parts = _of_memo(before, parts, value)
             if how:
                 yield Change(held.name, _short_name(held), how, parts, value, held)
         for name, of, names in self._names:
@@ -122,7 +124,6 @@ class Holdings:
         self.held = [held for held in reach.held if held.part.removeprefix(".") not in _WORKED_OUT]
         self._looked_up: dict[int, bool] = {}
         functions = _functions_in(reach)
-        self.held += _memos_of(functions)
         every = [names_in(one.__code__) for one in functions]
         self.sets_names = any(names.sets_names or _hands_on_modules(names, fn) for names, fn in zip(every, functions, strict=True))
         self.has_environment = any(not names.all.isdisjoint(_ENVIRONMENT) for names in every)
@@ -178,36 +179,6 @@ _OWN_SOURCES = _SEEDS | {"default_rng", "RandomState", "Random", "SystemRandom",
 _FINDS_MODULES = frozenset(("modules", "import_module", "__import__", "patch"))
 
 
-class _Memo(Held):
-    """What a function keeps of its own values."""
-
-    __slots__ = ()
-
-
-def _memos_of(functions: list[types.FunctionType]) -> list[Held]:
-    """What `functools.cache` and `lru_cache` keep for functions of the user's that these call: a caller may change it in place."""
-    found: dict[int, Held] = {}
-    for fn in functions:
-        for name in names_in(fn.__code__).bare:
-            memo = fn.__globals__.get(name)
-            if isinstance(memo, functools._lru_cache_wrapper) and is_own(_scope_of(memo.__wrapped__)):  # noqa: SLF001 it has no other name
-                place = (id(fn.__globals__), name)
-                found[id(memo)] = _Memo(name, functools.partial(_kept_by, memo), place, known_by)
-    return list(found.values())
-
-
-def _kept_by(memo: Any) -> dict[int, Any]:
-    """What such a function keeps, by its ids: the order tells what was asked for last. Its own code and attributes apart."""
-    held = [one for one in gc.get_referents(memo) if one is not memo.__wrapped__ and one is not memo.__dict__ and not isinstance(one, type)]
-    if not memo.cache_info().currsize:
-        return {}
-    if memo.cache_parameters()["maxsize"] is None:
-        kept = [value for one in held if type(one) is dict for value in one.values()]
-    else:  # values and links to them
-        kept = [one for one in held if not (type(one) is dict and {type(link).__name__ for link in one.values()} == {"_lru_list_elem"})]
-    return {id(one): one for one in kept}
-
-
 def _hands_on_modules(names: Any, fn: types.FunctionType) -> bool:
     return any(isinstance(fn.__globals__.get(name), types.ModuleType) for name in names.bare)
 
@@ -231,6 +202,18 @@ class Change(NamedTuple):
     value: Any
     held: Held | None
     of: Any = None
+
+
+def _is_memo(held: Held) -> bool:
+    return held.place is not None and held.place[0] == "memo"
+
+
+def _of_memo(before: Look, parts: frozenset[Any], value: Mapping[Any, Any]) -> tuple[str, frozenset[Any]]:
+    """What has happened to what a memo had remembered. A full one forgets some: that is no change."""
+    there = parts & frozenset(map(key_of, value))
+    if not parts or before.named.keys() & there:
+        return "changes", there
+    return ("fills" if there else ""), there
 
 
 def _short_name(held: Held) -> str:
@@ -299,7 +282,7 @@ class _Readers:
             return not change.short or any(self.see(fn, change.short, change) for fn in self._readers_of(change))
         if _is_data(change) and any(names_in(fn.__code__).changes_others for fn in _functions_in(self._own)):
             return True
-        if isinstance(change.held, _Memo):  # whoever calls it has it filled again
+        if change.held is not None and _is_memo(change.held):  # whoever calls it has it filled again
             return False
         called = self._own.called
         return any(
@@ -431,6 +414,8 @@ def _place_of(held: Held) -> Any:
 
 
 _MOST_OBJECTS = 1000
+_TRANSPARENT = frozenset(("builtins", "collections", "types", "weakref"))
+"""Modules of containers, views and references: what they refer to is in them."""
 
 
 def _objects_in(value: Any) -> set[int]:
@@ -447,6 +432,9 @@ def _objects_in(value: Any) -> set[int]:
             ahead += (one.func, *one.args, *one.keywords.values())
         else:
             found.add(id(one))
-            ahead += one.values() if isinstance(one, dict) else one if isinstance(one, (list, tuple, set, collections.deque)) else ()
+            if (base := getattr(one, "base", None)) is not None and type(one).__module__.partition(".")[0] == "numpy":
+                ahead.append(base)
+            elif isinstance(one, _CONTAINERS) or type(one).__module__ in _TRANSPARENT:
+                ahead += gc.get_referents(one)
             ahead += vars(one).values() if _has_attributes(one) else ()
     return found

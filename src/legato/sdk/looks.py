@@ -5,17 +5,21 @@ no form of its own, count by being themselves.
 from __future__ import annotations
 
 import contextvars
+import functools
 import itertools
 import pickle
+import sys
 import threading
 import types
 from collections.abc import Mapping
 from typing import Any
 
 from legato.core.digests import SCALARS
-from legato.core.identity import Form, Unknown, digest, is_frozen
+from legato.core.identity import Form, Unknown, digest, foreign_form, is_frozen
 from legato.sdk.bytecode import PLAIN, token
 from legato.sdk.held import LARGEST, is_moving
+from legato.sdk.reached import scope_of
+from legato.sdk.sources import is_own
 
 _FEW = 30
 """Items of a dict, or attributes, that are looked at one by one. Of more it is known which are others, and not which have become so inside."""
@@ -69,6 +73,11 @@ class Look:
         if before is None or now is None or not before.keys() < now.keys():
             return False
         return bool(self.whole == exact({key: now[key] for key in before}))
+
+    @property
+    def named(self) -> dict[Any, Any]:
+        """The parts by their names, as far as there are any."""
+        return self._named_parts() or {}
 
     def _named_parts(self) -> dict[Any, Any] | None:
         if self.parts is not None or self._items is None:
@@ -130,10 +139,32 @@ def _extra(value: Any) -> Any:
     """What holds another value for each thread or context: the one that it has here."""
     if isinstance(value, contextvars.ContextVar):
         return value.get(None)
-    return value.__dict__ if isinstance(value, threading.local) else NotImplemented
+    if isinstance(value, threading.local):
+        return value.__dict__
+    kind: Any = type(value)
+    return NotImplemented if isinstance(value, type) or not _is_equipment(kind) else _equipment(value)
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_equipment(kind: type) -> bool:
+    """Whether a class is a library's, and none of the kinds of data that have a form of their own."""
+    library = kind.__module__.partition(".")[0]
+    return library not in sys.stdlib_module_names and foreign_form(kind) is None and not is_own(scope_of(kind))
+
+
+def _equipment(value: Any) -> Any:
+    """A library's object by its pickle; what has none (a client, a pool of connections), by being itself: what it keeps is not looked into."""
+    try:
+        return ["pickled", _hash_of_pickle(value)]
+    except Exception:  # noqa: BLE001 its __reduce__ may raise anything
+        return ["at", id(value)]
 
 
 def _opaque(value: Any) -> Any:
+    if type(value).__name__ == "Connection" and type(value).__module__ == "sqlite3":  # of a database that is in memory, it is all there is
+        return ["rows", id(value), value.total_changes]
+    if type(value).__name__ == "SimpleQueue":
+        return ["queue", id(value), value.qsize()]
     return ["moves", next(_moves)] if is_moving(value) else ["at", id(value)]
 
 
@@ -142,18 +173,21 @@ _moves = itertools.count()
 
 def _pickled(value: Any) -> Any:
     """A large value, by its pickle: within a process that is the same as long as the value is."""
+    try:
+        return _Exact(_hash_of_pickle(value))
+    except Exception:  # noqa: BLE001 a user's __reduce__ may raise anything; then it is taken apart
+        return _taken_apart(value)
+
+
+def _hash_of_pickle(value: Any) -> str:
     import hashlib  # noqa: PLC0415 start-up time: it loads OpenSSL
 
     buffers: list[Any] = []
-    try:
-        data = pickle.dumps(value, 5, buffer_callback=buffers.append)
-        seen = hashlib.sha256(data)
-        for one in buffers:
-            with one.raw() as raw:
-                seen.update(raw)
-        return _Exact(seen.hexdigest())
-    except Exception:  # noqa: BLE001 a user's __reduce__ may raise anything; then it is taken apart
-        return _taken_apart(value)
+    seen = hashlib.sha256(pickle.dumps(value, 5, buffer_callback=buffers.append))
+    for one in buffers:
+        with one.raw() as raw:
+            seen.update(raw)
+    return seen.hexdigest()
 
 
 def _taken_apart(value: Any) -> Any:

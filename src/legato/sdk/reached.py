@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from legato.core.digests import hex_digest
-from legato.core.identity import cell_of
+from legato.core.identity import cell_of, is_frozen
 from legato.sdk.bytecode import PLAIN, code_token, names_in
 from legato.sdk.class_parts import DESCRIPTORS, FIXED, declared, is_found
 from legato.sdk.definitions import Definition
@@ -62,6 +62,8 @@ class Search:
         self.values: list[Held] = []
         self.code: dict[int, Any] = {}
         self.definitions: dict[int, Definition[Any, Any]] = {}
+        self.memos: list[Held] = []
+        """What functions that remember their values have remembered: it is no part of the code."""
         self.notes: dict[str, list[str]] = {}
         self._known_by = known_by
         self._stops = stops
@@ -147,6 +149,9 @@ class Search:
             self.code[id(value)] = value
             self._class(value)
         else:
+            if type(value).__name__ == "_lru_cache_wrapper":
+                place = ("memo", id(value))
+                self.memos.append(Held(called(value), functools.partial(_remembered_by, value), place, self.known, f".{value.__name__}"))
             self._open += inside(value)
 
     def known(self, value: Any) -> Any:
@@ -299,6 +304,8 @@ class Search:
         self._scope(vars(module))
         if is_bare or "__dict__" in names:  # handed on as it is: any part of it may be used
             self._modules_by_file(module.__name__, vars(module))
+            if self._once(("whole", id(vars(module)))):
+                self._names(vars(module), [other for other in list(vars(module)) if not other.startswith("__")])
         if self._once((id(module), *sorted(names))):
             if "__getattr__" in vars(module) and "__path__" in vars(module):  # a part that is asked for may be a module, loaded then
                 for part in names:
@@ -494,6 +501,22 @@ _OF_EVERY_MODULE = frozenset(
     )
 )
 """What Python puts into a module: other when it is run than when it is imported."""
+
+
+def _remembered_by(memo: Any) -> dict[Any, Any]:
+    """What a `functools.cache` or `lru_cache` has remembered that can be changed. Keys tell nothing here: a full one forgets some."""
+    found = [one for one in gc.get_referents(memo) if one is not memo.__dict__]
+    if memo.cache_parameters()["maxsize"] is None:
+        found = [value for one in found if type(one) is dict for value in list(one.values())]
+    else:
+        found = [one for one in found if not _is_table_of_memo(one)]
+    return {id(one): one for one in found if not is_frozen(one) and not isinstance(one, (type, types.FunctionType))}
+
+
+def _is_table_of_memo(value: Any) -> bool:
+    if type(value) is dict:
+        return all(type(one).__name__ == "_lru_list_elem" for one in value.values())
+    return type(value) is object or type(value).__name__ == "_HashedSeq"
 
 
 _IMPORTS = frozenset(("import_module", "__import__"))
