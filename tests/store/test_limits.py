@@ -10,9 +10,11 @@ from legato.core.errors import NotFound, UsageError
 from legato.core.records import Agent, Beat, Deployment, FlowRun, LimitStatus, RunKind, TagLimit, Transition
 from legato.core.states import COMPLETED, State
 from legato.sdk.explaining import explain_in
+from legato.store.database import Session
 from legato.store.open import open_sql_store
 from legato.store.port import Store
 from legato.store.sql import SqlStore
+from legato.store.sql.reports import record
 from legato.system import new_id
 
 from tests.store.make import NOON, add_deployment, add_queue, apply, at, claim, claimed, move, scheduled
@@ -178,3 +180,44 @@ def test_a_limit_is_on_the_tag_as_runs_carry_it(store: Store, tag: str) -> None:
     assert limit.running == 1
     store.delete_limit(tag)
     assert store.list_limits() == []
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("what", ["tag", "deployment", "queue"])
+def test_a_limit_that_is_made_while_a_run_ends_keeps_no_place_for_it(postgres_url: str, what: str) -> None:
+    """The end frees its places before it is committed, and whoever makes a limit just then still sees the run held."""
+    ending, making = open_sql_store(postgres_url), open_sql_store(postgres_url)
+    add_queue(ending)
+    deployment = add_deployment(ending)
+    waiting(ending, deployment, "gpu")
+    run = claim(ending, seconds=1)[0].flow_run
+    made, ended = threading.Event(), threading.Event()
+    if what == "queue":
+        ending.delete_queue("main")
+
+    def make() -> None:
+        ended.wait(10)
+        if what == "tag":
+            making.save_limit(TagLimit(tag="gpu", size=1))
+        elif what == "deployment":
+            making.save_deployment(msgspec.structs.replace(deployment, concurrency_limit=1), now=at(2))
+        else:
+            add_queue(making, concurrency_limit=1)
+        made.set()
+
+    maker = threading.Thread(target=make)
+    maker.start()
+
+    def end(session: Session) -> None:
+        completed = Transition(RunKind.FLOW, run.id, run.seq + 1, State(COMPLETED, "Completed", at(2)), run.attempt, fence=run.epoch)
+        record(session, [completed], (), (), at(2))
+        ended.set()
+        made.wait(0.5)  # it waits for us, as it should, or is done before us
+
+    ending._database.transact(end)
+    maker.join(10)
+
+    with ending.database.read() as session:
+        assert session.rows("select count(*) from slot") == [(0,)]
+    making.close()
+    ending.close()

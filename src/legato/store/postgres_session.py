@@ -27,7 +27,9 @@ def _translated(sql: str, for_one: str = "") -> str:
     the server plans anew each time, because a plan for any length looks dearer.
     """
     lists = _LIST.sub(r"= :\1" if for_one else r"= any(:\1)", sql.replace("%", "%%"))
-    return _NAME.sub(r"%(\1)s", lists).replace("{lock}", "for update").replace("{share}", "for share")
+    return (
+        _NAME.sub(r"%(\1)s", lists).replace("{lock}", "for update").replace("{lock_run}", "for update of r").replace("{share}", "for share")
+    )
 
 
 @cache

@@ -27,7 +27,7 @@ _encode = msgspec.json.Encoder().encode
 @cache
 def translated(sql: str) -> tuple[str, str, tuple[str, ...]]:
     """The statement in SQLite's spelling, the same for lists of one item, and which of its parameters are lists."""
-    sql, lists = sql.replace("{lock}", "").replace("{share}", ""), tuple(_LIST.findall(sql))
+    sql, lists = sql.replace("{lock}", "").replace("{lock_run}", "").replace("{share}", ""), tuple(_LIST.findall(sql))
     return _LIST.sub(r"in (select value from json_each(:\1))", sql), _LIST.sub(r"= :\1", sql), lists
 
 

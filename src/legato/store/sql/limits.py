@@ -13,7 +13,7 @@ import msgspec
 from legato.core.errors import NotFound, UsageError
 from legato.core.records import ChangeKind, Deployment, LimitStatus, TagLimit
 from legato.store import columns, rows
-from legato.store.database import Session
+from legato.store.database import Row, Session
 from legato.store.sql.subject import SqlSubject, changes, note, statements
 from legato.system import new_id
 
@@ -32,9 +32,10 @@ class SqlLimits(SqlSubject):
         if row is not None:
             session.run(self._sql["resize_limit"], id=row[0], size=size)
         else:
+            session.rows(self._sql["lock_queues"])
             id_ = new_id()
             session.run(self._sql["add_limit"], id=id_, tag=tag, deployment_id=None, size=size)
-            session.run(self._sql["adopt_slots_of_tag"], id=id_, tag=tag)
+            adopt(session, id_, session.rows(self._sql["held_with_tag"], tag=tag))
         note(session, ChangeKind.LIMIT, tag, "saved", self._now(None), body={"size": size})
         return TagLimit(tag=tag, size=size)
 
@@ -72,9 +73,16 @@ def limit_deployment(session: Session, deployment: Deployment) -> None:
     elif row is not None:
         session.run(sql["resize_limit"], id=row[0], size=checked_size(size))
     else:
+        session.rows(sql["lock_queues"])
         id_ = new_id()
         session.run(sql["add_limit"], id=id_, tag=None, deployment_id=deployment.id, size=checked_size(size))
-        session.run(sql["adopt_slots_of_deployment"], id=id_, deployment_id=deployment.id)
+        adopt(session, id_, session.rows(sql["held_of_deployment"], deployment_id=deployment.id))
+
+
+def adopt(session: Session, limit_id: str, held: Sequence[Row]) -> None:
+    """Give the runs that agents hold already their places in a limit that is new."""
+    for (holder,) in held:
+        session.run(statements()["take_slot"], limit_id=limit_id, holder=holder)
 
 
 def forget_deployment(session: Session, deployment_id: str) -> None:

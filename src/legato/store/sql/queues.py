@@ -29,7 +29,7 @@ from legato.core.states import PENDING, State
 from legato.store import columns, rows
 from legato.store.database import Session
 from legato.store.sql.deployments import deployments_by_id, write_plan
-from legato.store.sql.limits import Limits
+from legato.store.sql.limits import Limits, adopt
 from legato.store.sql.subject import SqlSubject, changes, flow_runs, note, statements
 from legato.store.transitions import Batch
 
@@ -89,7 +89,7 @@ class SqlQueues(SqlSubject):
             record=rows.text_of(queue),
         )
         if before is None:
-            session.run(self._sql["adopt_slots"], id=queue.id, name=queue.name)
+            adopt(session, queue.id, session.rows(self._sql["held_of_queue"], name=queue.name))
         elif (old := _queue_of(before[0]).name) != queue.name:
             session.run(self._sql["rename_queue_of_runs"], name=queue.name, old=old)
         note(session, ChangeKind.QUEUE, queue.id, "saved", self._now(None), body={"name": queue.name, "paused": queue.paused})

@@ -64,15 +64,16 @@ where id = :id and version = :version and active = 1;
 -- add_tick: no tick becomes two runs, however many schedulers there are.
 insert into tick (schedule_id, version, at, run_id) values (:schedule_id, :version, :at, :run_id) on conflict do nothing;
 
--- unstarted_of_schedule: runs that wait and have never been handed out; those already due are owed, and stay. index: flow_run_schedule
-select id from flow_run where workspace = :workspace and schedule_id = :schedule_id and state_type = 'scheduled' and attempt = 0 and +due_at > :now;
+-- unstarted_of_schedule: runs that wait and have never been handed out, locked, so that none is handed out now; those already due are owed, and stay. index: flow_run_schedule
+select id from flow_run where workspace = :workspace and schedule_id = :schedule_id and state_type = 'scheduled' and attempt = 0 and +due_at > :now
+order by id {lock};
 
 -- unstarted_of_deployment: index: flow_run_plan
 select id from flow_run where deployment_id = :deployment_id and state_type = 'scheduled' and attempt = 0 and schedule_id is not null
-and due_at > :now;
+and due_at > :now order by id {lock};
 
 -- waiting_of_deployment: index: flow_run_deployment
-select id from flow_run where workspace = :workspace and deployment_id = :deployment_id and state_type = 'scheduled';
+select id from flow_run where workspace = :workspace and deployment_id = :deployment_id and state_type = 'scheduled' order by id {lock};
 
 -- prune_ticks: those of older versions, and ticks long behind the cursor; no scheduler that read the schedule that long ago is still at it.
 delete from tick where schedule_id = :schedule_id and (version < :version or at < :before);

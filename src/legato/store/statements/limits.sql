@@ -20,14 +20,17 @@ update run_limit set size = :size where id = :id;
 -- delete_limit:
 delete from run_limit where id = :id;
 
--- adopt_slots_of_tag: a new limit counts the runs that agents hold already. index: tag_name
-insert into slot (limit_id, holder) select :id, r.id from tag t join run_tag x on x.tag = t.n join flow_run r on r.n = x.run
-where t.workspace = :workspace and t.name = :tag and r.lease_expires_at is not null and coalesce(r.work_queue, '') <> '' on conflict do nothing;
+-- lock_queues: claims lock theirs, so none is under way that does not know of a limit that is made now.
+select id from work_queue where workspace = :workspace order by id {lock};
 
--- adopt_slots_of_deployment: index: flow_run_deployment
-insert into slot (limit_id, holder) select :id, r.id from flow_run r
+-- held_with_tag: a new limit counts the runs that agents hold already; locked, so that none ends before its place is written. index: tag_name
+select r.id from tag t join run_tag x on x.tag = t.n join flow_run r on r.n = x.run
+where t.workspace = :workspace and t.name = :tag and r.lease_expires_at is not null and coalesce(r.work_queue, '') <> '' order by r.id {lock_run};
+
+-- held_of_deployment: the same. index: flow_run_deployment
+select r.id from flow_run r
 where r.workspace = :workspace and r.deployment_id = :deployment_id and r.lease_expires_at is not null and coalesce(r.work_queue, '') <> ''
-on conflict do nothing;
+order by r.id {lock};
 
 -- what_limits_look_at: of runs that may be handed over.
 select id, deployment_id, tags from flow_run where id in :ids*;
