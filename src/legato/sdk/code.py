@@ -112,6 +112,17 @@ _reaches: weakref.WeakKeyDictionary[Any, Reach] = weakref.WeakKeyDictionary()
 _own_reaches: weakref.WeakKeyDictionary[Any, Reach] = weakref.WeakKeyDictionary()
 
 
+changed_memos: set[Any] = set()
+"""The places of what `functools.cache` remembers, where a call has changed that in place: for those who read it, it is an input from then on."""
+
+
+def changed_memos_of(fn: Any) -> dict[str, list[Any]]:
+    """What such memos that a function reaches hold now, by name."""
+    if not changed_memos:
+        return {}
+    return {held.name: list(held.value().values()) for held in reach_of(fn).held if held.place in changed_memos}
+
+
 def reach_of(fn: Any) -> Reach:
     """What a function or class reaches: worked out once, but anew each time in an interactive session, where a helper may be redefined."""
     return _known_or_new(_reaches, unwrapped(fn), stops=False)

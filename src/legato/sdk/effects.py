@@ -23,7 +23,7 @@ from legato.core.identity import is_frozen
 from legato.core.resume import LIVES_ON
 from legato.sdk.bytecode import SETTERS, codes, names_in
 from legato.sdk.class_parts import FIXED
-from legato.sdk.code import Reach, known_by, own_reach_of, reach_of
+from legato.sdk.code import Reach, changed_memos, known_by, own_reach_of, reach_of
 from legato.sdk.definitions import Definition
 from legato.sdk.held import Held
 from legato.sdk.looks import Look, Names, exact, key_of
@@ -66,8 +66,10 @@ class Watch:
         if not changes:
             return ""
         readers = _Readers(self._holdings.reach, self._flow, without=self._holdings.fn)
-        found = {change.name for change in changes if readers.notice(change)}
-        return f"it changed {', '.join(map(repr, sorted(found)[:3]))}, which others use" if found else ""
+        noticed = [change for change in changes if readers.notice(change)]
+        changed_memos.update(change.held.place for change in noticed if change.held is not None and _is_memo(change.held))
+        names = sorted({change.name for change in noticed})
+        return f"it changed {', '.join(map(repr, names[:3]))}, which others use" if names else ""
 
     def _found(self) -> Iterator[Change]:
         for held, before in zip(self._holdings.held, self._looks, strict=True):
