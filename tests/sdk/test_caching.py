@@ -1,7 +1,9 @@
 """Cached tasks, seen from user code: what is reused, what runs again, and why, as the runs' messages say it."""
 
 import asyncio
+import functools
 import os
+import random
 import threading
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -620,3 +622,38 @@ def test_tasks_of_one_factory_share_nothing(h: Harness) -> None:
 
     assert main() == [20, 30, 20]
     assert [run.state.name for run in runs_of(h)] == ["Completed", "Completed", "Cached"]
+
+
+@functools.cache
+def _remembered() -> list[int]:
+    return []
+
+
+CHANGED_STATES: dict[str, tuple[Callable[[int], Any], Callable[[], Any]]] = {
+    "a memo's list": (lambda v: _remembered().append(v), lambda: _remembered()[-1]),
+    "a seed": (lambda v: random.seed(v), lambda: random.random()),  # noqa: PLW0108 as code of this module
+    "the environment": (lambda v: os.environ.update(SET_BY_A_TASK=str(v)), lambda: os.environ.get("SET_BY_A_TASK")),
+}
+
+
+@pytest.mark.parametrize("state", CHANGED_STATES)
+def test_what_a_kept_task_has_changed_is_an_input_of_cached_tasks_that_read_it(
+    h: Harness, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    change, look = CHANGED_STATES[state]
+    monkeypatch.setenv("SET_BY_A_TASK", "")
+    changes, looks = task(change, name="change", persist_result=True), task(look, name="look", cache_policy=DEFAULT)
+
+    @flow
+    def main(v: int) -> Any:
+        changes(v)
+        return looks()
+
+    before = random.getstate()
+    try:
+        for v in (1, 2, 1, 2):
+            seen = main(v)
+            change(v)
+            assert seen == look()
+    finally:
+        random.setstate(before)

@@ -13,7 +13,7 @@ from legato.core.records import CacheAsk
 from legato.engine.futures import SCOPE
 from legato.engine.identity.ledger import NOTHING
 from legato.engine.shell import FlowShell, Shell, TaskShell
-from legato.sdk.code import changed_memos_of, closure_of, code_of, known_by
+from legato.sdk.code import changed_states, closure_of, code_of, known_by
 from legato.sdk.definitions import Definition
 from legato.sdk.identifying import called_on, context_of
 
@@ -106,8 +106,10 @@ class Caching:
             parts |= _files(parameters, self._policy.without)
         if caching.SOURCE_PART in names:
             parts |= {f"code:{name}": digest for name, digest in code_of(self._task.fn).items()}
-            for name, values in changed_memos_of(self._task.fn).items():
-                parts[f"code:{name}, kept"] = " ".join(sorted(_hash(name, value) for value in values))
+            if changed_states:
+                from legato.sdk.effects import changed_states_of  # noqa: PLC0415 beside its only use
+
+                parts |= {f"code:{name}": _hash(name, value) for name, value in changed_states_of(self._task.fn).items()}
         if caching.RUN_PART in names:
             parts["run"] = flow.run_id
         if caching.PARAMETERS_PART in names:

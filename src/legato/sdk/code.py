@@ -112,15 +112,10 @@ _reaches: weakref.WeakKeyDictionary[Any, Reach] = weakref.WeakKeyDictionary()
 _own_reaches: weakref.WeakKeyDictionary[Any, Reach] = weakref.WeakKeyDictionary()
 
 
-changed_memos: set[Any] = set()
-"""The places of what `functools.cache` remembers, where a call has changed that in place: for those who read it, it is an input from then on."""
-
-
-def changed_memos_of(fn: Any) -> dict[str, list[Any]]:
-    """What such memos that a function reaches hold now, by name."""
-    if not changed_memos:
-        return {}
-    return {held.name: list(held.value().values()) for held in reach_of(fn).held if held.place in changed_memos}
+changed_states: set[Any] = set()
+"""What calls in this process have changed that is no value under a name: the places of what memos remember, "random" when its numbers were seeded,
+("environ", NAME). For those who read it, it is an input from then on.
+"""
 
 
 def reach_of(fn: Any) -> Reach:

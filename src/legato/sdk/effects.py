@@ -23,7 +23,7 @@ from legato.core.identity import is_frozen
 from legato.core.resume import LIVES_ON
 from legato.sdk.bytecode import SETTERS, codes, names_in
 from legato.sdk.class_parts import FIXED
-from legato.sdk.code import Reach, changed_memos, known_by, own_reach_of, reach_of
+from legato.sdk.code import Reach, changed_states, known_by, own_reach_of, reach_of
 from legato.sdk.definitions import Definition
 from legato.sdk.held import Held
 from legato.sdk.looks import Look, Names, exact, key_of
@@ -67,7 +67,13 @@ class Watch:
             return ""
         readers = _Readers(self._holdings.reach, self._flow, without=self._holdings.fn)
         noticed = [change for change in changes if readers.notice(change)]
-        changed_memos.update(change.held.place for change in noticed if change.held is not None and _is_memo(change.held))
+        for change in noticed:
+            if change.held is not None and _is_memo(change.held):
+                changed_states.add(change.held.place)
+            elif change.name == RANDOM:
+                changed_states.add(RANDOM)
+            elif change.name == ENVIRONMENT:
+                changed_states.update(("environ", name) for name, _ in self._settings.items() ^ os.environ.items())
         names = sorted({change.name for change in noticed})
         return f"it changed {', '.join(map(repr, names[:3]))}, which others use" if names else ""
 
@@ -315,6 +321,22 @@ class _Readers:
         if not names.isdisjoint(_PUT_TOGETHER) or (_is_attribute(change, fn) and "getattr" in names) or name in _texts_in(code):
             return True
         return _uses(fn, name, change) and _sees(reads(fn, name), change.parts)
+
+
+def changed_states_of(fn: Any) -> dict[str, Any]:
+    """What a function reads of `changed_states`, by name, as it is now."""
+    reach = reach_of(fn)
+    found: dict[str, Any] = {}
+    for held in reach.held:
+        if held.place in changed_states:
+            found[f"{held.name}, kept"] = sorted(held.value().values(), key=exact)
+    functions = _functions_in(reach)
+    if RANDOM in changed_states and any(map(_draws, functions)):
+        found[RANDOM] = _random_state()
+    if any(not names_in(one.__code__).all.isdisjoint(_ENVIRONMENT | {"getenv"}) for one in functions):
+        names = [state[1] for state in changed_states if type(state) is tuple and state[0] == "environ"]
+        found |= {f"{ENVIRONMENT}[{name!r}]": os.environ.get(name) for name in names}
+    return found
 
 
 ENVIRONMENT = "os.environ"
