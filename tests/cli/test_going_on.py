@@ -157,8 +157,12 @@ def test_a_paused_script_is_answered_from_another_terminal(process: Command, tmp
 
         wrong = process("run", "resume", "waits")
         unfit = process("run", "resume", "waits", "--answer", "many")
+        planned = process("run", "resume", "waits", "--answer", "13", "--plan")
+        elsewhere = process("run", "resume", "waits", "--answer", "13", "--key", "who")
         right = process("run", "resume", "waits", "--answer", "12")
 
+        assert (planned.code, "nothing runs again" in planned.out + planned.err) == (0, True)
+        assert (elsewhere.code, "it asks for " in elsewhere.err) == (2, True)
         assert (wrong.code, "asks for integer" in wrong.err) == (2, True)
         assert (unfit.code, "the answer 'many' does not fit 'how many?', which asks for integer" in unfit.err) == (2, True)
         assert (right.code, waiting.wait(20)) == (0, 0)
@@ -174,3 +178,28 @@ def test_only_a_running_run_can_be_paused(process: Command, tmp_path: Path) -> N
     refused = process("run", "pause", "the-run")
 
     assert (refused.code, "only a run that is running can be paused" in refused.err) == (5, True)
+
+
+SUSPENDS = """
+from legato import flow, suspend_flow_run
+
+@flow(name="asks", flow_run_name="asks", persist_result=True)
+def main():
+    return suspend_flow_run(int, prompt="how many?", key="many")
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_the_plan_of_a_suspended_run_answers_nothing(process: Command, tmp_path: Path) -> None:
+    (tmp_path / "asks.py").write_text(SUSPENDS)
+    subprocess.run([sys.executable, "asks.py"], cwd=tmp_path, check=False, capture_output=True)
+
+    planned = process("run", "resume", "asks", "--answer", "13", "--plan")
+    without = process("run", "resume", "asks", "--plan")
+    done = process("run", "resume", "asks", "--answer", "12", "--key", "many")
+
+    assert (planned.code, without.code) == (0, 0)
+    assert done.code == 0
+    assert json.loads(process("run", "show", "asks", "-o", "json").out)["result"]["preview"] == "12"

@@ -42,9 +42,14 @@ def _is_nobodys(run: FlowRun) -> bool:
 
 def resume(session: Session, run: FlowRun, *, answer: str | None, given: Sequence[str], key: str, only_plan: bool) -> int:
     """Have a paused or suspended run go on, with an answer where it asked for one; retry one that has ended."""
-    if run.state.type is PAUSED or run.pause_requested_at is not None:
-        _answer(session, run, answer, given, key)
-        if run.state.type is not PAUSED or run.lease_expires_at is not None:
+    if run.state.type is PAUSED or (run.pause_requested_at is not None and not run.state.is_final):
+        is_held = run.state.type is not PAUSED or run.lease_expires_at is not None
+        if only_plan and is_held:
+            session.say(f"{run.name} goes on in its own process, which waits: nothing runs again")
+            return 0
+        if not only_plan:
+            _answer(session, run, answer, given, key)
+        if is_held:
             changed(session, session.store.get_flow_run(run.id), f"{run.name} goes on", name=run.id)
             return 0
         return _go_on(session, run, only_plan=only_plan, why="resumed by hand")
@@ -67,7 +72,8 @@ def open_questions(session: Session, run: FlowRun) -> list[RunInput]:
 
 
 def _answer(session: Session, run: FlowRun, answer: str | None, given: Sequence[str], key: str) -> None:
-    open_ = [one for one in open_questions(session, run) if not key or one.key == key]
+    every = open_questions(session, run)
+    open_ = [one for one in every if not key or key in (one.key, one.key.rpartition("/")[0])]
     if (wished := [one for one in open_ if one.is_wish]) and answer is None and not given:
         for one in wished:  # one wish may have held several flow runs inside this one
             session.store.answer_input(one.flow_run_id, one.key, None)
@@ -75,7 +81,8 @@ def _answer(session: Session, run: FlowRun, answer: str | None, given: Sequence[
     if not open_:
         if answer is not None or given:
             raise UsageError(
-                f"run '{run.name}' asks for nothing{f' called {key}' if key else ''}", hint=f"legato run show {typed(run.name)}"
+                f"run '{run.name}' asks for nothing{f' called {key}' if key else ''}",
+                hint=f"it asks for {', '.join(one.key for one in every)}" if every else f"legato run show {typed(run.name)}",
             )
         return
     asked = open_[0]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 import functools
 import gc
+import linecache
 import logging
 import os
 import sys
@@ -135,7 +136,9 @@ class Holdings:
         every = [names_in(one.__code__) for one in functions]
         self.sets_names = any(names.sets_names or _hands_on_modules(names, fn) for names, fn in zip(every, functions, strict=True))
         self.has_environment = any(not names.all.isdisjoint(_ENVIRONMENT) for names in every)
-        self.seeds = any("random" in names.all and not names.all.isdisjoint(_SEEDS) for names in every)
+        self.seeds = any("random" in names.all and not names.all.isdisjoint(_SEEDS) for names in every) or (
+            any(map(_draws, functions)) and any(map(_is_seeded, reach.scopes.values()))
+        )
         self._finds_modules = any(not names.all.isdisjoint(_FINDS_MODULES) for names in every)
 
     def look_at(self, held: Held) -> Any:
@@ -341,7 +344,7 @@ def changed_states_of(fn: Any) -> dict[str, Any]:
 
 ENVIRONMENT = "os.environ"
 RANDOM = "random"
-"""What is changed by a call that seeds the numbers of `random` or `numpy.random`."""
+"""What is changed by a call that seeds the numbers of `random` or `numpy.random`, or draws some where they are seeded."""
 
 
 def _random_state() -> str:
@@ -358,6 +361,17 @@ def _draws(fn: types.FunctionType) -> bool:
         return False
     owners = (getattr(fn.__globals__.get(name), "__self__", None) for name in names)
     return "random" in names or any((type(one).__module__.partition(".")[0], type(one).__name__) in _COMMON for one in owners)
+
+
+def _is_seeded(scope: Mapping[str, Any]) -> bool:
+    """Whether the file of a module seeds the random numbers that all code has in common: then what one draws, others do not."""
+    return _seeds(str(scope.get("__file__") or ""))
+
+
+@functools.lru_cache(maxsize=256)
+def _seeds(file: str) -> bool:
+    text = "".join(linecache.getlines(file))
+    return "random" in text and any(f"{name}(" in text for name in _SEEDS)
 
 
 _COMMON = frozenset((("random", "Random"), ("numpy", "RandomState")))
