@@ -2,9 +2,10 @@
 
 import array
 import collections
+import copyreg
 import datetime as dt
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,18 @@ def asked(value: Any) -> list[Any]:
     return [type(value), str(getattr(value, "dtype", "")), getattr(flags, "writeable", None), parts, came_from, items]
 
 
+@pytest.fixture(params=["by itself", "beside Dask"])
+def surroundings(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Dask brings tblib, which changes how every exception is pickled, in the whole process."""
+    before = dict(copyreg.dispatch_table)
+    if request.param == "beside Dask":
+        pytest.importorskip("tblib.pickling_support").install()
+    yield
+    copyreg.dispatch_table.clear()
+    copyreg.dispatch_table.update(before)
+
+
+@pytest.mark.usefixtures("surroundings")
 @pytest.mark.parametrize("kind", VALUES)
 def test_a_stored_value_comes_back_as_it_was(kind: str) -> None:
     value, blobs = VALUES[kind](), Blobs()

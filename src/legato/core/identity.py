@@ -75,6 +75,14 @@ def _digested(data: Any) -> Any:
     return _Ext(_LARGE_DIGEST, hashlib.sha256(data).digest()[:16])
 
 
+def reducer_of(kind: type) -> Callable[[Any], Any] | None:
+    """How objects of a class are to be pickled, where it has no say itself. tblib, which Dask brings, wants tracebacks sent with every exception: where
+    one was raised is no part of what it is.
+    """
+    reducer = copyreg.dispatch_table.get(kind)
+    return None if getattr(reducer, "__module__", "").startswith("tblib.") else reducer
+
+
 class Form:
     """One walk through values that are encoded together: what they share is walked once.
 
@@ -266,7 +274,7 @@ class Form:
     def _reduced(self, value: Any, kind: type) -> Encodable:
         """An object as pickling would take it apart."""
         try:
-            reducer = copyreg.dispatch_table.get(kind)
+            reducer = reducer_of(kind)
             parts = reducer(value) if reducer is not None else value.__reduce_ex__(4)
         except RecursionError:
             raise

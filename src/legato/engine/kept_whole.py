@@ -9,6 +9,8 @@ import copyreg
 import sys
 from typing import Any
 
+from legato.core.identity import reducer_of
+
 
 def kept_whole(value: Any) -> tuple[Any, ...] | None:
     """How such a value is pickled so that nothing of it is lost; None, where Python's own way will do."""
@@ -30,9 +32,10 @@ def kept_whole(value: Any) -> tuple[Any, ...] | None:
 
 
 def _exception(value: BaseException) -> tuple[Any, ...] | None:
-    if value.__cause__ is None and value.__context__ is None:
+    reducer = reducer_of(type(value))
+    is_pythons = reducer is copyreg.dispatch_table.get(type(value))
+    if is_pythons and value.__cause__ is None and value.__context__ is None:
         return None
-    reducer = copyreg.dispatch_table.get(type(value))
     parts: Any = reducer(value) if reducer is not None else value.__reduce_ex__(4)
     if isinstance(parts, str) or len(parts) > 3:
         return None
