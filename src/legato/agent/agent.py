@@ -8,6 +8,7 @@ decides; the agent only reports what it saw. What it holds is in one table, by a
 
 from __future__ import annotations
 
+import _thread
 import math
 import os
 import shutil
@@ -152,12 +153,12 @@ class Agent:
 
     def stop(self) -> None:
         """First call: claim no more, and wait for the runs that are going on. Second: leave them; they finish, and say so, by themselves."""
-        if self._draining:
-            self._leaving.set()
-        self._draining = True
-        threading.Thread(target=self._wake, daemon=True).start()  # not from a signal handler, which may hold the lock already
+        leaves, self._draining = self._draining, True
+        _thread.start_new_thread(self._wake, (leaves,))  # a signal's handler takes no lock: the code that it interrupts may have it
 
-    def _wake(self) -> None:
+    def _wake(self, leaves: bool) -> None:
+        if leaves:
+            self._leaving.set()
         with self._changed:
             self._changed.notify_all()
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -79,16 +80,23 @@ def run_household(session: Session, *, port: int | None, queue: str, opens_brows
 
 
 class _WishToStop:
-    """Counts Ctrl-C and SIGTERM."""
+    """Counts Ctrl-C and SIGTERM. An event would hang: its lock may be held by the very code that the signal interrupts."""
 
     def __init__(self) -> None:
         self.count = 0
-        self.came = threading.Event()
+        self._news: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._before = [(one, signal.signal(one, self._note)) for one in (signal.SIGINT, signal.SIGTERM)]
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 the signal module's signature
         self.count += 1
-        self.came.set()
+        self._news.put(number)
+
+    def came_within(self, seconds: float) -> bool:
+        """Whether it has come, or comes within this time."""
+        if not self.count:
+            with contextlib.suppress(queue.Empty):
+                self._news.get(timeout=seconds)
+        return self.count > 0
 
     def restore(self) -> None:
         for number, handler in self._before:
@@ -131,7 +139,7 @@ def _ready(session: Session, home: _Child, wish: _WishToStop) -> ServerNote | No
         note = running_server(session.settings.home)
         if note is not None and note.pid == home.process.pid:
             return note
-        if home.process.poll() is not None or wish.came.wait(LOOK_EVERY_S):
+        if home.process.poll() is not None or wish.came_within(LOOK_EVERY_S):
             return None
         waited += LOOK_EVERY_S
     raise Failure(
@@ -143,7 +151,7 @@ def _ready(session: Session, home: _Child, wish: _WishToStop) -> ServerNote | No
 
 
 def _watch(session: Session, children: Sequence[_Child], wish: _WishToStop) -> int:
-    while not wish.came.wait(LOOK_EVERY_S * 4):
+    while not wish.came_within(LOOK_EVERY_S * 4):
         for child in children:
             code = child.process.poll()
             if code is not None:
