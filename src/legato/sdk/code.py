@@ -113,8 +113,8 @@ _own_reaches: weakref.WeakKeyDictionary[Any, Reach] = weakref.WeakKeyDictionary(
 
 
 changed_states: set[Any] = set()
-"""What calls in this process have changed that is no value under a name: the places of what memos remember, "random" when its numbers were seeded,
-("environ", NAME). For those who read it, it is an input from then on.
+"""What kept calls in this process have changed beside their values: the places of values and of what memos remember, "random" when its numbers were
+seeded or drawn, ("environ", NAME). For cached tasks that read it, it is an input from then on.
 """
 
 

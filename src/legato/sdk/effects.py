@@ -69,7 +69,7 @@ class Watch:
         readers = _Readers(self._holdings.reach, self._flow, without=self._holdings.fn)
         noticed = [change for change in changes if readers.notice(change)]
         for change in noticed:
-            if change.held is not None and _is_memo(change.held):
+            if change.held is not None and change.held.place is not None:
                 changed_states.add(change.held.place)
             elif change.name == RANDOM:
                 changed_states.add(RANDOM)
@@ -332,7 +332,8 @@ def changed_states_of(fn: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for held in reach.held:
         if held.place in changed_states:
-            found[f"{held.name}, kept"] = sorted(held.value().values(), key=exact)
+            value = held.value()
+            found[f"{held.name}, kept"] = sorted(value.values(), key=exact) if _is_memo(held) else exact(value)
     functions = _functions_in(reach)
     if RANDOM in changed_states and any(map(_draws, functions)):
         found[RANDOM] = _random_state()
