@@ -255,5 +255,7 @@ def flow_of(run: FlowRun) -> Flow[Any, Any]:
 def pause(session: Session, run: FlowRun) -> None:
     """Ask a running run to wait before its next task."""
     after = session.store.request_pause(run.id)
-    changed(session, after, f"{run.name} was asked to pause; it hears of it within 3 s, and does before the task that comes next", name=run.id)
+    changed(
+        session, after, f"{run.name} was asked to pause; it hears of it within 3 s, and does before the task that comes next", name=run.id
+    )
     session.hint(f"Go on: legato run resume {typed(run.name)}")
