@@ -332,8 +332,8 @@ def changed_states_of(fn: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for held in reach.held:
         if held.place in changed_states:
-            value = held.value()
-            found[f"{held.name}, kept"] = sorted(value.values(), key=exact) if _is_memo(held) else exact(value)
+            value = held.value()  # as it is: what stands for it in this process alone is no key
+            found[f"{held.name}, kept"] = sorted(value.values(), key=exact) if _is_memo(held) else value
     functions = _functions_in(reach)
     if RANDOM in changed_states and any(map(_draws, functions)):
         found[RANDOM] = _random_state()
