@@ -25,6 +25,8 @@ from legato.engine import signals
 from legato.forking import LOADING
 from legato.testing import Harness, harness
 
+from tests.support.locks import is_free
+
 PACKAGE = legato.__file__.rpartition("/")[0]
 
 
@@ -140,21 +142,6 @@ def interrupt(h: Harness, name: str, *at: int) -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert is_free(LOADING), at
     FLOWS[name]()
-
-
-def is_free(lock: Any) -> bool:
-    """Whether another thread can take it."""
-    taken: list[bool] = []
-
-    def take() -> None:
-        taken.append(lock.acquire(timeout=5))
-        if taken[0]:
-            lock.release()
-
-    thread = threading.Thread(target=take)
-    thread.start()
-    thread.join()
-    return taken[0]
 
 
 def lines_of(name: str) -> int:

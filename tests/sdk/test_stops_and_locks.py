@@ -11,6 +11,8 @@ from legato import flow, task
 from legato.core.errors import TaskTimeout
 from legato.testing import Harness
 
+from tests.support.locks import is_free
+
 LATE_S = 0.3
 """How long after the task's timeout the lock can be had, or the handler comes to its end."""
 
@@ -39,20 +41,6 @@ def timed_out(body: Callable[[], Any], way: str) -> None:
             late.submit().result() if way == "submitted" else late()
 
     main()
-
-
-def is_free(lock: Any) -> bool:
-    taken: list[bool] = []
-
-    def take() -> None:
-        taken.append(lock.acquire(timeout=5))
-        if taken[0]:
-            lock.release()
-
-    thread = threading.Thread(target=take)
-    thread.start()
-    thread.join()
-    return taken[0]
 
 
 @pytest.mark.parametrize("way", ["direct", "submitted"])
