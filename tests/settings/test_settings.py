@@ -111,3 +111,37 @@ def test_no_variable_of_our_own_is_called_strange() -> None:
 
     assert len(ours) > 10
     assert unknown_variables(dict.fromkeys(ours, "x")) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("legato.toml", "[setings]\nlog_level = 'DEBUG'"),
+        ("legato.toml", "log_level = 'DEBUG'"),
+        ("legato.toml", "settings = 5"),
+        ("pyproject.toml", "[tool.legato]\nlog_level = 'DEBUG'"),
+        ("pyproject.toml", "tool = 5"),
+        ("pyproject.toml", "[tool]\nlegato = 'DEBUG'"),
+    ],
+)
+def test_what_would_have_no_effect_in_a_project_file_is_an_error(file: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / file).write_text(text, encoding="utf-8")
+
+    with pytest.raises(UsageError, match=file.replace(".", r"\.")):
+        load({"LEGATO_HOME": str(tmp_path / "home")}, folder=tmp_path)
+
+
+@pytest.mark.parametrize("text", ["profiles = 5", "[profiles]\nprod = 5", "profiles = [1]"])
+def test_a_file_of_profiles_that_holds_something_else_is_an_error(text: str, tmp_path: Path) -> None:
+    (tmp_path / "profiles.toml").write_text(text, encoding="utf-8")
+
+    with pytest.raises(UsageError, match="is to be a table"):
+        read_profiles(tmp_path)
+
+
+def test_an_empty_home_in_the_environment_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "profiles.toml").write_text("profiles = 5", encoding="utf-8")  # of nobody's home
+
+    assert load({"LEGATO_HOME": ""}, folder=tmp_path).home == tmp_path / ".legato"

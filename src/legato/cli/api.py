@@ -89,6 +89,8 @@ def call(
     """Call `path` (under /api) with this session's key. Raises `Unavailable`."""
     import urllib3  # start-up time: most commands speak to the store
 
+    from legato.store.remote import why_not
+
     url = f"{server_url(session)}/api/{path.removeprefix('/').removeprefix('api/')}"
     headers = {"accept": "application/json", "content-type": "application/json"}
     key = session.settings.api_key or session.settings.server_api_key
@@ -99,5 +101,5 @@ def call(
             method, url + (f"?{urlencode(query)}" if query else ""), headers=headers, body=body
         )
     except urllib3.exceptions.HTTPError as error:
-        raise Unavailable(f"cannot reach the server at {server_url(session)}: {error}") from None
+        raise Unavailable(f"cannot reach the server at {server_url(session)}: {why_not(error)}") from None
     return Answer(response.status, dict(response.headers), response.data)

@@ -113,9 +113,16 @@ def unset(session: Session, names: tuple[str, ...]) -> None:
 @click.pass_obj
 def validate(session: Session) -> None:
     """Check every setting, in files and in the environment, and say what is wrong."""
-    from legato.settings import load, unknown_variables
+    from pathlib import Path
+
+    from legato.settings import held_back, load, unknown_variables
+    from legato.settings.files import check_name, check_value, guarded, project_settings
 
     load()
+    waiting = held_back()
+    if waiting:  # nothing of it is in force; it is wrong all the same
+        for name, value in guarded(project_settings(Path.cwd())[1]).items():
+            check_value(check_name(name), str(value))
     strange = unknown_variables()
     if session.wants_json:
         from legato.cli.output import show_json
@@ -124,6 +131,8 @@ def validate(session: Session) -> None:
         return
     for name, hint in strange:
         session.say(f"{name} is no setting of Legato's, and has no effect. {hint}".rstrip())
+    if waiting:
+        session.say(waiting)
     session.say("All settings can be read." if not strange else "All other settings can be read.")
 
 
@@ -186,8 +195,15 @@ def _from_stdin(name: str) -> str:
     """One line; a person who types it does not see it."""
     import sys
 
+    from legato.core.errors import UsageError
+
     if not sys.stdin.isatty():
-        return sys.stdin.readline().rstrip("\r\n")
+        line = sys.stdin.readline().rstrip("\r\n")
+        if not line:
+            raise UsageError(
+                f"nothing came on standard input for {name}", hint=f"hand it the file that holds it, with  {typed(name)}=- < FILE"
+            )
+        return line
     import getpass
 
     return getpass.getpass(f"{name}: ")

@@ -6,10 +6,12 @@ Nouns are imported when they are used. A verb declares its examples and exit cod
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import click
+from click.core import ParameterSource
 
 from legato.cli.failures import EXIT_CODES, MISUSED, Failure
 from legato.cli.session import FORMATS, Session
@@ -76,6 +78,26 @@ def _write_options(command: click.Command, ctx: click.Context, formatter: click.
         formatter.write_dl(everywhere)
 
 
+class Amount(click.FloatRange):
+    """A number between two others; what is no number (nan) lies between none."""
+
+    name = "float range"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return number
+
+
+MAY_BE_EMPTY = frozenset({"description", "text", "body", "answer"})
+"""Options for which no text at all is a value like others."""
+
+
+def _was_typed(ctx: click.Context, param: click.Parameter) -> bool:
+    return ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+
+
 class Verb(click.Command):
     """A command: `examples` are whole command lines, `exits` the codes it ends with besides 0 and 2."""
 
@@ -84,6 +106,16 @@ class Verb(click.Command):
         self.examples = tuple(examples)
         self.exits = tuple(sorted({0, MISUSED, *exits}))
         self.params.extend(_everywhere())
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does it; an option that was given nothing (`--at "$WHEN"`, and WHEN is not set) is a mistake, and not an option left out."""
+        rest = super().parse_args(ctx, args)
+        for param in self.params:
+            given = ctx.params.get(param.name or "")
+            is_empty = given == "" or (isinstance(given, tuple) and "" in given)
+            if is_empty and isinstance(param, click.Option) and param.name not in MAY_BE_EMPTY and _was_typed(ctx, param):
+                raise click.BadParameter("it is empty. Give it a value, or leave it out", ctx=ctx, param=param)
+        return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _write_options(self, ctx, formatter)

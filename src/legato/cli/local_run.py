@@ -15,7 +15,7 @@ from typing import Any
 from legato.cli.failures import CANCELLED, CRASHED, FAILED, INTERRUPTED, Failure
 from legato.cli.output import show_one
 from legato.cli.parameters import check_names, parse_parameters
-from legato.cli.session import Session
+from legato.cli.session import Session, path_typed
 from legato.core.errors import LegatoError, ParameterError, RunCancelled, RunCrashed, RunSuspended
 from legato.core.names import typed
 from legato.core.spelling import close_to
@@ -50,7 +50,7 @@ def drive(session: Session, flow: Flow[Any, Any], make: Callable[[], FlowShell])
 
 def _absolute(entrypoint: str) -> str:
     path, colon, name = entrypoint.partition(":")
-    return f"{Path(path).expanduser().absolute()}{colon}{name}"
+    return f"{path_typed(path).absolute()}{colon}{name}"
 
 
 def _parameters(flow: Flow[Any, Any], given: Sequence[str]) -> dict[str, Any]:
@@ -144,7 +144,7 @@ class _Interrupts:
 
 def is_file_word(word: str, verbs: Sequence[str]) -> bool:
     """Whether the first word after `run` means a file. Raises `Failure` for one that is neither a file nor a verb."""
-    path = Path(word.partition(":")[0]).expanduser()
+    path = path_typed(word.partition(":")[0])
     if path.is_file():
         return True
     close = close_to(word, verbs)

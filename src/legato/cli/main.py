@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import sys
+from itertools import pairwise
 
 import click
 
@@ -80,6 +83,7 @@ root = Root(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and end the process with its exit code."""
+    _have_streams()
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -106,11 +110,33 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains once more when it ends
         return FAILED
     except OSError as error:
-        return _fail(_no_access(error) if error.filename else _unexpected(error, session), session, arguments)
+        return _fail(_no_access(error) if error.filename else _of_the_process(error) or _unexpected(error, session), session, arguments)
     except Exception as error:  # noqa: BLE001 whatever else goes wrong is ours: one line, and the traceback in a file
         return _fail(_unexpected(error, session), session, arguments)
     finally:
         session.close()
+
+
+def _have_streams() -> None:
+    """Make standard output and error fit for whatever is printed: one that is closed takes everything, and what its encoding has no sign for
+    is written as JSON would (u00df behind a backslash), so that JSON stays JSON.
+    """
+    import codecs
+
+    codecs.register_error("legato", _as_escapes)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
+        elif name == "stdout" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="legato")
+
+
+def _as_escapes(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True)), error.end
 
 
 def _fail(error: LegatoError, session: Session, arguments: list[str]) -> int:
@@ -127,9 +153,9 @@ def _fail(error: LegatoError, session: Session, arguments: list[str]) -> int:
 
 def _asked_for_json(arguments: list[str]) -> bool:
     """For errors found before the whole line was read."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
     return any(
-        word in ("-ojson", "-ojsonl", "--output=json") or (word in ("-o", "--output") and after.startswith("json")) for word, after in pairs
+        word in ("-ojson", "-ojsonl", "--output=json") or (word in ("-o", "--output") and after.startswith("json"))
+        for word, after in pairwise([*arguments, ""])
     )
 
 
@@ -180,6 +206,27 @@ def _no_access(error: OSError) -> Failure:
         code=Unavailable.code,
     )
     failure.__cause__ = error
+    return failure
+
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What a write fails with where nothing is wrong with what is written."""
+
+
+def _of_the_process(error: OSError) -> Failure | None:
+    """What the process stands on has gone: the folder it was started in, or what it prints into."""
+    failure = None
+    try:
+        os.getcwd()  # noqa: PTH109 start-up time
+    except OSError:
+        failure = Failure("this folder is not there any more", exit_code=MISUSED, hint="change into one that is: cd ~", code="usage")
+    if error.errno in NO_ROOM:  # a file of ours would have been named
+        why = f"what is printed cannot be written: {error.strerror}"
+        failure = Failure(why, hint="see where standard output goes: is that disk full?")
+        with contextlib.suppress(OSError, ValueError):  # or the interpreter complains once more when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if failure is not None:
+        failure.__cause__ = error
     return failure
 
 

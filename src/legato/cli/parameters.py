@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,11 +24,30 @@ def parse_parameters(given: Sequence[str], *, as_text: frozenset[str] = frozense
 
 
 def as_json_or_text(text: str) -> Any:
-    """The value that the text is as JSON; the text itself where it is none."""
+    """The value that the text is as JSON; the text itself where it is none. Raises `UsageError` for a number too large to be kept as one."""
     try:
-        return json.loads(text)
+        value = json.loads(text, parse_constant=_no_constant)
     except ValueError:
         return text
+    except RecursionError:
+        raise UsageError(f"'{text[:40]}…' is nested too deeply") from None
+    if not _is_finite(value):
+        raise UsageError(f"'{text}' holds a number that is too large for JSON", hint="write a smaller one, or the value as text")
+    return value
+
+
+def _no_constant(word: str) -> Any:
+    """Python's `json` reads NaN and Infinity, and nothing that we write to keeps them: they are no JSON, so they are text."""
+    raise ValueError(word)
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether every number in it is one that JSON gives back: 1e999 is read as infinity."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(_is_finite(one) for one in value.values())
+    return not isinstance(value, list) or all(_is_finite(one) for one in value)
 
 
 def check_names(given: Mapping[str, Any], known: Sequence[str], owner: str) -> None:

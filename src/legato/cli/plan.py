@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from legato.cli.grammar import Verb
-from legato.cli.session import Session
+from legato.cli.session import Session, path_typed
 
 
 @click.command(
@@ -36,7 +36,7 @@ def command(session: Session, file: str, parameters: tuple[str, ...], mermaid: b
     from legato.sdk.loading import load_flow
 
     path, colon, name = file.partition(":")
-    flow = load_flow(f"{Path(path).expanduser().absolute()}{colon}{name}", Path.cwd())
+    flow = load_flow(f"{path_typed(path).absolute()}{colon}{name}", Path.cwd())
     plan = flow.plan(**parse_parameters(parameters))
     if after_failure is not None:
         outcomes = [{"call": call, "outcome": outcome} for call, outcome in plan.after_failure(after_failure).items()]

@@ -49,6 +49,8 @@ def create(session: Session, name: str, settings: tuple[str, ...], is_used: bool
     from legato.settings.files import check_name, check_value, read_profiles, write_profiles
 
     profiles = read_profiles(session.settings_home)
+    if not name.isprintable() or not name or name != name.strip():
+        raise UsageError(f"{name!r} cannot be a profile's name", hint="give a short name without spaces around it, such as prod")
     if name in profiles.settings:
         raise Conflict(f"there is a profile '{name}' already", hint=f"change it: legato --profile {typed(name)} config set NAME=VALUE")
     values = {}

@@ -80,15 +80,15 @@ class Session:
 
             self._settings = settings.load()
             for note in settings.notes(self._settings):
-                self.hint(note[:1].upper() + note[1:])
+                self.hint(sentence(note))
         return self._settings
 
     @property
     def settings_home(self) -> Path:
         """The home folder, which must be known even where a setting or profile is broken, so that it can be mended."""
-        from pathlib import Path
+        from legato.settings import home_of
 
-        return Path(os.environ.get("LEGATO_HOME") or "~/.legato").expanduser().absolute()
+        return home_of(os.environ)
 
     @property
     def clock(self) -> SystemClock:
@@ -122,7 +122,7 @@ class Session:
         with contextlib.suppress(Unavailable):  # the command itself says so, better
             sent = drain_spools(self.settings.home / "spool", store)
             if sent:
-                self.hint(f"Sent what {sent} earlier process(es) could not tell the server")
+                self.hint(f"Sent what {'an earlier process' if sent == 1 else f'{sent} earlier processes'} could not tell the server")
 
     def _reap(self, store: Store) -> None:
         """Nobody else does in embedded mode: no server, no services. Only this host's processes can be looked at; leases are for a server."""
@@ -160,6 +160,21 @@ class Session:
         print(f"{question} [y/N] (--yes answers this) ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise Failure("nothing was done", exit_code=MISUSED, code="declined")
+
+
+def path_typed(word: str) -> Path:
+    """The path that somebody typed, `~` and all; where there is no such user it stays as it is, and no file is found there."""
+    from pathlib import Path
+
+    try:
+        return Path(word).expanduser()
+    except RuntimeError:
+        return Path(word)
+
+
+def sentence(text: str) -> str:
+    """The text with a capital, unless it begins with a name: legato.toml is no Legato.toml."""
+    return text[:1].upper() + text[1:] if text.partition(" ")[0].isalpha() else text
 
 
 def harmless(text: str) -> str:

@@ -10,18 +10,23 @@ from legato.core.errors import UsageError
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DAYS = {"yesterday": -1, "today": 0, "tomorrow": 1}
 _DAY = re.compile(r"(yesterday|today|tomorrow)(?: (?:at )?([01]?\d|2[0-3])(?::([0-5]\d))?)?")
+LONGEST_S = 100 * 366 * 86400
+"""The longest time that can be given, in seconds: a hundred years. Dates end not far beyond."""
 _PART = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 
 
 def parse_duration(text: str) -> timedelta:
     """A timedelta from "90s", "1h30m" or "7d"; a bare number is seconds. Raises `UsageError`."""
     plain = text.strip().lower().replace(" ", "")
-    if plain.isdigit():
-        return timedelta(seconds=int(plain))
+    if plain.isdecimal():
+        plain += "s"
     parts = _PART.findall(plain)
     if not parts or "".join(number + unit for number, unit in parts) != plain:
         raise UsageError(f"'{text}' is no duration", hint="write it like 90s, 15m, 24h, 1h30m or 7d")
-    return timedelta(seconds=sum(float(number) * _UNITS_S[unit] for number, unit in parts))
+    seconds = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+    if seconds > LONGEST_S:
+        raise UsageError(f"'{text}' is longer than a hundred years", hint="give a shorter time, such as 90s, 15m, 24h, 1h30m or 7d")
+    return timedelta(seconds=seconds)
 
 
 def parse_instant(text: str, now: datetime) -> datetime:

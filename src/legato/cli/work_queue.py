@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from legato.cli.completion import queue_names
-from legato.cli.grammar import Noun
+from legato.cli.grammar import Amount, Noun
 from legato.cli.session import Session
 from legato.core.errors import UsageError
 from legato.core.names import typed
@@ -116,7 +116,7 @@ def _show(session: Session, status: QueueStatus) -> None:
     "preview", examples=["legato work-queue preview default", "legato work-queue preview default --hours 24 -o json"], exits=(3, 6)
 )
 @click.argument("queue", shell_complete=queue_names)
-@click.option("--hours", type=click.FloatRange(0), default=1.0, show_default=True, help="How far ahead.")
+@click.option("--hours", type=Amount(0, 8784), default=1.0, show_default=True, help="How far ahead.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
 @click.pass_obj
 def preview(session: Session, queue: str, hours: float, limit: int) -> None:

@@ -38,6 +38,9 @@ PATIENCE_S = 10.0
 """How long a gate waits for a store that went away. Then it is kept in the spool, and the run goes on."""
 
 
+GOES_ON = "the run goes on, and its states are sent when the store is back"
+
+
 class Held(Protocol):
     """A flow run as the engine's heartbeat sees it."""
 
@@ -68,6 +71,8 @@ class Engine:
         self.outbox = Outbox(store, spool=spool, on_verdict=self._on_verdict)
         self._held: dict[str, Held] = {}
         self._not_begun: set[str] = set()
+        self._never_begun: set[str] = set()
+        """Outermost runs that the store could not be told of: their code has not run."""
         self._lock = threading.Lock()
         self._beats: Supervised | None = None
         self._warned = False
@@ -99,7 +104,8 @@ class Engine:
     def gate(self, transition: Transition) -> Verdict:
         """Record a transition now, and wait for the verdict.
 
-        An outermost run that was never heard of must reach the store (`Unavailable`); one that was handed out and has not begun waits for it;
+        An outermost run that was never heard of must reach the store within PATIENCE_S (else `Unavailable`: nothing has begun, and nothing is
+        kept of it); one that was handed out and has not begun waits for it;
         one that is under way, and what begins inside it, outlives the store's absence: after PATIENCE_S its transition is kept on disk for later and taken as accepted, as something that has
         happened, and those that follow wait no more until the store is back.
         """
@@ -111,6 +117,9 @@ class Engine:
         return verdict
 
     def _gate(self, transition: Transition) -> Verdict:
+        begins = transition.flow_run is not None and transition.flow_run.parent_run_id is None
+        if transition.run_id in self._never_begun:
+            return Verdict(VerdictKind.ACCEPTED, seq=transition.seq, attempt=transition.attempt)
         while True:
             try:
                 verdict = self.outbox.gate(transition)
@@ -119,18 +128,22 @@ class Engine:
                     self._warn(error, "the run begins when the store is back")
                     time.sleep(0.25)
                     continue
-                if self._spool is None or (transition.flow_run is not None and transition.flow_run.parent_run_id is None):
+                if self._spool is None:
                     raise
-                self._warn(error)
+                self._warn(error, "a run begins when it can be recorded" if begins else GOES_ON)
                 if self._away_since is None:
                     self._away_since = time.monotonic()
-                    console.line("INFO", "legato", f"waiting up to {PATIENCE_S:g} s for the server to come back")
+                    console.line("INFO", "legato", f"waiting up to {PATIENCE_S:g} s for the {self._where} to come back")
                 if time.monotonic() - self._away_since > PATIENCE_S:
+                    if begins:
+                        self._never_begun.add(transition.run_id)
+                        self.outbox.leave_out(transition.run_id)
+                        raise
                     self.outbox.spool(msgspec.structs.replace(transition, happened=True))
                     return Verdict(VerdictKind.ACCEPTED, seq=transition.seq, attempt=transition.attempt)
                 time.sleep(0.25)
             except Exception as error:
-                if transition.flow_run is not None and transition.flow_run.parent_run_id is None:
+                if begins:
                     raise  # nothing was begun: whoever begins it learns why it cannot be
                 return self._not_taken(transition, error)
             else:
@@ -143,7 +156,11 @@ class Engine:
         console.line("ERROR", "legato", f"a state ({transition.state.name} of {transition.run_id}) cannot be recorded: {error}")
         return Verdict(VerdictKind.ACCEPTED, seq=transition.seq, attempt=transition.attempt)
 
-    def _warn(self, error: Unavailable, what: str = "the run goes on, and its states are sent when the store is back") -> None:
+    @property
+    def _where(self) -> str:
+        return "server" if getattr(self.store, "can_wait", False) is True else "database"
+
+    def _warn(self, error: Unavailable, what: str = GOES_ON) -> None:
         if not self._warned:
             self._warned = True
             console.line("WARNING", "legato", f"{error.message}; {what}")
@@ -222,26 +239,32 @@ class Engine:
         self._held, self._beats = {}, None
         self.outbox = cast("Outbox", Nowhere())
 
-    def close(self) -> bool:
-        """Send what waits. False: something is left in the spool, for the next process to send."""
+    def close(self) -> str:
+        """Send what waits. What became of the rest, as a sentence; "" when nothing is left."""
         for held in list(self._held.values()):
             held.leave_at_exit()
         if self._beats is not None:
             self._beats.stop(wait_s=1.0)
         sent = self.outbox.close()
         self.store.close()
-        return sent
+        if sent:
+            return ""
+        lost = self.outbox.unkept
+        if lost:
+            return f"{lost} reports are lost: neither the {self._where} nor the folder {self._spool} took them"
+        return f"the {self._where} cannot be reached: what it has not been told is kept, and sent by the next process"
 
 
 class Nowhere:
     """An outbox for a forked child's copy of its parent's runs: what the child says of them is not so."""
 
     is_spooling = False
+    unkept = 0
 
     def report(self, *_: object) -> None:
         """Forget it."""
 
-    add = show = spool = after_fork = report
+    add = show = spool = after_fork = leave_out = report
 
     def flush(self) -> None:
         """There is nothing to send."""

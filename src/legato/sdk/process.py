@@ -52,7 +52,11 @@ def current_engine() -> Engine:
                 store = open_store(chosen.store_url, api_key=chosen.api_key, reports_only=True)
             engine = _process.engine = Engine(store, LocalStorage(chosen.home / "storage"), spool=chosen.home / "spool")
             engine.log_level = console.LEVELS[chosen.log_level]
-            engine.drain_old_spools(lambda n: console.line("INFO", "legato", f"sent what {n} earlier process(es) could not"))
+            engine.drain_old_spools(
+                lambda n: console.line(
+                    "INFO", "legato", f"sent what {'an earlier process' if n == 1 else f'{n} earlier processes'} could not"
+                )
+            )
         return engine
 
 
@@ -89,7 +93,7 @@ def close_engine() -> bool:
     if engine is None or engine.pid != os.getpid():
         return True
     with main_thread_stops():  # an impatient Ctrl-C is held, not the reports lost
-        if engine.close():
-            return True
-    console.line("WARNING", "legato", "the server cannot be reached: what it has not been told is kept, and sent by the next process")
-    return False
+        left = engine.close()
+    if left:
+        console.line("ERROR" if engine.outbox.unkept else "WARNING", "legato", left)
+    return not left

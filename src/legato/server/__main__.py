@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 
 from legato.core.errors import LegatoError
 from legato.server.connections import PATIENCE, Patience
 from legato.server.run import Listening, serve
+from legato.settings import home_of
 
 
 def main() -> int:
@@ -27,8 +27,8 @@ def main() -> int:
     parser.add_argument("--head-timeout", type=float, default=PATIENCE.head_s, help="seconds in which a request's head has to be whole")
     parser.add_argument("--body-timeout", type=float, default=PATIENCE.body_s, help="seconds that a request's body may stand still")
     options = parser.parse_args()
-    home = Path(os.environ.get("LEGATO_HOME", "~/.legato")).expanduser()
     try:
+        home = home_of(os.environ)
         serve(
             database_url=options.database or f"sqlite:///{home}/legato.db",
             home=home,

@@ -95,7 +95,7 @@ def resolve(environ: Mapping[str, str] | None = None, *, folder: Path | None = N
     """Every setting's value and source. Raises `UsageError` for a file that cannot be read or names a setting that does not exist."""
     environ = os.environ if environ is None else environ
     found = {setting.name: Resolved(setting.default, "default") for setting in SETTINGS}
-    found.update(_from_files(environ, folder or Path.cwd()))
+    found.update(_from_files(environ, folder or _here()))
     for setting in SETTINGS:
         variable = f"LEGATO_{setting.name.upper()}"
         if f"{variable}_FILE" in environ:
@@ -126,7 +126,7 @@ def load(environ: Mapping[str, str] | None = None, *, folder: Path | None = None
     found = resolve(environ, folder=folder)
     withheld = withheld_key(found)
     values = {name: resolved.value for name, resolved in found.items()}
-    home = Path(values["home"]).expanduser().absolute()
+    home = folder_named("home", values["home"])
     return Settings(
         home=home,
         api_url=_http(values["api_url"]),
@@ -148,6 +148,28 @@ def load(environ: Mapping[str, str] | None = None, *, folder: Path | None = None
         server_log_format=_one_of("server_log_format", values["server_log_format"], ("text", "json")),
         withheld=withheld,
     )
+
+
+def home_of(environ: Mapping[str, str]) -> Path:
+    """The home folder that the environment names, or the usual one: where profiles are, before any of them is read."""
+    return folder_named("home", environ.get("LEGATO_HOME") or "~/.legato")
+
+
+def folder_named(name: str, value: str) -> Path:
+    """The folder that a setting names. Raises `UsageError` for one in the home of a user who does not exist, or beside a folder that is gone."""
+    try:
+        return Path(value).expanduser().absolute()
+    except (RuntimeError, OSError) as error:
+        why = "there is no such user" if isinstance(error, RuntimeError) else "the folder this was started in is gone"
+        raise UsageError(f"setting {name} is '{value}', and {why}", hint="give the whole path of a folder: /var/lib/legato") from None
+
+
+def _here() -> Path:
+    """The folder this was started in; when it is gone meanwhile, one that holds no project."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path(os.devnull)
 
 
 def as_text(value: object) -> str:
@@ -187,24 +209,34 @@ RESOLVED = "LEGATO_RESOLVED"
 def _from_files(environ: Mapping[str, str], folder: Path) -> dict[str, Resolved]:
     if environ.get(RESOLVED):
         return {}
-    home = Path(environ.get("LEGATO_HOME", "~/.legato")).expanduser()
+    home = home_of(environ)
     files = (home / "profiles.toml", folder / "legato.toml", folder / "pyproject.toml")
-    if not environ.get("LEGATO_PROFILE") and not any(path.exists() for path in files):
+    if not environ.get("LEGATO_PROFILE") and not any(is_there(path) for path in files):
         return {}
     from legato.settings.files import from_files  # noqa: PLC0415 start-up time: reading TOML is only worth it where there is some
 
     return from_files(environ, home, folder)
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is such a file. Raises `UsageError` where nobody may look: what it sets must not be passed over in silence."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}", hint="see who owns the folder, or set LEGATO_HOME to one of your own"
+        ) from None
+
+
 def held_back(environ: Mapping[str, str] | None = None, *, folder: Path | None = None) -> str:
     """What a project file of this folder wants to set and may not, as a sentence; "" when there is nothing of the kind."""
     environ = os.environ if environ is None else environ
-    folder = folder or Path.cwd()
-    if environ.get(RESOLVED) or not any((folder / name).exists() for name in ("legato.toml", "pyproject.toml")):
+    folder = folder or _here()
+    if environ.get(RESOLVED) or not any(is_there(folder / name) for name in ("legato.toml", "pyproject.toml")):
         return ""
     from legato.settings.files import guarded, is_trusted, project_settings  # noqa: PLC0415 start-up time
 
-    home = Path(environ.get("LEGATO_HOME", "~/.legato")).expanduser()
+    home = home_of(environ)
     source, table = project_settings(folder)
     wanted = guarded(table)
     if not wanted or is_trusted(home, folder, table):
@@ -264,6 +296,6 @@ def _networks(value: str) -> tuple[str, ...]:
 
 
 def _port(value: str) -> int:
-    if not value.isdigit() or not 0 <= int(value) <= 65535:
+    if not value.isdecimal() or not 0 <= int(value) <= 65535:
         raise UsageError(f"setting server_port is '{value}'", hint="use a number from 0 (any free port) to 65535")
     return int(value)

@@ -12,7 +12,7 @@ from typing import Any
 from legato.core.errors import UsageError
 from legato.core.names import typed
 from legato.core.spelling import close_to
-from legato.settings import SETTINGS, Resolved, load
+from legato.settings import SETTINGS, Resolved, is_there, load
 
 _NAMES = tuple(setting.name for setting in SETTINGS)
 
@@ -36,12 +36,31 @@ def from_files(environ: Mapping[str, str], home: Path, folder: Path) -> dict[str
 
 def project_settings(folder: Path) -> tuple[str, dict[str, Any]]:
     """What the project of a folder sets, and in which file: legato.toml, or pyproject.toml."""
-    if (folder / "legato.toml").exists():
-        return "legato.toml", dict(read_toml(folder / "legato.toml").get("settings", {}))
-    if (folder / "pyproject.toml").exists():
-        table = read_toml(folder / "pyproject.toml").get("tool", {}).get("legato", {})
-        return "pyproject.toml", dict(table.get("settings", {}))
+    if is_there(folder / "legato.toml"):
+        return "legato.toml", _only_settings(read_toml(folder / "legato.toml"), folder / "legato.toml", "settings")
+    if is_there(folder / "pyproject.toml"):
+        tools = _table(read_toml(folder / "pyproject.toml"), "tool", folder / "pyproject.toml")
+        own = _table(tools, "legato", folder / "pyproject.toml")
+        return "pyproject.toml", _only_settings(own, folder / "pyproject.toml", "tool.legato.settings")
     return "", {}
+
+
+def _only_settings(own: dict[str, Any], path: Path, name: str) -> dict[str, Any]:
+    """The table of settings out of what is ours in a file. Raises `UsageError` for anything beside it, which would have no effect."""
+    for other in own:
+        if other != "settings":
+            is_setting = plain_name(other) in _NAMES
+            hint = f"write it below [{name}]" if is_setting else f"settings stand in the table [{name}]"
+            raise UsageError(f"{path} holds '{other}', which means nothing there", hint=hint)
+    return _table(own, "settings", path)
+
+
+def _table(tables: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
+    """The table of that name; empty when there is none. Raises `UsageError` when something else has the name."""
+    found = tables.get(name, {})
+    if not isinstance(found, dict):
+        raise UsageError(f"{path}: '{name}' is to be a table, and is {found!r}", hint=f"write [{name}], and below it one line a value")
+    return found
 
 
 GUARDED = frozenset({"home", "profile", "api_url", "api_key", "database_url"})
@@ -110,12 +129,11 @@ class Profiles:
 def read_profiles(home: Path) -> Profiles:
     """The profiles there are; none when the file is not there."""
     path = home / "profiles.toml"
-    if not path.exists():
+    if not is_there(path):
         return Profiles("", {})
     data = read_toml(path)
-    return Profiles(
-        str(data.get("active", "")), {name: {k: str(v) for k, v in table.items()} for name, table in data.get("profiles", {}).items()}
-    )
+    profiles = _table(data, "profiles", path)
+    return Profiles(str(data.get("active", "")), {name: {k: str(v) for k, v in _table(profiles, name, path).items()} for name in profiles})
 
 
 def write_profiles(home: Path, profiles: Profiles) -> None:

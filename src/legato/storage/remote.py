@@ -51,4 +51,6 @@ class ServerStorage:
                 answer = pool.request(method, f"{self._base}/bundles/{key}", body=body, headers=self._headers, redirect=False)
                 return answer.status, answer.data
         except HTTPError as error:
-            raise Unavailable(f"cannot reach the server at {self._base}: {error}", hint="start it, or try again later") from None
+            raise Unavailable(
+                f"cannot reach the server at {self._base}: {str(error).rpartition(': ')[2]}", hint="start it, or try again later"
+            ) from None

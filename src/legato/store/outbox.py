@@ -23,7 +23,7 @@ from legato.core.errors import Unavailable
 from legato.core.records import Artifact, LogLine, Transition, Verdict
 from legato.forking import at_fork
 from legato.store.delivery import QUICK_BATCHES, RETRY_EVERY_S, Delivery
-from legato.store.items import MAX_BYTES, Asked, Moving, Outcome, batched, contents_of, size_of
+from legato.store.items import MAX_BYTES, Asked, Moving, Outcome, batched, contents_of, items_of, size_of
 from legato.supervised import Supervised
 from legato.system import new_id
 
@@ -72,6 +72,7 @@ class Outbox(Delivery):
         self._oldest = 0.0
         self._lock = threading.RLock()
         self._armed = threading.Event()
+        self._unheard: set[str] = set()
         self._turn = threading.Condition()
         self._loop: Supervised | None = None
         self._waiters = 0
@@ -203,6 +204,15 @@ class Outbox(Delivery):
             self._items.extend(item for item in taken if type(item) is Asked)  # they are somebody's who waits for the answer
             self._keep(batched(contents_of([*(item for item in taken if type(item) is not Asked), transition])))
 
+    def leave_out(self, run_id: str) -> None:
+        """Send nothing of this flow run, now or later: the store has never heard of it, and would refuse each word."""
+        self._unheard.add(run_id)
+
+    @property
+    def unkept(self) -> int:
+        """How many reports stand in this process's memory alone. Once it is closed: how many are lost."""
+        return len(self._items) + len(self._artifacts) + sum(len(items_of(batch)) for batch in self._unsent)
+
     def close(self, *, wait_s: float = 5.0) -> bool:
         """Send what waits, trying for up to `wait_s` seconds; returns False when something stays behind."""
         deadline = time.monotonic() + wait_s
@@ -244,6 +254,8 @@ class Outbox(Delivery):
                 item = items.popleft()
                 size += size_of(item)
                 taken.append(item)
+        if self._unheard:
+            taken = [item for item in taken if _flow_run_of(item) not in self._unheard]
         return taken + self._take_artifacts() if self._artifacts else taken
 
     def _take_artifacts(self) -> list[Artifact]:
@@ -261,7 +273,8 @@ class Outbox(Delivery):
             return self._keep(batched(contents_of(taken)))
         try:
             self._send_unsent()
-        except Unavailable:
+        except Unavailable as error:
+            self._turn_away(error)
             return False
         taken = self._take(2 * MAX_ITEMS)
         self._oldest = time.monotonic()
@@ -272,6 +285,14 @@ class Outbox(Delivery):
             return not self._unsent
         self._answer(taken, asked)
         return not self._unsent
+
+    def _turn_away(self, error: Unavailable) -> None:
+        """Tell those who wait for an answer that there is none now; what they sent is theirs to keep. Reports wait on, in their order."""
+        waiting = [self._items.popleft() for _ in range(len(self._items))]
+        self._items.extendleft(item for item in reversed(waiting) if type(item) is not Asked)
+        for item in waiting:
+            if type(item) is Asked:
+                item.answer(error)
 
     def _answer(self, taken: list[Any], asked: Sequence[Asked]) -> None:
         """Send a batch with gates among it, and tell those who wait; whatever happens, they are answered."""
@@ -367,6 +388,13 @@ class Outbox(Delivery):
         self._items.clear()
         self._artifacts, self._artifact_bytes = {}, 0
         self._begin()
+
+
+def _flow_run_of(item: object) -> str:
+    """The flow run that a report is about; "" where that is not said."""
+    if isinstance(item, Transition) and item.task_run is not None:
+        return item.task_run.flow_run_id
+    return getattr(item, "flow_run_id", "") or getattr(item, "run_id", "")
 
 
 _LONG_S = 3600.0

@@ -34,6 +34,9 @@ COMPRESS_ABOVE = 16_384
 SURELY_BEARABLE = 64 << 10
 """Bytes of a body that no server of ours refuses: a 413 for less comes from what stands in between, and is no fault of what was sent."""
 
+NO_PATIENCE_S = 10.0
+"""How long an answer is waited for once one has not come in time, until one comes again: whoever asks has others to ask for as well."""
+
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 60.0
 
@@ -57,6 +60,8 @@ class RemoteStore(Store):
             self._headers["authorization"] = f"Bearer {api_key}"
         self._pool: urllib3.HTTPConnectionPool | None = None
         self._pid = 0
+        self._is_silent = False
+        """Whether the last answer did not come in time."""
 
     @property
     def address(self) -> str:
@@ -77,7 +82,7 @@ class RemoteStore(Store):
         body = form.body_of(arguments)
         sent = b"" if body is None else _json(body)
         key = "" if verb.repeat else new_id()
-        response = self._send(verb.method, target, sent, verb.timeout_s + arguments.get("wait_s", 0.0), key)
+        response = self._send(verb.method, target, sent, self._patience_s(verb) + arguments.get("wait_s", 0.0), key)
         if response.status == 413 and len(sent) < SURELY_BEARABLE:
             raise Unavailable(
                 f"{self._root} takes no body of {len(sent)} bytes (413)",
@@ -88,9 +93,14 @@ class RemoteStore(Store):
         try:
             return form.value_of(response.data)
         except msgspec.DecodeError as error:
+            is_page = response.data.lstrip()[:1] == b"<"
             raise Unavailable(  # a proxy's page, or half an answer: whoever asked may ask again
-                f"{verb.method} {self._root}{target} gave an answer that cannot be read: {error}", hint="is this a Legato server?"
+                f"{self.url} gave {'a page, and not data' if is_page else f'an answer that cannot be read: {error}'} ({verb.method} {target})",
+                hint="is this a Legato server's API? Its address is that of the web UI and /api: http://127.0.0.1:4200/api",
             ) from error
+
+    def _patience_s(self, verb: Verb) -> float:
+        return min(verb.timeout_s, NO_PATIENCE_S) if self._is_silent else verb.timeout_s
 
     def apply(
         self,
@@ -111,13 +121,17 @@ class RemoteStore(Store):
         timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=timeout_s)
         for last in (False, True):
             try:
-                return self._connections().urlopen(method, target, body=body or None, headers=headers, timeout=timeout, redirect=False)
+                response = self._connections().urlopen(method, target, body=body or None, headers=headers, timeout=timeout, redirect=False)
             except HTTPError as error:
+                self._is_silent = "read timed out" in str(error).lower()
                 if last or "timed out" in str(error).lower():
                     raise Unavailable(
-                        f"cannot reach the server at {self._root}: {_why(error)}",
-                        hint="Start one: legato server start; or unset LEGATO_API_URL",
+                        f"cannot reach the server at {self._root}: {why_not(error)}",
+                        hint="start one: legato server start; or name another: legato config view says where api_url comes from",
                     ) from None
+            else:
+                self._is_silent = False
+                return response
         raise AssertionError("the loop returns or raises")
 
     def close(self) -> None:
@@ -141,5 +155,11 @@ def _problem(body: bytes) -> Problem:
         return Problem(detail=f"the server gave no reason that can be read: {body[:200].decode(errors='replace')}")
 
 
-def _why(error: HTTPError) -> str:
-    return str(error).rpartition(": ")[2] or type(error).__name__
+def why_not(error: Exception) -> str:
+    """Why a server could not be spoken to, without what urllib3 and OpenSSL put around it."""
+    said = str(error)
+    if "WRONG_VERSION_NUMBER" in said or "record layer failure" in said:
+        return "it does not speak TLS; its address begins with http://"
+    if "read timed out" in said.lower():
+        return "it takes the question and gives no answer: it hangs, or has too much to do"
+    return said.rpartition(": ")[2] or type(error).__name__

@@ -64,10 +64,15 @@ class Spool:
         else:
             path = self.path
         data = encoded(batch)
-        with path.open("ab") as file:
-            file.write(b"\n%d %08x %b\n" % (len(data), zlib.crc32(data), data))
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with path.open("ab") as file:
+                file.write(b"\n%d %08x %b\n" % (len(data), zlib.crc32(data), data))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            if self.path is None:  # nothing whole is in it, and the next try has a name of its own
+                path.unlink(missing_ok=True)
+            raise
         self.path = path
         crashing.reached("spool.written")
 

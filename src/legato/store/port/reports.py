@@ -32,7 +32,7 @@ class RunStore:
         """What is asked by a verb that this class has not overridden."""
         raise NotImplementedError(f"{type(self).__name__} has no {verb.name}")
 
-    @verb("POST", "transitions", needs="worker", repeat=True, own_route=True, words={"batch_id": "id"})
+    @verb("POST", "transitions", needs="worker", repeat=True, own_route=True, words={"batch_id": "id"}, timeout_s=30.0)
     def apply(
         self,
         transitions: Sequence[Transition] = (),
