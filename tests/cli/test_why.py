@@ -49,7 +49,10 @@ def test_late_without_an_agent(legato: Command, store: Store) -> None:
 
     answer = legato("why", "amber-heron")
 
-    assert answer.out == "Late by 5 min: queue 'gpu' has no live agent, and had none for a day\nIt is next in line\n"
+    assert (
+        answer.out
+        == "Late by 5 min: queue 'gpu' has no live agent: none came within a day, or those that did have ended\nIt is next in line\n"
+    )
     assert answer.err == "Try: legato agent start gpu\n"
 
 

@@ -119,7 +119,11 @@ def test_a_full_queue_names_its_slots_their_holders_the_line_and_when_one_frees(
             "Late by 40 s: no agent has looked at queue 'gpu' for 3 min",
             "legato agent start gpu",
         ),
-        ({"queues": [queue()]}, "Late by 40 s: queue 'gpu' has no live agent, and had none for a day", "legato agent start gpu"),
+        (
+            {"queues": [queue()]},
+            "Late by 40 s: queue 'gpu' has no live agent: none came within a day, or those that did have ended",
+            "legato agent start gpu",
+        ),
         (
             {"queues": [queue(agents=1)], "agents": [agent(capacity=4, running=4)]},
             "Late by 40 s: every agent of queue 'gpu' is busy: 'w-1' runs 4 of 4",

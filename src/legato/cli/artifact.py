@@ -43,6 +43,7 @@ def ls(session: Session, run: str | None, key: str | None, kind: str | None, lat
         flow_run_id=find_run(session, run).id if run else None, key=key, kind=ArtifactKind(kind) if kind else None, latest=latest
     )
     page = session.store.list_artifacts(wanted, limit=limit, brief=True)
+    empty = "No artifact matches." if run or key or kind else "No artifacts. Flows make them: create_markdown_artifact(…)"
     columns = [
         Column("KEY", lambda one: one.key),
         Column("VERSION", lambda one: one.version or "", yields=2),
@@ -53,7 +54,7 @@ def ls(session: Session, run: str | None, key: str | None, kind: str | None, lat
         Column("RUN", lambda one: one.flow_run_id, wide=True),
         Column("TASK", lambda one: one.task_run_id, wide=True),
     ]
-    show_list(session, page.items, columns, name=lambda one: one.id, empty="No artifacts. Flows make them: create_markdown_artifact(…)")
+    show_list(session, page.items, columns, name=lambda one: one.id, empty=empty)
     if page.cursor is not None:
         session.hint(f"There are more; --limit {limit * 10}")
 

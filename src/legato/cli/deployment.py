@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from legato.cli.completion import deployment_names
 from legato.cli.grammar import Noun
-from legato.cli.session import Session
+from legato.cli.session import Session, path_typed
 from legato.core.names import typed
 
 if TYPE_CHECKING:
@@ -42,7 +41,8 @@ def ls(session: Session, flow: str | None, tags: tuple[str, ...]) -> None:
     from legato.cli.output import show_list
 
     found = [one for one in session.store.list_deployments() if flow in (None, one.flow_name) and set(tags) <= set(one.tags)]
-    empty = "No deployments. Create some: legato deployment create FILE"
+    wanted = flow is not None or tags
+    empty = "No deployment matches." if wanted else "No deployments. Create some: legato deployment create FILE"
     show_list(session, [without_secrets(one) for one in found], _columns(), name=lambda one: one.full_name, empty=empty)
 
 
@@ -168,19 +168,29 @@ def preview(session: Session, name: str, count: int) -> None:
         session.hint(
             f"'{deployment.full_name}' is paused: none of this happens until legato deployment resume {typed(deployment.full_name)}"
         )
-    print_fires(session, [one.schedule for one in deployment.schedules if one.active], count)
+    active = [one.schedule for one in deployment.schedules if one.active]
+    what = "Its schedules are over" if active else "Its schedules are switched off" if deployment.schedules else "It has no schedule"
+    print_fires(session, active, count, empty=f"{what}: it runs when somebody says so, legato deployment run {typed(deployment.full_name)}")
 
 
 @command.command("pause", examples=["legato deployment pause train/prod"], exits=(3, 6))
 @click.argument("name", shell_complete=deployment_names)
 @click.pass_obj
 def pause(session: Session, name: str) -> None:
-    """Stop its schedules. Planned runs that nobody has taken are removed; running ones go on."""
+    """Stop its schedules. Runs planned for later are removed; those that are due already are still handed out, and running ones go on."""
     from legato.cli.finding import find_deployment
     from legato.cli.output import changed
+    from legato.core.records import FlowRunFilter
+    from legato.core.states import SCHEDULED
 
     deployment = session.store.set_deployment_paused(find_deployment(session, name).id, True)
     changed(session, deployment, f"{deployment.full_name} is paused", name=deployment.full_name)
+    due = FlowRunFilter(deployment_id=deployment.id, states=(SCHEDULED,), start_before=session.now())
+    if session.store.list_flow_runs(due, limit=1).items:
+        session.hint(
+            "Runs of it that are due already still wait for an agent. Cancel them: legato run cancel --filter "
+            + typed(f"state:scheduled deployment:{deployment.full_name}")
+        )
 
 
 @command.command("resume", examples=["legato deployment resume train/prod"], exits=(3, 6))
@@ -222,7 +232,7 @@ def create_from_file(session: Session, file: str, *, dry_run: bool) -> None:
     from legato.sdk.entry import storage_of
     from legato.storage.bundles import words_about
 
-    path = Path(file).expanduser()
+    path = path_typed(file)
     declared = deployments_in(path)
     prepared = prepare(declared, root=path.absolute().parent, clock=session.clock)
     for line in words_about(prepared.left_out):

@@ -42,6 +42,8 @@ def _is_nobodys(run: FlowRun) -> bool:
 
 def resume(session: Session, run: FlowRun, *, answer: str | None, given: Sequence[str], key: str, only_plan: bool) -> int:
     """Have a paused or suspended run go on, with an answer where it asked for one; retry one that has ended."""
+    if answer is not None and given:
+        raise UsageError("--answer is the whole answer, and -p a field of it", hint="give one of the two")
     if run.state.type is PAUSED or (run.pause_requested_at is not None and not run.state.is_final):
         is_held = run.state.type is not PAUSED or run.lease_expires_at is not None
         if only_plan and is_held:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -40,6 +40,10 @@ def preview(session: Session, schedule: str, timezone: str, count: int) -> None:
     print_fires(session, [read_schedule(schedule, timezone)], count)
 
 
+LONGEST_LOOK = timedelta(days=1826)
+"""How far ahead notes on clock changes are looked for; fires may lie further ahead, and stand without."""
+
+
 def read_schedule(text: str, timezone: str) -> Schedule:
     """A schedule from what people type: an RRULE, a duration, else a cron expression. Raises `ScheduleError`."""
     from legato.cli.times import parse_duration
@@ -54,7 +58,12 @@ def read_schedule(text: str, timezone: str) -> Schedule:
         except ScheduleError:
             raise
         except UsageError:
-            pass  # no duration: it is read as cron, whose error says what a cron expression is
+            if not text or not text[0].isdigit():
+                return CronSchedule(cron=text, timezone=timezone)  # no duration: its error says what a cron expression is
+            raise ScheduleError(
+                f"'{text}' is neither an interval nor a cron expression",
+                hint="write an interval as 90s, 15m, 24h or 7d, and cron as '0 8 * * *'",
+            ) from None
     return CronSchedule(cron=text, timezone=timezone)
 
 
@@ -70,8 +79,8 @@ class Fire(NamedTuple):
     note: str
 
 
-def print_fires(session: Session, schedules: Sequence[Schedule], count: int) -> None:
-    """Print the next `count` fires of these schedules together, with a note where the clocks change."""
+def print_fires(session: Session, schedules: Sequence[Schedule], count: int, *, empty: str = "It does not fire any more.") -> None:
+    """Print the next `count` fires of these schedules together, with a note where the clocks change. `empty`: what to say of none."""
     from legato.cli.output import Column, show_list
     from legato.core.schedules import describe
 
@@ -87,14 +96,14 @@ def print_fires(session: Session, schedules: Sequence[Schedule], count: int) -> 
         Column("NOTE", lambda fire: fire["note"]),
     ]
     records = [fire._asdict() for fire in fires]
-    show_list(session, records, columns, name=lambda fire: str(fire["at"]), empty="It does not fire any more.")
+    show_list(session, records, columns, name=lambda fire: str(fire["at"]), empty=empty)
 
 
 def _fires(schedule: Schedule, now: datetime, count: int) -> list[Fire]:
     from legato.core.schedules import describe, dst_notes, next_fires
 
     ats = next_fires(schedule, now, count)
-    notes = dict(dst_notes(schedule, now, ats[-1])) if ats else {}
+    notes = dict(dst_notes(schedule, now, min(ats[-1], now + LONGEST_LOOK))) if ats else {}
     zone, words = ZoneInfo(schedule.timezone), describe(schedule)
     fires = [Fire(at, f"{at.astimezone(zone):%a %Y-%m-%d %H:%M:%S %Z}", words, notes.pop(at, "")) for at in ats]
     skipped = [Fire(at, f"{at.astimezone(zone):%a %Y-%m-%d %H:%M:%S %Z}", words, note) for at, note in notes.items()]

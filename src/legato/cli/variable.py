@@ -67,13 +67,14 @@ def ls(session: Session, tags: tuple[str, ...]) -> None:
     from legato.cli.output import Column, show_list
 
     found = [one for one in session.store.list_variables() if set(tags) <= set(one.tags)]
+    empty = "No variable matches." if tags else "No variables. Make one: legato variable set NAME VALUE"
     columns = [
         Column("NAME", lambda one: one.name),
         Column("VALUE", lambda one: _short(one.value), yields=1),
         Column("TAGS", lambda one: one.tags, yields=2),
         Column("UPDATED", lambda one: one.updated_at, yields=3),
     ]
-    show_list(session, found, columns, name=lambda one: one.name, empty="No variables. Make one: legato variable set NAME VALUE")
+    show_list(session, found, columns, name=lambda one: one.name, empty=empty)
 
 
 @command.command("rm", examples=["legato variable rm max-rows --yes"], exits=(2, 3, 6))

@@ -169,7 +169,7 @@ def _queue_has_no_agent(f: Facts, word: str, status: QueueStatus, reason: Reason
     name = status.queue.name
     last = max((a for a in f.agents if name in a.queues), key=lambda a: a.last_seen_at, default=None)
     if last is None:
-        reason.add(f"{word}: queue '{name}' has no live agent, and had none for a day")
+        reason.add(f"{word}: queue '{name}' has no live agent: none came within a day, or those that did have ended")
     else:
         silent = since_text(last.last_seen_at, f.now)
         reason.add(f"{word}: no agent has looked at queue '{name}' for {silent}", silent_s=seconds_since(last.last_seen_at, f.now))
@@ -386,7 +386,8 @@ def _cancelled(f: Facts) -> Reason:
     if run.started_at is None:
         reason.add("It never started")
     _say_tasks(f, reason)
-    reason.hint = f"legato deployment run {typed(run.deployment_name)}" if run.deployment_name else ""
+    gone = run.state.message == f"deployment {run.deployment_name} was deleted"
+    reason.hint = f"legato deployment run {typed(run.deployment_name)}" if run.deployment_name and not gone else ""
     return reason
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -25,6 +25,35 @@ class SubprocessFlowRunner(msgspec.Struct, frozen=True, omit_defaults=True, kw_o
     memory_mb: int = 0
     processes: int = 0
     linger_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Raises `UsageError` for a value that no agent could start a run with: where it is written, and not when the run is due."""
+        try:
+            msgspec.convert({name: getattr(self, name) for name in self.__struct_fields__}, _Options)
+        except msgspec.ValidationError as error:
+            name = str(error).rpartition("$.")[2].partition("`")[0].partition("[")[0]
+            raise UsageError(f"SubprocessFlowRunner has {name}={getattr(self, name, None)!r}: {error}", hint=_MEANT.get(name, "")) from None
+
+
+class _Options(msgspec.Struct):
+    """The same, with the values that they may have."""
+
+    python: str
+    env: dict[str, str]
+    stream_output: bool
+    memory_mb: Annotated[int, msgspec.Meta(ge=0)]
+    processes: Annotated[int, msgspec.Meta(ge=0)]
+    linger_s: Annotated[float, msgspec.Meta(ge=0)]
+
+
+_MEANT = {
+    "python": "give the path of an interpreter as text",
+    "env": 'give text for each name: env={"REGION": "eu"}',
+    "stream_output": "give True or False",
+    "memory_mb": "give a whole number of megabytes; 0 is no limit",
+    "processes": "give a whole number; 0 is no limit",
+    "linger_s": "give a number of seconds; 0 is as long as it likes",
+}
 
 
 FlowRunner = SubprocessFlowRunner

@@ -24,7 +24,7 @@ from legato.core.foreign_words import DEPLOYMENT_OPTIONS
 from legato.core.records import Catchup, DeploymentSchedule, OnLost
 from legato.core.schedules import CronSchedule, IntervalSchedule, RRuleSchedule, Schedule
 from legato.core.spelling import close_to
-from legato.flow_runners.options import FlowRunner, to_record
+from legato.flow_runners.options import FlowRunner, SubprocessFlowRunner, to_record
 from legato.sdk.flow_calls import compiled_flow
 from legato.sdk.flows import Flow
 from legato.sdk.loading import entrypoint_of, load_flow, run_file
@@ -69,19 +69,28 @@ class Deployment:
             raise UsageError(f"deployment '{name}' needs a flow or an entrypoint, and not both")
         if flow is not None and not isinstance(flow, Flow):
             raise UsageError(f"deployment '{name}': {flow!r} is no flow", hint="decorate the function with @flow")
-        if not name or "/" in name:
+        if not _is_name(name):
+            shown = repr(name) if len(str(name)) <= LONGEST_NAME else f"{str(name)[:60]!r}…"
             raise UsageError(
-                f"'{name}' cannot be a deployment's name", hint="give a short name without '/'; the flow's name is put before it"
+                f"{shown} cannot be a deployment's name", hint="give a short name without '/'; the flow's name is put before it"
             )
         self.flow = flow
         self.name = name
-        self.entrypoint = entrypoint
-        self.parameters = dict(parameters or {})
-        self.schedules = [_checked_schedule(name, one) for one in ([schedule] if schedule is not None else []) + list(schedules)]
-        self.flow_runner = to_record(flow_runner)
-        self.tags = tuple(tags)
-        if isinstance(tags, str) or not all(isinstance(tag, str) for tag in self.tags):
+        self.entrypoint = _fits(name, "entrypoint", entrypoint, str | None, '"path/to/file.py:flow"')
+        self.parameters = dict(_fits(name, "parameters", parameters, Mapping | None, 'a dict by name, such as {"month": 3}') or {})
+        given = _fits(name, "schedules", schedules, list | tuple, "a list of schedules") if schedules != () else ()
+        self.schedules = [_checked_schedule(name, one) for one in ([schedule] if schedule is not None else []) + list(given)]
+        twice = next((one for i, one in enumerate(self.schedules) if one in self.schedules[:i]), None)
+        if twice is not None:
+            raise UsageError(f"deployment '{name}' has the schedule {twice!r} twice", hint="each would make runs of its own: name it once")
+        self.flow_runner = to_record(_fits(name, "flow_runner", flow_runner, SubprocessFlowRunner | None, "SubprocessFlowRunner()"))
+        self.tags = tuple(_fits(name, "tags", tags, Iterable, 'a list of text, such as ["nightly"]'))
+        if isinstance(tags, str) or not all(isinstance(tag, str) and tag.strip() == tag != "" and tag.isprintable() for tag in self.tags):
             raise UsageError(f"deployment '{name}' has tags={tags!r}", hint='give a list of text, such as ["nightly"]')
+        _fits(name, "version", version, str, 'text, such as "1.4"')
+        _fits(name, "description", description, str, "text")
+        _fits(name, "paused", paused, bool | None, "True or False; left out, it stays as it is")
+        _fits(name, "path", path, str | Path | None, "a folder")
         self.version = version
         self.description = description
         self.paused = paused
@@ -165,10 +174,15 @@ class Prepared(NamedTuple):
 
 def prepare(declared: Sequence[Deployment], *, root: Path, clock: Clock) -> Prepared:
     """Check the deployments and pack their source, once for each folder. Nothing is saved."""
-    ready = []
+    ready: list[tuple[Path, records.Deployment]] = []
     for deployment in declared:
         folder = (deployment.path or root).resolve()
-        ready.append((folder, deployment.record(root=folder, bundle=None, now=clock.now())))
+        record = deployment.record(root=folder, bundle=None, now=clock.now())
+        if any(record.full_name == other.full_name for _, other in ready):
+            raise UsageError(
+                f"deployment '{record.full_name}' is declared twice", hint="the second would replace the first: give one another name"
+            )
+        ready.append((folder, record))
     packed: dict[Path, bytes] = {}
     left_out: list[bundles.LeftOut] = []
     for folder in dict.fromkeys(folder for folder, _ in ready):
@@ -284,6 +298,21 @@ def _collecting() -> Iterator[list[Deployment]]:
         yield found
     finally:
         _collected.reset(token)
+
+
+LONGEST_NAME = 200
+"""Characters of a deployment's name: it stands in lists, in addresses, and in commands that people type."""
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and name.isprintable() and name == name.strip() and "/" not in name and 0 < len(name) <= LONGEST_NAME
+
+
+def _fits(owner: str, option: str, value: Any, types: Any, meant: str) -> Any:
+    """The value, if an option may have it."""
+    if not isinstance(value, types):
+        raise UsageError(f"deployment '{owner}' has {option}={value!r}", hint=f"give {meant}")
+    return value
 
 
 def _checked_schedule(name: str, schedule: Any) -> Schedule:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import zipfile
 from collections.abc import Iterator
@@ -31,7 +32,16 @@ _BUILDS_LEAVE = ("lib.", "bdist.", "temp.", "scripts-")
 _PACKAGES = (".whl", ".tar.gz", ".zip", ".egg")
 _DATABASE = (".db", ".db-wal", ".db-shm", ".db-migrate", ".db-turn")
 
-_SECRET = (".env", ".pem", ".key", "id_rsa", "id_ed25519", ".netrc", ".pypirc")
+_SECRET = (
+    *(".env", ".pem", ".key", ".p12", ".pfx", ".jks", ".keystore", ".kdbx"),
+    *("id_rsa", "id_dsa", "id_ecdsa", "id_ed25519"),
+    *(".netrc", ".pypirc", ".npmrc", ".pgpass", ".htpasswd", ".git-credentials", ".dockercfg", "kubeconfig"),
+)
+"""How the names of files end that hold keys and passwords, and nothing else."""
+_SECRET_DATA = re.compile(
+    r"\.?(credentials?|secrets?|client[-_]secrets?|service[-_]account|tokens?)(?![a-z]).*\.(json|ya?ml|toml|ini|txt|cfg)|credentials"
+)
+"""Names of data files that say so themselves: credentials.json, service-account-prod.json, secrets.toml. A module secrets.py is source."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -252,7 +262,7 @@ def _add_link(found: Contents, path: Path, inside: str, root: Path, above: froze
 
 
 def _is_secret(name: str) -> bool:
-    return name.endswith(_SECRET) or name.startswith(".env.")
+    return name.endswith(_SECRET) or name.startswith(".env.") or _SECRET_DATA.fullmatch(name.lower()) is not None
 
 
 def _is_cache(name: str) -> bool:
