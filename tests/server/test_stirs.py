@@ -2,9 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 
+import pytest
+
+from legato.core.errors import Unavailable
 from legato.core.records import FlowRun, Transition
 from legato.core.states import COMPLETED, RUNNING, SCHEDULED
+from legato.server import backend
+from legato.server.backend import Backend
 from legato.server.writer import Writer, Written
 from legato.store.open import open_sql_store
 from legato.store.sql import SqlStore
@@ -54,3 +60,27 @@ def test_one_that_was_cancelled_instead_wakes_those_who_wait_for_its_place() -> 
     store.request_cancel(run.id)
 
     assert stirs(store, [move(run, RUNNING)]) == [True]
+
+
+def test_the_next_due_run_is_asked_for_again_when_the_database_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "ASK_AGAIN_S", 0.01)
+    store, asked = open_sql_store("sqlite://"), []
+
+    def away_twice(now: datetime) -> None:
+        asked.append(now)
+        if len(asked) < 3:
+            raise Unavailable("the database is away")
+
+    monkeypatch.setattr(store, "next_due_after", away_twice)
+
+    async def serve() -> None:
+        serving = Backend(store, SystemClock())
+        serving.start()
+        for _ in range(500):
+            await asyncio.sleep(0.01)
+            if len(asked) == 3:
+                break
+        await serving.stop()
+
+    asyncio.run(serve())
+    assert len(asked) == 3

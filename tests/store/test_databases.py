@@ -260,3 +260,13 @@ def test_a_sqlite_that_is_too_old_is_told_so(monkeypatch: pytest.MonkeyPatch) ->
 
     with pytest.raises(UsageError, match=r"SQLite 3\.34\.1.*3\.35\.0 or newer"):
         open_sql_store("sqlite:///:memory:")
+
+
+@pytest.mark.parametrize("query", ["foo=1", "connect_timeout", "%zz=1", "sslmode=require&foo=1"])
+def test_an_address_of_postgresql_that_its_driver_cannot_read_is_a_mistake_of_whoever_wrote_it(query: str) -> None:
+    pytest.importorskip("psycopg")
+
+    with pytest.raises(UsageError, match="no database URL") as refused:
+        open_store(f"postgresql://me:geheim@127.0.0.1:1/x?{query}")
+
+    assert "geheim" not in str(refused.value)

@@ -12,6 +12,8 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from legato.core.errors import Unavailable
+
 _OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
@@ -25,7 +27,10 @@ class EventFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         fields = {name: value for name, value in vars(record).items() if name not in _OF_EVERY_RECORD and not name.startswith("_")}
-        error = "".join(traceback.format_exception(*record.exc_info)).rstrip() if record.exc_info and record.exc_info[0] else ""
+        raised = record.exc_info[1] if record.exc_info else None
+        error = "" if raised is None else "".join(traceback.format_exception(raised)).rstrip()
+        if isinstance(raised, Unavailable) and raised.code == Unavailable.code:  # no fault of the code's: where it was met says nothing
+            fields, error = {**fields, "why": raised.message}, ""
         if self._as_json:
             data = {"at": at, "level": record.levelname, "logger": record.name, "event": record.getMessage(), **fields}
             return json.dumps({**data, **({"error": error} if error else {})}, default=str, ensure_ascii=False)

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from legato.core.clock import Clock
+from legato.core.errors import Unavailable
 from legato.engine.results import BlobStore
 from legato.server.event_feed import EventFeed
 from legato.server.gate import REQUEST_KEY
@@ -16,6 +17,9 @@ from legato.server.waiting_claims import WaitingClaims
 from legato.server.writer import Writer, Written
 from legato.services.loop import ServiceLoop
 from legato.store.sql import SqlStore
+
+ASK_AGAIN_S = 1.0
+"""When a database that could not be read is asked again for the next run that becomes due: nobody else would."""
 
 READERS = 4
 """Threads that read, each with a connection of its own: a list costs 0.1 to 1 ms."""
@@ -88,7 +92,11 @@ class Backend:
         while self._alarm_stale and not self.waiting_claims.is_closed:
             self._alarm_stale = False
             now = self.now()
-            due = await self.read(lambda now=now: self.store.next_due_after(now))  # type: ignore[misc]
+            try:
+                due = await self.read(lambda now=now: self.store.next_due_after(now))  # type: ignore[misc]
+            except Unavailable:  # whoever asks something is told so; this asks again
+                self._loop.call_later(ASK_AGAIN_S, self._set_alarm)
+                return
             if self._alarm is not None:
                 self._alarm.cancel()
                 self._alarm = None

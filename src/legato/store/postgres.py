@@ -45,6 +45,12 @@ class PostgresDatabase:
     def __init__(self, url: str, *, readers: int = 4) -> None:
         self._url = url
         self.location = _without_password(url)
+        try:
+            psycopg.conninfo.conninfo_to_dict(url)
+        except psycopg.ProgrammingError as error:
+            raise UsageError(
+                f"'{self.location}' is no database URL: {_in_a_line(error)}", hint="write postgresql://user:password@host/database"
+            ) from None
         self._lock = threading.RLock()
         self._writer: psycopg.Connection[Any] | None = None
         self._idle: list[tuple[psycopg.Connection[Any], float]] = []
@@ -214,7 +220,7 @@ class PostgresDatabase:
             if isinstance(error, errors.ProgramLimitExceeded):
                 raise  # of what was to be written, and no better the next time
             raise Unavailable(
-                f"cannot use the database {self.location}: {str(error).strip()}",
+                f"cannot use the database {self.location}: {_in_a_line(error)}",
                 hint="check that PostgreSQL runs there and takes connections",
             ) from error
 
@@ -283,6 +289,12 @@ class _DatabaseClock:
 _ASK_THE_TIME_S = 30.0
 _RESTED_S = 0.01
 """After so long unused a connection is asked whether it still answers: it may have been cut meanwhile."""
+
+
+def _in_a_line(error: Exception) -> str:
+    """What libpq says of each address it has tried, without its questions and advice."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return "; ".join(line for line in lines if line and not line.startswith(("Is the server running", "DETAIL:", "HINT:")))
 
 
 def _answers(connection: psycopg.Connection[Any]) -> bool:
