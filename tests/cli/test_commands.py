@@ -389,3 +389,11 @@ def test_a_flow_that_there_is_not_is_told_from_one_without_runs(legato: Command,
 
     assert "there is no flow 'elt'. Did you mean  etl ?" in legato("run", "ls", "--flow", "elt").err
     assert "No run matches." in legato("run", "ls", "--flow", "etl", "--state", "failed").err
+
+
+def test_a_queue_for_a_flow_runner_that_there_is_not_is_refused(legato: Command) -> None:
+    answer = legato("work-queue", "create", "gpu", "-r", "subproces")
+
+    assert answer.code == 2
+    assert "Did you mean  subprocess" in answer.err
+    assert legato("work-queue", "show", "gpu").code == 3

@@ -220,6 +220,20 @@ def test_why_a_call_runs_again(made: dict[str, object], asked: dict[str, object]
     assert why(Memory([past(**made)]), **asked) == reason  # type: ignore[arg-type]
 
 
+@given(st.integers(1, 12), st.integers(0, 12), st.data())
+def test_the_rest_of_a_loop_that_was_cut_off_is_new_and_no_call_with_other_inputs(calls: int, cut: int, data: st.DataObject) -> None:
+    memory = Memory([past(f"t-{i}", f"g{i}") for i in range(min(cut, calls))])
+
+    said = [why(memory, f"g{i}") for i in range(calls)]
+
+    assert said == ["reused"] * min(cut, calls) + ["it was not called before"] * (calls - min(cut, calls))
+    if cut:  # one of those that were made is left out: then another may stand for it
+        other = Memory([past(f"t-{i}", f"g{i}") for i in range(cut)])
+        left_out = data.draw(st.integers(0, cut - 1))
+        assert [why(other, f"g{i}") for i in range(cut) if i != left_out] == ["reused"] * (cut - 1)
+        assert why(other, "another") == "its inputs differ"
+
+
 def test_a_task_that_was_never_called_is_new() -> None:
     assert why(Memory([])) == "it was not called before"
 

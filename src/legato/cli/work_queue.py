@@ -48,6 +48,12 @@ def create(
     from legato.core.records import QueueFilter
 
     names = tuple(find_deployment(session, one).full_name for one in deployments)
+    from legato.core.spelling import did_you_mean
+    from legato.flow_runners.options import KNOWN
+
+    for one in runners:
+        if one not in KNOWN:  # a queue for runs that nobody can start would take none, for ever, and say nothing
+            raise UsageError(f"there is no flow runner '{one}'", hint=did_you_mean(one, KNOWN) or f"there is: {', '.join(KNOWN)}")
     filter_ = QueueFilter(tags=tags, deployments=names, flow_runners=runners)
     queue = new_queue(session, name, filter_, priority=priority, limit=limit, description=description)
     _show(session, session.store.get_queue(queue.name))

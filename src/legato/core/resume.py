@@ -237,12 +237,13 @@ class Memory:
         self._other_parameters = other_parameters
         self._by_inputs_only = by_inputs_only
         self._groups: dict[str, _Group] = {}
-        self._keys: set[str] = set()
+        self._not_met: dict[str, set[str]] = {}
+        """Task key -> the earlier calls of it that have not been met again this time, by their paths."""
         self._made: set[str] = set()
         self._passed: dict[str, set[Event]] = {}
         self.past: list[Past] = list(past)
         for one in self.past:
-            self._keys.add(one.key)
+            self._not_met.setdefault(one.key, set()).add(one.call.path)
             self._groups.setdefault(one.call.group, _Group({}, set())).calls[one.call.occurrence] = one
         for group in self._groups.values():
             group.differ = len({one.result.hash for one in group.calls.values() if one.is_stored and one.result}) > 1
@@ -274,10 +275,11 @@ class Memory:
             return Again(unknown, changed=True)
         group = self._groups.get(call.group)
         if group is None:
-            return Again("its inputs differ" if key in self._keys else "it was not called before", changed=True)
+            return Again("its inputs differ" if self._not_met.get(key) else "it was not called before", changed=True)
         found = self._find(group, call)
         if isinstance(found, Again):
             return found
+        self._not_met.get(key, set()).discard(found.call.path)
         why = self._why_not(found, call, code, inputs)
         if why is not None:
             return why

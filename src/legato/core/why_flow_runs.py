@@ -304,7 +304,9 @@ def _paused(f: Facts) -> Reason:
     word = "Suspended" if f.run.state.name == "Suspended" else "Paused"
     reason = Reason("paused", [], {"since_s": seconds_since(f.run.state.at, f.now)})
     prompt = one_line(asked.prompt) if asked is not None else ""
-    if prompt:
+    if asked is not None and asked.is_wish:
+        reason.add(f"{word} for {since}: by a person, who is asked nothing", prompt=prompt)
+    elif prompt:
         reason.add(f"{word} for {since}: asks '{prompt}'", prompt=prompt)
     else:
         reason.add(f"{word} for {since}: waits for a person")

@@ -57,6 +57,8 @@ _MEANT = {
 
 
 FlowRunner = SubprocessFlowRunner
+KNOWN = ("subprocess",)
+"""The types of flow runners that there are."""
 
 
 def to_record(runner: FlowRunner | None) -> dict[str, Any]:
@@ -70,4 +72,6 @@ def from_record(record: dict[str, Any]) -> FlowRunner:
     try:
         return msgspec.convert({"type": "subprocess", **record}, FlowRunner)
     except msgspec.ValidationError as error:
-        raise UsageError(f"flow runner {record.get('type')!r} cannot be used here: {error}", hint="this agent knows: subprocess") from None
+        raise UsageError(
+            f"flow runner {record.get('type')!r} cannot be used here: {error}", hint=f"this agent knows: {', '.join(KNOWN)}"
+        ) from None

@@ -39,7 +39,10 @@ class ServerStorage:
         except ResultMissing:
             status, data = self._ask("GET", key, None)
         if status == 404:
-            raise ResultMissing(f"no bundle {key} is on this machine, nor on the server at {self._base}", hint="deploy it again")
+            raise ResultMissing(
+                f"no bundle {key} is on this machine, nor on the server at {self._base}",
+                hint="deploy it again; servers that share a database have to share the folder LEGATO_HOME/storage as well",
+            )
         if status >= 400 or hex_digest(data, 32) != key:
             raise Unavailable(f"the server at {self._base} did not give the bundle {key} ({status})")
         self._local.put(data)
