@@ -6,7 +6,7 @@ import os
 from itertools import pairwise
 from types import TracebackType
 
-from legato.core.errors import LegatoError
+from legato.core.errors import LegatoError, Unavailable
 from legato.core.records import ErrorDetail
 
 _OURS = __name__.partition(".")[0] + "."
@@ -25,6 +25,8 @@ def relink(exc: BaseException) -> None:
     """
     if os.environ.get("LEGATO_TRACEBACKS") == "full":
         return
+    if isinstance(exc, Unavailable):  # it says what its cause said, and where in our code that was said is nobody's business
+        exc.__cause__, exc.__suppress_context__ = None, True
     frames = [tb for tb in _walk(exc.__traceback__) if not _is_ours(tb)]
     if not frames:
         if isinstance(exc, LegatoError):  # raised on purpose: what it says is for the caller, where we said it is not
