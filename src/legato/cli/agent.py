@@ -186,7 +186,7 @@ def sentence(event: str, fields: Mapping[str, Any]) -> str:
         case "lingers":
             return f"'{fields['run']}' lingers: {fields['message']}"
         case "draining":
-            return f"waits for {', '.join(fields['runs'])} to end. Ctrl-C again leaves without them"
+            return f"waits for {', '.join(fields['runs'])} to end. One more Ctrl-C leaves without them"
         case "stopped":
             left = fields.get("left")
             return "stopped" + (f"; still going on without it: {', '.join(left)}" if left else "")

@@ -29,7 +29,7 @@ def create(session: Session, tag: str, size: int) -> None:
     from legato.core.records import TagLimit
 
     saved = session.store.save_limit(TagLimit(tag=tag, size=size))
-    changed(session, saved, f"At most {size} runs with tag '{tag}' at once", name=tag)
+    changed(session, saved, f"At most {size} run{'' if size == 1 else 's'} with tag '{tag}' at once", name=tag)
     session.hint(f"Places come back by themselves, of a lost run too. See them taken: legato limit show {typed(tag)}")
 
 

@@ -78,7 +78,7 @@ def run_file(session: Session, file: str, parameters: tuple[str, ...]) -> int:
 @click.option("--flow", help="Only runs of this flow.")
 @click.option("--deployment", help="Only runs of this deployment.")
 @click.option("--since", metavar="24h|TIME", help="Only runs expected to start since then.")
-@click.option("--upcoming", is_flag=True, help="Runs that are planned for later instead, the next one first.")
+@click.option("--upcoming", is_flag=True, help="Runs that have not begun instead, planned or due, the first one first.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 @click.option("--filter", "text", default="", help="As in the web UI: 'state:failed tag:prod started:<24h text'.")
 @click.pass_obj
