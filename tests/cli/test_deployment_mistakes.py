@@ -168,3 +168,12 @@ def test_an_answer_is_given_whole_or_by_its_fields(legato: Command, store: Store
     legato("deployment", "run", "etl/prod", "--name", "one")
 
     assert "give one of the two" in legato("run", "resume", "one", "--answer", "7", "-p", "ok=true").err
+
+
+def test_a_flow_that_ends_its_process_ends_the_command_with_its_code(tmp_path: Path, process: Command) -> None:
+    (tmp_path / "ends.py").write_text("import sys\nfrom legato import flow\n\n@flow\ndef ends():\n    sys.exit(7)\n", encoding="utf-8")
+
+    answer = process("run", "ends.py")
+
+    assert answer.code == 7
+    assert "imported" not in answer.err

@@ -103,6 +103,11 @@ def run(arguments: list[str]) -> int:
         return _fail(_in_our_words(error), session, arguments)
     except LegatoError as error:
         return _fail(_with_next_step(error, session), session, arguments)
+    except SystemExit as end:
+        failure = _ended_by_a_file(end)
+        if failure is None:
+            raise
+        return _fail(failure, session, arguments)
     except (KeyboardInterrupt, click.Abort):
         print(file=sys.stderr)
         return INTERRUPTED
@@ -207,6 +212,21 @@ def _no_access(error: OSError) -> Failure:
     )
     failure.__cause__ = error
     return failure
+
+
+def _ended_by_a_file(end: SystemExit) -> Failure | None:
+    """A file that a command has imported ends the process, and the command would be over without a word. None: code that was run has ended it."""
+    import traceback
+
+    places = [frame for frame in traceback.extract_tb(end.__traceback__) if not frame.filename.startswith("<")]
+    if not any(frame.name == "run_file" and frame.filename.endswith("loading.py") for frame in places):
+        return None
+    return Failure(
+        f"{places[-1].filename}, line {places[-1].lineno}, ends the process when it is imported: sys.exit({'' if end.code is None else repr(end.code)})",
+        exit_code=MISUSED,
+        hint='an import runs the top level of a file: calls belong below if __name__ == "__main__":',
+        code="usage",
+    )
 
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})

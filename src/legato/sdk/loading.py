@@ -51,12 +51,6 @@ def run_file(file: Path, root: Path | None = None) -> ModuleType:
     except SyntaxError as error:
         _restore(name, before)
         raise UsageError(f"{error.filename}, line {error.lineno}: {error.msg}", hint=(error.text or "").strip()) from None
-    except SystemExit as error:
-        _restore(name, before)
-        raise UsageError(
-            f"{file} cannot be imported: {_where(error, path)}it ends the process, with exit code {error.code!r}",
-            hint='an import runs the top level of a file: calls belong below if __name__ == "__main__":',
-        ) from error
     except Exception as error:
         _restore(name, before)
         raise UsageError(
