@@ -57,6 +57,7 @@ def test_what_nobody_has_edited_is_reused_whole(seeds: range, tmp_path: Path, ca
             assert came.ran == [], f"{scenario}\n{came.said}"
 
 
+PLANNED = re.compile(r"of (\d+) earlier task runs (at most )?(\d+) (?:is|are) reused")
 WORDS = re.compile(r"reused (\d+) task runs?, (\d+|none) ran")
 
 
@@ -72,3 +73,12 @@ def test_the_words_at_the_end_count_every_task_run(seeds: range, tmp_path: Path,
 
         reused, ran = WORDS.findall(came.said)[-1]
         assert int(reused) + int(ran.replace("none", "0")) == came.rows, f"{scenario}\n{came.said}"
+        assert_planned(came.said, int(reused), f"{scenario}\n{came.said}")
+
+
+def assert_planned(said: str, reused: int, about: str) -> None:
+    """The plan that was printed before told what came: how many values are reused when the calls are made alike; else at most that many."""
+    (of, at_most, kept) = PLANNED.findall(said)[0]
+    assert reused <= int(kept) <= int(of), about
+    if not at_most and "it was not called" not in said:
+        assert reused == int(kept), about

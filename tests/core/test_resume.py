@@ -23,9 +23,7 @@ from legato.core.resume import (
     Past,
     Reuse,
     changed_names,
-    in_groups,
     in_order,
-    plan,
     ranges_of,
 )
 from legato.core.states import COMPLETED, CRASHED, FAILED, RUNNING, StateType
@@ -202,17 +200,17 @@ def why(memory: Memory, group: str = "g", n: int = 0, **more: object) -> str:
         ({"code": {"f": "1"}}, {"code": {"f": "1"}}, "reused"),
         ({"code": {"f": "1"}, "result": None}, {"code": {"f": "2"}}, "its code differs: 'f' changed"),
         ({"result": Result(unavailable=NOT_TO_BE_STORED, inputs="i")}, {"inputs": "i"}, "its value was not stored"),
-        ({"result": Result(unavailable=NOT_TO_BE_STORED, inputs="i")}, {"inputs": "j"}, "its inputs differ"),
+        ({"result": Result(unavailable=NOT_TO_BE_STORED, inputs="i")}, {"inputs": "j"}, "what it depends on gave something else"),
         (
             {"result": Result(hash="v", inline=b"v", changed=True)},
             {},
             "it changed its arguments: what it did to them cannot be had from its value",
         ),
         ({}, {"unknown": "its argument x cannot be compared"}, "its argument x cannot be compared"),
-        ({}, {"inputs": "other"}, "its inputs differ"),
+        ({}, {"inputs": "other"}, "what it depends on gave something else"),
         ({}, {"below": "write-0"}, "it comes after 'write-0', which is new or changed"),
         ({"forced": "forked from 't'"}, {}, "forked from 't'"),
-        ({}, {"group": "other"}, "its inputs differ"),
+        ({}, {"group": "other"}, "it was not called with these inputs before"),
         ({}, {"n": 1}, "it was not called so often before"),
     ],
 )
@@ -231,7 +229,7 @@ def test_the_rest_of_a_loop_that_was_cut_off_is_new_and_no_call_with_other_input
         other = Memory([past(f"t-{i}", f"g{i}") for i in range(cut)])
         left_out = data.draw(st.integers(0, cut - 1))
         assert [why(other, f"g{i}") for i in range(cut) if i != left_out] == ["reused"] * (cut - 1)
-        assert why(other, "another") == "its inputs differ"
+        assert why(other, "another") == "it was not called with these inputs before"
 
 
 def test_a_task_that_was_never_called_is_new() -> None:
@@ -258,20 +256,6 @@ def test_by_inputs_only_what_comes_after_a_change_is_reused() -> None:
     memory = Memory([past("b-0", "b")], by_inputs_only=True)
 
     assert why(memory, "b", below="new") == "reused"
-
-
-def test_the_plan_says_what_is_reused_and_why_the_rest_is_not() -> None:
-    def now(_: str) -> Mapping[str, str]:
-        return {"clean": "2"}
-
-    lines = plan([past("a-0", code={"clean": "2"}), past("b-0", code={"clean": "1"}), past("c-0", state=RUNNING, result=None)], now)
-
-    assert [(line.name, line.reused, line.why) for line in lines] == [
-        ("a-0", True, "it finished, and its value is stored"),
-        ("b-0", False, "its code differs: 'clean' changed"),
-        ("c-0", False, "it never finished"),
-    ]
-    assert in_groups(lines)[0] == "of 3 earlier task runs 1 is reused if it is called alike, 2 run again"
 
 
 def test_a_call_id_is_its_text() -> None:

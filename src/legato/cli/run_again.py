@@ -186,7 +186,7 @@ def _fork_deployed(session: Session, run: FlowRun, task: str, changes: dict[str,
 
 
 def _print_plan(session: Session, run: FlowRun, *, task: str | None, others: Sequence[str] = ()) -> int:
-    from legato.core.resume import in_groups, plan
+    from legato.core.reuse_plan import Today, in_groups, plan
     from legato.sdk import resuming
     from legato.sdk.flow_calls import pasts_known_to
     from legato.sdk.process import close_engine, current_engine
@@ -198,10 +198,10 @@ def _print_plan(session: Session, run: FlowRun, *, task: str | None, others: Seq
         try:
             with _flow_as_it_would_run(session, run) as flow:
                 edited = resuming.edited_line(flow, run)
-                lines = plan(pasts, resuming.code_by_key())
+                lines = resuming.planned(flow, run, pasts)
         except LegatoError as error:
             session.hint(f"its code cannot be had, so only what was stored is known: {error.message}")
-            lines = plan(pasts, lambda _: None)
+            lines = plan(pasts, Today(lambda _: None))
     finally:
         close_engine()
     if session.wants_json:

@@ -175,9 +175,10 @@ class CacheEntry(msgspec.Struct, frozen=True):
     task_name: str = ""
     flow_run_name: str = ""
 
-    def is_fresh(self, now: datetime) -> bool:
-        """Whether it may be used."""
-        return self.expires_at is None or self.expires_at > now
+    def answers(self, ask: CacheAsk, now: datetime) -> bool:
+        """Whether it may be used: it has not expired, and is not what could not be read."""
+        is_fresh = self.expires_at is None or self.expires_at > now
+        return is_fresh and (ask.newer_than is None or self.made_at > ask.newer_than)
 
 
 class CacheHolder(msgspec.Struct, frozen=True):

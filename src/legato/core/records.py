@@ -213,7 +213,8 @@ class CacheAsk(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What a task that is about to run asks of the cache.
 
     `parts` are what its key was made of, by name ("input:x", "code:clean", "run"), and `policy` says so for people. `refresh`: take nothing,
-    replace what is there. `patient`: wait while another makes the same result. `within`: the runs this call is inside of.
+    replace what is there. `patient`: wait while another makes the same result. `within`: the runs this call is inside of. `newer_than`: take
+    nothing that was stored before, for that could not be read.
     """
 
     key: str
@@ -224,6 +225,7 @@ class CacheAsk(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     refresh: bool = False
     patient: bool = True
     within: tuple[str, ...] = ()
+    newer_than: datetime | None = None
 
 
 class Transition(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from legato.core.digests import hex_digest
 from legato.core.records import FlowRun, Result, TaskRun
 from legato.core.states import COMPLETED, FAILED, FINAL, StateType
 
@@ -34,6 +35,11 @@ BODY = "<body>"
 
 NOT_KEPT = "<not kept>"
 """There as well: the parameters that are recorded by another value than the run was given."""
+
+
+def place_in(path: str, key: str) -> str:
+    """Where calls of a function stand: what contains them, "" for a flow's own code, and the function."""
+    return hex_digest(f"{path}/{key}".encode(), 12)
 
 
 class CallId(msgspec.Struct, frozen=True, gc=False):
@@ -67,6 +73,11 @@ class CallId(msgspec.Struct, frozen=True, gc=False):
     def path(self) -> str:
         """What identifies it as a parent of other calls: the same in every attempt."""
         return f"{self.group}.{self.occurrence}"
+
+    @property
+    def place(self) -> str:
+        """Where it stands: see `place_in`."""
+        return self.group.partition("-")[0]
 
     @property
     def is_unknown(self) -> bool:
@@ -181,6 +192,10 @@ class Past(msgspec.Struct, frozen=True):
     """Why it is to run again whatever it gave, "" when it is not."""
     before: Event | None = None
     """The last of the calls that had ended in its lane before it was made."""
+    inside: str = ""
+    """The path of the call that made it, "" for the flow's own code."""
+    upstream: tuple[str, ...] = ()
+    """The runs whose results it was given or waited for."""
 
     @property
     def is_stored(self) -> bool:
@@ -212,6 +227,18 @@ class Again(msgspec.Struct, frozen=True):
 
 
 Recall: TypeAlias = Reuse | Again
+
+ITEM_BY_ITEM = "it hands on its items one by one"
+"""Why a generator that a flow reads itself runs, whatever it gave."""
+
+
+class PlanLine(msgspec.Struct, frozen=True):
+    """What will become, or has become, of one call."""
+
+    name: str
+    reused: bool
+    why: str
+    is_flow: bool = False
 
 
 class _Group(msgspec.Struct):
@@ -275,7 +302,8 @@ class Memory:
             return Again(unknown, changed=True)
         group = self._groups.get(call.group)
         if group is None:
-            return Again("its inputs differ" if self._not_met.get(key) else "it was not called before", changed=True)
+            same_task = self._not_met.get(key)
+            return Again("it was not called with these inputs before" if same_task else "it was not called before", changed=True)
         found = self._find(group, call)
         if isinstance(found, Again):
             return found
@@ -300,7 +328,7 @@ class Memory:
         if differs := _other_code(found, call, code):
             return Again(differs, changed=True, past=found)
         if found.result is not None and found.result.inputs != inputs:
-            return Again("its inputs differ", changed=True, past=found)
+            return Again("what it depends on gave something else", changed=True, past=found)
         if not found.is_stored:
             return Again(_why_not_stored(found), changed=found.state is FAILED, past=found, is_same=True)
         if found.result is not None and (beside := _beside_its_value(found.result)):
@@ -380,15 +408,23 @@ def changed_names(before: Mapping[str, str], now: Mapping[str, str], *, limit: i
 def pasts_of(tasks: Iterable[TaskRun], children: Iterable[FlowRun] = (), *, fork_task: str | None = None) -> list[Past]:
     """The calls an earlier attempt made: of each, the latest record. With `fork_task`, that task and all that depended on it run again."""
     forced = _downstream_of(fork_task, tasks := list(tasks)) if fork_task else {}
+    calls = {task.id: call for task in tasks if (call := CallId.parse(task.call)) is not None}
     made = []
     for task in tasks:
-        call = CallId.parse(task.call)
-        if call is not None:
-            made.append(Past(task.name, task.key, call, task.state.type, task.id, task.result, task.code, forced.get(task.id, "")))
+        if (call := calls.get(task.id)) is not None:
+            around = calls.get(task.parent_task_id or "")
+            past = Past(task.name, task.key, call, task.state.type, task.id, task.result, task.code, forced.get(task.id, ""))
+            made.append(msgspec.structs.replace(past, inside=around.path if around is not None else "", upstream=task.upstream))
     for run in children:
         call = CallId.parse(run.call)
         if call is not None:
-            made.append(Past(run.name, f"flow {run.flow_name}", call, run.state.type, run.id, run.result, run.code))
+            key = f"flow {run.flow_name}"
+            inside = (
+                next((one.path for one in calls.values() if place_in(one.path, key) == call.place), "")
+                if call.place != place_in("", key)
+                else ""
+            )
+            made.append(Past(run.name, key, call, run.state.type, run.id, run.result, run.code, inside=inside, upstream=run.upstream))
     return latest(in_order(made))
 
 
@@ -434,80 +470,3 @@ def _downstream_of(name: str, tasks: Sequence[TaskRun]) -> dict[str, str]:
         if task.id not in forced and any(up in forced for up in task.upstream):
             forced[task.id] = f"it depends on '{name}', from which the run was forked"
     return forced
-
-
-class PlanLine(msgspec.Struct, frozen=True):
-    """What will become of one call of the earlier attempt when the flow makes it again in the same way."""
-
-    name: str
-    reused: bool
-    why: str
-    is_flow: bool = False
-
-
-def plan(pasts: Iterable[Past], code_now: Callable[[str], Mapping[str, str] | None]) -> list[PlanLine]:
-    """What is reused and what runs again, as far as it can be told before the flow's code has run. `code_now(key)`: a task's code today."""
-    lines = []
-    for past in pasts:
-        now = code_now(past.key)
-        changed = changed_names(past.code, now) if past.code is not None and now is not None else ""
-        why = (
-            past.forced
-            or (f"its code differs: {changed} changed" if changed else "")
-            or ("" if past.is_stored else _why_not_stored(past))
-            or ("what it was called with cannot be compared" if past.call.is_unknown else "")
-            or (_beside_its_value(past.result) if past.result is not None else "")
-        )
-        lines.append(PlanLine(past.name, not why, why or "it finished, and its value is stored", past.key.startswith("flow ")))
-    return lines
-
-
-def in_groups(lines: Sequence[PlanLine], *, limit: int = 12, edited: str = "", others: Sequence[str] = ()) -> list[str]:
-    """The plan as lines of text: counts, then each reason with the tasks it is about.
-
-    `edited`: the place where the flow's own code was changed; `others`: the parameters that are others than they were.
-    """
-    tasks, flows = [line for line in lines if not line.is_flow], [line for line in lines if line.is_flow]
-    text = [_counted(tasks, "task run") + (f"; {_counted(flows, 'flow run')} inside it" if flows else "")]
-    if reused := [line.name for line in lines if line.reused]:
-        text.append(f"  reused: {_some(reused)}")
-    if edited:
-        text.append(f"  again as well: whatever comes after {edited}")
-    if others:
-        text.append(f"  again as well: whatever is called with something else because of {', '.join(others)}, and what comes after it")
-    return text + _reasons(lines, limit)
-
-
-def _counted(lines: Sequence[PlanLine], what: str) -> str:
-    reused = sum(line.reused for line in lines)
-    again = len(lines) - reused
-    kept = "1 is reused if it is called alike" if reused == 1 else f"{reused} are reused if they are called alike"
-    return f"of {len(lines)} earlier {what}s {kept}, {again} run{'s' if again == 1 else ''} again"
-
-
-def _reasons(lines: Iterable[PlanLine], limit: int) -> list[str]:
-    again: dict[str, list[str]] = {}
-    for line in lines:
-        if not line.reused:
-            again.setdefault(line.why, []).append(line.name)
-    text = [f"  again, because {why}: {_some(names)}" for why, names in list(again.items())[:limit]]
-    if len(again) > limit:
-        text.append(f"  and {len(again) - limit} more reasons")
-    return text
-
-
-def reuse_in_words(lines: Sequence[PlanLine], *, limit: int = 12) -> list[str]:
-    """What came of it: how many calls were given their earlier values, and why the others ran."""
-    tasks, flows = [line for line in lines if not line.is_flow], [line for line in lines if line.is_flow]
-    text = _what_came(tasks, "task run") + (f"; {_what_came(flows, 'flow run')} inside it" if flows else "")
-    return [text, *_reasons(lines, limit)]
-
-
-def _what_came(lines: Sequence[PlanLine], what: str) -> str:
-    reused = sum(line.reused for line in lines)
-    ran = len(lines) - reused
-    return f"reused {reused} {what}{'s' if reused != 1 else ''}, {ran or 'none'} ran"
-
-
-def _some(names: Sequence[str], limit: int = 6) -> str:
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -89,7 +89,7 @@ def transition_of(shell: Recorded, i: Propose) -> Transition:
         task_run,
         result,
         error,
-        False,
+        i.reopen,
         i.release,
         asked,
         parent_epoch=shell.parent_epoch if flow_run is not None else None,

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from legato.core.errors import LegatoError, PauseTimeout, RunCancelled, RunCrashed, TaskTimeout, UpstreamFailed
+from legato.core.errors import LegatoError, PauseTimeout, ResultMissing, RunCancelled, RunCrashed, TaskTimeout, UpstreamFailed
 from legato.core.records import Result, Verdict, VerdictKind
 from legato.core.retry import RetryPolicy, delay_before_retry
 from legato.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, PAUSED, PENDING, RUNNING, SCHEDULED, StateType
@@ -56,7 +56,10 @@ CALLERS_TIMEOUT = "the timeout of what called it"
 
 
 class Propose(msgspec.Struct):
-    """Propose a state; the reply is the verdict. `gate`: wait for the store's answer; otherwise it is taken as accepted and sent later."""
+    """Propose a state; the reply is the verdict. `gate`: wait for the store's answer; otherwise it is taken as accepted and sent later.
+
+    `reopen`: the run has ended, and begins anew.
+    """
 
     type: StateType
     name: str
@@ -66,6 +69,7 @@ class Propose(msgspec.Struct):
     error: BaseException | None = None
     delay_s: float = 0.0
     release: bool = False
+    reopen: bool = False
 
 
 class Call(msgspec.Struct):
@@ -291,7 +295,11 @@ def run_task(policy: Policy, *, submitted: bool = False, prepares: bool = False,
         else:
             verdict = yield from admitted(attempt, gated=policy.gated, why=why)
         if verdict is not None and verdict.kind is not VerdictKind.ACCEPTED:
-            return (yield from _answered(verdict))
+            try:
+                return (yield from _answered(verdict))
+            except ResultMissing as error:
+                why = yield from _begun_anew(error)
+                continue
         try:
             value = yield CALL
             ending = None if type(value) in _CONCLUDES_NOTHING else (yield Conclude(value))
@@ -323,13 +331,17 @@ def run_stream(policy: Policy, kind: str, *, prepares: bool = False, recalls: bo
         return None
     if recalls:
         yield RECALL_ONLY
-    attempt = 1
+    attempt, why = 1, ""
     items: list[Any] = []
     is_flow = kind == "flow"
     while True:
-        verdict = yield from admitted(attempt, gated=policy.gated or is_flow)
+        verdict = yield from admitted(attempt, gated=policy.gated or is_flow, why=why)
         if verdict is not None and verdict.kind is not VerdictKind.ACCEPTED:
-            return (yield from _answered(verdict))
+            try:
+                return (yield from _answered(verdict))
+            except ResultMissing as error:
+                why = yield from _begun_anew(error)
+                continue
         n, following = 0, Next()
         try:
             while isinstance(got := (yield following), Item):
@@ -514,6 +526,13 @@ def _answered(verdict: Verdict) -> Generator[Instruction, Any, Any]:
     if verdict.kind is VerdictKind.INSTEAD and state is not None and state.type is COMPLETED and verdict.result is not None:
         return (yield Load(verdict.result))
     raise RunCancelled(f"not started: {verdict.reason or (state.message if state else 'the store refused')}")
+
+
+def _begun_anew(error: ResultMissing) -> Generator[Instruction, Any, str]:
+    """The run was completed from the cache with a value that cannot be had any more: it is to run after all. Returns why, in words."""
+    why = f"its cached value is gone: {error.message}"
+    yield Propose(SCHEDULED, "Scheduled", why, gate=True, reopen=True)
+    return why
 
 
 def _failed(

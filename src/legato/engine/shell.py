@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import msgspec
 
 from legato import crashing
+from legato.core.errors import ResultMissing
 from legato.core.records import CacheAsk, FlowRun, Result, RunInput, RunKind, TaskRun, Verdict
 from legato.core.resume import NOT_TO_BE_STORED, Again, CallId, Lane, Past, Reuse
 from legato.core.states import CANCELLED, COMPLETED, FINAL, State
@@ -213,7 +214,10 @@ class Shell:
         if isinstance(i, Save):
             return self.save(i.value)
         if isinstance(i, Load):
-            return self.load(i)
+            value = self.load(i)
+            if self.hooks is not None:
+                self.run_hooks("Cached")
+            return value
         if isinstance(i, RecallPast):
             return self.recall(repeats=i.repeats)
         if isinstance(i, Prepare):
@@ -270,10 +274,13 @@ class Shell:
         """The run is being ended by force: so is what it has under way. A task has nothing: its submissions are its flow's."""
 
     def run_hooks(self, proposed: str) -> None:
-        """Call the user's hooks for the state that was entered: the one proposed, unless the store put another in its place."""
+        """Call the user's hooks for the state that was entered: the one proposed, unless the run was cancelled in its place.
+
+        A value from the cache has to be had first.
+        """
         assert self.hooks is not None
         state = self.state
-        if state is not None and state.name in self.hooks and state.name in (proposed, "Cached", "Cancelled"):
+        if state is not None and state.name in self.hooks and state.name in (proposed, "Cancelled"):
             token = CURRENT.set(self)
             try:
                 run_hooks(self, state)
@@ -509,6 +516,7 @@ class TaskShell(Shell):
         kwargs: Any,
         *,
         key: str,
+        caller: Shell | None,
         tags: tuple[str, ...] = (),
         upstream: tuple[str, ...] = (),
     ) -> None:
@@ -519,7 +527,7 @@ class TaskShell(Shell):
         self.fn = fn
         self.args = args
         self.kwargs = kwargs
-        self.caller = CURRENT.get()
+        self.caller = caller
         self.flow = flow
         self.log_prints = flow.log_prints
         self.key = key
@@ -708,8 +716,17 @@ class TaskShell(Shell):
         self._alias = "" if self.has_changed or type(value) in _UNTRACKED else alias_of(value, self.on, self.args, self.kwargs)
 
     def load(self, i: Load) -> Any:
-        """A value from the cache: what the call was given it hands back itself, and whoever is given it depends on this call."""
-        value = Shell.load(self, i)
+        """A value from the cache: what the call was given it hands back itself, and whoever is given it depends on this call.
+
+        Raises `ResultMissing` when it cannot be had any more; the cache is asked for what is stored later, and a second time for nothing.
+        """
+        try:
+            value = Shell.load(self, i)
+        except ResultMissing:
+            if self.cache is not None and self.state is not None:
+                is_second = self.cache.newer_than is not None
+                self.cache = msgspec.structs.replace(self.cache, newer_than=self.state.at, refresh=is_second)
+            raise
         if i.result.alias:
             from legato.engine.identity.calls import with_aliases  # noqa: PLC0415 start-up time: most values hold nothing of what was given
 

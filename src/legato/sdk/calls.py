@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from legato import crashing
 from legato.core.errors import UpstreamFailed, UsageError
+from legato.core.resume import place_in
 from legato.core.retry import RetryPolicy
 from legato.core.states import FAILED
 from legato.core.triggers import TRIGGERS, all_succeeded
@@ -18,7 +19,6 @@ from legato.engine.drive import drive, drive_stream
 from legato.engine.futures import DeferredList, Future, FutureList, when_all_ended
 from legato.engine.guarded import ask_user, described
 from legato.engine.hooks import hooks_of
-from legato.engine.identity.ledger import place_in
 from legato.engine.recording import end_unbegun
 from legato.engine.script import PENDING_STATE, Policy, run_stream, run_task
 from legato.engine.shell import CURRENT, FlowShell, Shell, TaskShell
@@ -227,6 +227,7 @@ def task_shell(
         arguments.args,
         arguments.kwargs,
         key=compiled.key,
+        caller=parent,
         tags=compiled.tags if scope is None else with_scope_tags(compiled.tags),
         upstream=tuple(arguments.upstream) if arguments.upstream else (),
     )

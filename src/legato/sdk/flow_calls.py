@@ -15,7 +15,7 @@ from legato.core.errors import LegatoError, ParameterError, RunCrashed, RunSuspe
 from legato.core.names import readable_name, typed
 from legato.core.queues import LEASE_S
 from legato.core.records import FlowRun, FlowRunFilter
-from legato.core.resume import BODY, NOT_KEPT, Again, Memory, Past, Reuse, changed_names, latest, pasts_of, reuse_in_words
+from legato.core.resume import BODY, NOT_KEPT, Again, Memory, Past, Reuse, changed_names, latest, pasts_of
 from legato.core.states import FINAL, RUNNING, State, StateType
 from legato.engine import own_threads
 from legato.engine.drive import drive, drive_stream
@@ -460,6 +460,8 @@ def end(shell: FlowShell, began: datetime) -> None:
     shell.close()
     state = shell.state
     if shell.ledger.memory is not None and not shell.quiet:
+        from legato.core.reuse_plan import reuse_in_words  # noqa: PLC0415 start-up time: wanted by runs that go on
+
         for line in reuse_in_words(shell.ledger.outcomes):
             _say(shell, _INFO, line)
     if state is not None and state.type in FINAL and not shell.quiet:

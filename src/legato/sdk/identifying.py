@@ -7,10 +7,10 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from legato.core.digests import plain_bytes
-from legato.core.resume import CallId
+from legato.core.resume import CallId, place_in
 from legato.engine.futures import DeferredList, Future
 from legato.engine.identity.lanes import Sighting, lane_of
-from legato.engine.identity.ledger import NOTHING, SHORT, group_of, place_in, unknown_group
+from legato.engine.identity.ledger import NOTHING, SHORT, group_of, unknown_group
 from legato.engine.shell import Shell, TaskShell
 from legato.sdk.wrappers import AllowFailure, Quote, Unmapped
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from legato import crashing
-from legato.core.errors import NotFound, UsageError
+from legato.core.errors import NotFound, ResultMissing, UsageError
 from legato.core.queues import LEASE_S
-from legato.core.records import FlowRun
-from legato.core.resume import Past, PlanLine, in_groups, plan
+from legato.core.records import FlowRun, Result
+from legato.core.resume import Past, PlanLine, changed_names
+from legato.core.reuse_plan import Today, in_groups, plan
 from legato.core.rules import completed_already
 from legato.core.states import COMPLETED, RUNNING, State
 from legato.engine.process import Engine
@@ -18,7 +19,7 @@ from legato.engine.shell import FlowShell
 from legato.logs import console
 from legato.sdk.bodies import edited_since
 from legato.sdk.code import code_of
-from legato.sdk.definitions import Definition
+from legato.sdk.definitions import Definition, Kind
 from legato.sdk.flow_calls import compiled_flow, flow_shell, kept_parameters, pasts_in, pasts_known_to, recorded_code, run_shell
 from legato.sdk.process import current_engine, current_settings
 from legato.sdk.sources import is_own
@@ -57,7 +58,7 @@ def taken_up(flow: Definition[Any, Any], run: FlowRun, *, why: str) -> FlowShell
     crashing.reached("run.taking")
     taken = store_of(engine).take_flow_run(run.id, host=engine.host, pid=engine.pid, lease_s=LEASE_S, why=why)
     crashing.reached("run.taken")
-    say(run, plan(pasts, code_by_key()), edited=edited_line(flow, run))
+    say(run, planned(flow, run, pasts), edited=edited_line(flow, run))
     return flow_shell(flow, engine, taken, parameters, new=False)
 
 
@@ -90,12 +91,8 @@ def forked(flow: Definition[Any, Any], run: FlowRun, *, task: str, changes: Mapp
         fork_task=task or None,
     )
     new = _named(new, compiled.run_name(parameters, new.id))
-    say(
-        new,
-        plan(pasts, code_by_key()),
-        edited=edited_line(flow, run),
-        others=[name for name in changes if new.parameters.get(name) != run.parameters.get(name)],
-    )
+    others = [name for name in changes if new.parameters.get(name) != run.parameters.get(name)]
+    say(new, planned(flow, run, pasts), edited=edited_line(flow, run), others=others)
     return flow_shell(flow, engine, new, parameters, new=True)
 
 
@@ -131,15 +128,45 @@ def store_of(engine: Engine) -> Store:
     return store  # type: ignore[no-any-return]
 
 
-def code_by_key() -> Any:
-    """What tells, for a task's key, the functions it is made of today; None for a task that is defined in no module that is loaded."""
-    known = {one.key: one for one in _definitions()}
+def planned(flow: Definition[Any, Any], run: FlowRun, pasts: Sequence[Past]) -> list[PlanLine]:
+    """What becomes of what an earlier attempt of `run` has called, as the code and the storage are now."""
+    changed = run.code is not None and bool(changed_names(run.code, compiled_flow(flow).code()))
+    return plan(pasts, today(), flow_changed=changed)
 
-    def code_now(key: str) -> Mapping[str, str] | None:
+
+def today() -> Today:
+    """The code and the storage as they are now. Code counts as gone when its module is loaded and does not define it any more."""
+    known = {f"flow {one.name}" if one.kind == "flow" else one.key: one for one in _definitions()}
+    modules = {name for one in known.values() if (name := _module_in(one.key))}
+
+    def code(key: str) -> Mapping[str, str] | None:
         found = known.get(key)
-        return code_of(found.fn) if found is not None else None
+        return None if found is None else compiled_flow(found).code() if found.kind == "flow" else code_of(found.fn)
 
-    return code_now
+    def is_gone(key: str) -> bool:
+        return key not in known and "<" not in key and _module_in(key) in modules
+
+    def makes_items(key: str) -> bool:
+        found = known.get(key)
+        return found is not None and found.makes is not Kind.VALUE
+
+    return Today(code, is_gone, makes_items, _lost)
+
+
+def _module_in(key: str) -> str:
+    """The module that a function at the top of one has in its key; "" when the key is another's."""
+    return "" if key.startswith("flow ") else key.rpartition(".")[0]
+
+
+def _lost(result: Result) -> str:
+    storage: Any = current_engine().blobs
+    if result.key is None or not hasattr(storage, "require"):
+        return ""
+    try:
+        storage.require(result.key)
+    except ResultMissing as error:
+        return error.message
+    return ""
 
 
 def _definitions() -> Iterator[Definition[Any, Any]]:

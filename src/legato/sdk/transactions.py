@@ -141,7 +141,9 @@ class Transaction:
                 f"transaction(key={self.key!r}) cannot be opened by a task on a cluster's worker: nobody there can say whether it is done",
                 hint="open it in the flow, or in a task on threads or processes",
             )
-        shell = TaskShell(self._flow, new_id(), f"transaction {self.key}", _POLICY, _nothing, (), {}, key="legato.transaction")
+        shell = TaskShell(
+            self._flow, new_id(), f"transaction {self.key}", _POLICY, _nothing, (), {}, key="legato.transaction", caller=current
+        )
         shell.parent_task_id = current.run_id if current is not self._flow else None
         key = f"transaction/{self.key}"
         shell.cache_key = key

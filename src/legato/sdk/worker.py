@@ -187,7 +187,7 @@ class Call:
     def _make_shell(self, find_function: Callable[[Job], Callable[..., Any]]) -> TaskShell:
         job = self._job
         fn, (args, kwargs) = self._read(job, find_function)
-        shell = TaskShell(self._flow, job.run_id, job.name, Policy(), fn, args, kwargs, key=job.key, tags=job.tags)
+        shell = TaskShell(self._flow, job.run_id, job.name, Policy(), fn, args, kwargs, key=job.key, caller=None, tags=job.tags)
         shell.attempt = job.attempt
         shell.call_id = CallId.parse(job.call)
         shell.below = job.below

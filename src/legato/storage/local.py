@@ -48,18 +48,26 @@ class LocalStorage:
             raise
         return key
 
+    def require(self, key: str) -> None:
+        """Raises `ResultMissing` when there is no file under `key`; what one holds is looked at by `get`."""
+        if not self.path_of(key).exists():
+            raise self._missing(key)
+
     def get(self, key: str) -> bytes:
-        """The bytes under `key`. Raises `ResultMissing` when they are gone or damaged."""
+        """The bytes under `key`. Raises `ResultMissing` when they are gone, damaged, or cannot be read."""
         path = self.path_of(key)
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            raise ResultMissing(
-                f"nothing is stored under {key} in {self.folder}", hint="it was deleted, or written on another machine"
-            ) from None
+            raise self._missing(key) from None
+        except OSError as error:
+            raise ResultMissing(f"{path} cannot be read: {error.strerror or error}", hint="see to the file, or delete it") from error
         if hex_digest(data, 32) != key:
             raise ResultMissing(f"{path} is damaged: its hash differs", hint="delete it and run the task again")
         return data
+
+    def _missing(self, key: str) -> ResultMissing:
+        return ResultMissing(f"nothing is stored under {key} in {self.folder}", hint="it was deleted, or written on another machine")
 
 
 def _holds(path: Path, data: bytes) -> bool:

@@ -88,7 +88,7 @@ class Reuse:
         if ask.refresh:
             return None, None
         entry = self._entries.get(ask.key)
-        if entry is not None and entry.is_fresh(self._now):
+        if entry is not None and entry.answers(ask, self._now):
             return entry, None
         claim = self._claims.get(ask.key)
         if claim is None or claim.task_run_id == run_id or not ask.patient or self._waits_for(claim, ask.within):

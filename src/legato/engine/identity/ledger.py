@@ -14,7 +14,7 @@ import msgspec
 
 from legato.core.digests import hex_digest
 from legato.core.errors import ResultMissing
-from legato.core.resume import UNKNOWN, Again, CallId, Lane, Memory, Past, PlanLine, Recall, Reuse, in_order, ranges_of
+from legato.core.resume import ITEM_BY_ITEM, UNKNOWN, Again, CallId, Lane, Memory, Past, PlanLine, Recall, Reuse, in_order, ranges_of
 from legato.engine import results
 from legato.engine.results import BlobStore
 from legato.engine.script import Recalled
@@ -27,11 +27,6 @@ SHORT = 12
 
 KEPT_BYTES = 64 << 20
 """How much of unstored values a flow with retries keeps, serialised, for its next attempt in this process. What does not fit runs again."""
-
-
-def place_in(path: str, key: str) -> str:
-    """Where calls of a function stand: what contains them, "" for a flow's own code, and the function."""
-    return hex_digest(f"{path}/{key}".encode(), 12)
 
 
 def group_of(place: str, encoded: bytes) -> str:
@@ -104,7 +99,7 @@ class Ledger:
         with self._lock:
             answer = self.memory.recall(call, key, code=code, below=below, inputs=inputs, unknown=unknown, behind_edit=behind_edit)
             if not repeats and isinstance(answer, Reuse):
-                answer = Again("it hands on its items one by one", past=answer.past)
+                answer = Again(ITEM_BY_ITEM, past=answer.past)
             if isinstance(answer, Again):
                 self.outcomes.append(PlanLine(name, False, answer.why, key.startswith("flow ")))
         return answer
