@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from legato.core.explanation import Explanation, Facts, in_words, listed
+from legato.core.explanation import Explanation, Facts, in_words, listed, type_in_words
 from legato.core.records import (
     Agent,
     ErrorDetail,
@@ -507,3 +507,19 @@ def test_lists_end_with_and() -> None:
 
 
 assert {PENDING, RUNNING, PAUSED, COMPLETED, FAILED, CRASHED, CANCELLED, SCHEDULED} == set(StateType)
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"type": "integer"}, "integer"),
+        ({"type": "array", "items": {"type": "string"}}, "array of string"),
+        ({"type": "array"}, "array"),
+        ({"enum": ["a", "b", 3]}, "a, b or 3"),
+        ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, "integer or null"),
+        ({"title": "Decision", "type": "object"}, "Decision"),
+        ({}, "JSON"),
+    ],
+)
+def test_what_is_asked_for_is_named(schema: dict[str, Any], words: str) -> None:
+    assert type_in_words(schema) == words

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from legato import INPUTS, Explanation, explain, flow, task
-from legato.core.errors import NotFound, UsageError
+from legato import INPUTS, Explanation, explain, flow, suspend_flow_run, task
+from legato.core.errors import NotFound, RunSuspended, UsageError
 from legato.testing import Harness
 
 from tests.support.waiting import until
@@ -100,3 +100,85 @@ def test_what_is_no_run_is_refused(h: Harness) -> None:
         explain(42)  # type: ignore[arg-type]
     with pytest.raises(NotFound):
         explain("amber-heron")
+
+
+class Switches(list[str]):
+    """What is broken. No part of what a task is, although its code reads it."""
+
+    def __legato_hash__(self) -> None:
+        return None
+
+
+def test_only_what_this_attempt_reused_or_failed_at_counts(h: Harness) -> None:
+    broken = Switches(["first", "second"])
+
+    @task
+    def load(n: int) -> int:
+        return n
+
+    @task
+    def step(name: str) -> None:
+        if name in broken:
+            raise OSError(f"{name} broke")
+
+    @flow(persist_result=True)
+    def main() -> None:
+        load(1)
+        load(2)
+        step("first")
+        step("second")
+        if broken:
+            raise ValueError("the flow itself")
+
+    with pytest.raises(OSError, match="first broke"):
+        main()
+    run = h.flow_runs()[0]
+    broken.remove("first")
+    with pytest.raises(OSError, match="second broke"):
+        main.resume(run.id)
+    assert "2 results of earlier attempts were reused" in explain(run.id).sentences
+    assert explain(run.id).title == "Failed at step-1: OSError: second broke"
+    broken[:] = ["nothing"]
+    with pytest.raises(ValueError, match="the flow itself"):
+        main.resume(run.id)
+
+    assert explain(run.id).title == "Failed at the flow itself: ValueError: the flow itself"
+    assert "3 results of earlier attempts were reused" in explain(run.id).sentences
+
+
+COUNTS = {"calls": 0}
+
+
+def test_a_value_that_is_not_cached_says_why(h: Harness) -> None:
+    @task(cache_policy=INPUTS)
+    def count() -> int:
+        COUNTS["calls"] += 1
+        return 1
+
+    @task(cache_policy=INPUTS)
+    def read() -> int:
+        return COUNTS["calls"]
+
+    @flow
+    def main() -> None:
+        count()
+        read()
+
+    main()
+
+    said = [one for one in explain(f"{h.flow_runs()[0].name}/count-0").sentences if one.startswith("Its value is not reused")]
+    assert said == ["Its value is not reused and not cached: it changed 'COUNTS', which others use"]
+
+
+def test_a_run_that_is_cancelled_while_it_waits_for_a_person_says_so(h: Harness) -> None:
+    @flow
+    def main() -> None:
+        suspend_flow_run()
+
+    with pytest.raises(RunSuspended):
+        main()
+    run = h.flow_runs()[0]
+
+    h.store.request_cancel(run.id)
+
+    assert explain(run.id).title.endswith("cancelled while it waited for a person")

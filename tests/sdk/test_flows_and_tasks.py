@@ -534,7 +534,7 @@ def test_options_that_do_not_exist_are_refused_at_the_decorator_with_a_suggestio
         ({"retries": 1.5}, "a whole number"),
         ({"retry_delay_seconds": "15s"}, "a number of seconds"),
         ({"retry_delay_seconds": [1, "2"]}, "a number of seconds"),
-        ({"timeout_seconds": "3"}, "a number of seconds"),
+        *(({"timeout_seconds": wrong}, "a number of seconds above 0") for wrong in ("3", 0, 0.0, float("nan"))),
         ({"retry_condition_fn": [ValueError]}, "a function of the exception"),
         ({"cache_expiration": 60}, "a timedelta"),
         ({"trigger": "on_failure"}, "any_failed"),

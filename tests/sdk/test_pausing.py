@@ -254,7 +254,7 @@ def test_after_a_swallowed_suspension_no_task_begins(h: Harness) -> None:
     assert ran == {}
 
 
-def test_a_subflows_suspension_suspends_the_flow_around_it(h: Harness) -> None:
+def test_a_subflows_suspension_suspends_the_flow_around_it(h: Harness, capsys: pytest.CaptureFixture[str]) -> None:
     @flow(persist_result=True)
     def child() -> int:
         return work(5) + int(suspend_flow_run(int))
@@ -266,11 +266,14 @@ def test_a_subflows_suspension_suspends_the_flow_around_it(h: Harness) -> None:
     with pytest.raises(RunSuspended):
         main()
     root = next(run for run in h.flow_runs() if run.flow_name == "main")
+    inner = next(run for run in h.flow_runs() if run.flow_name == "child")
     assert {run.state.name for run in h.flow_runs()} == {"Suspended"}
 
     answer(h, 100)
     assert main.resume(root.id) == 106
     assert ran == {"work 5": 1, "work 1": 1}
+    said = capsys.readouterr().err
+    assert f"again, because it never finished: {inner.name}" in said.partition("reused")[2], "its own name: it goes on as itself"
 
 
 # -- held from outside
@@ -499,6 +502,17 @@ def test_a_type_that_no_json_can_give_is_refused_when_it_is_asked_for(h: Harness
 
     with pytest.raises(UsageError, match="cannot be asked for"):
         asks()
+
+
+def test_a_text_in_place_of_a_type_is_told_where_it_belongs(h: Harness) -> None:
+    @flow
+    def main() -> None:
+        pause_flow_run("Go on?")
+
+    with pytest.raises(UsageError, match=r"what is asked for is a type, not 'Go on\?'") as caught:
+        main()
+
+    assert caught.value.hint == "a text for people is the prompt: pause_flow_run(bool, prompt='Go on?')"
 
 
 @pytest.mark.parametrize("timeout", ["soon", -1, None, float("nan"), True])

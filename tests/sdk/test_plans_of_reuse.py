@@ -261,6 +261,28 @@ def outcomes(ledger: Ledger, flows: dict[str, str]) -> dict[str, tuple[bool, str
     return short(ledger.outcomes, flows)
 
 
+def test_a_flow_that_was_edited_twice_runs_again_whole(
+    h: Harness, module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The attempt between was made in a body that nobody has kept."""
+    source = HEAD + "@flow(persist_result=True)\ndef main():\n    load(1)\n    times(2)\n    end()\n"
+    monkeypatch.setenv("CUT", "1")
+    with pytest.raises(OSError, match="cut off"):
+        module(source).main()
+    run = h.flow_runs()[0]
+    with pytest.raises(OSError, match="cut off"):
+        module(source.replace("times(2)", "times(3)")).main.resume(run.id)
+    monkeypatch.delenv("CUT")
+    flow, run = module(source.replace("times(2)", "times(4)")).main, h.flow_runs()[0]
+
+    planned = short(resuming.planned(flow, run, pasts_known_to(h.engine, run)), {})
+    shell = resuming.taken_up(flow, run, why="tested")
+    run_shell(shell)
+
+    came = outcomes(shell.ledger, {})
+    assert came["load-0"] == planned["load-0"] == (False, "it comes after the flow's code, which changed")
+
+
 def test_a_renamed_task_is_called_no_more(h: Harness, module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
     case = Case(
         "renamed",

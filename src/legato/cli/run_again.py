@@ -93,6 +93,7 @@ def _answer(session: Session, run: FlowRun, answer: str | None, given: Sequence[
 
 def _value_of(asked: RunInput, answer: str | None, given: Sequence[str]) -> Any:
     """The answer as JSON; text that is no JSON is text."""
+    from legato.core.explanation import type_in_words
     from legato.store.answers import fitting, misfit
 
     fields = asked.schema.get("properties", {})
@@ -107,9 +108,7 @@ def _value_of(asked: RunInput, answer: str | None, given: Sequence[str]) -> Any:
     if missing or (answer is None and not given and misfit(asked.schema, None) is not None):
         shape = ", ".join(f"{name}={one.get('type', '…')}" for name, one in fields.items())
         how = f"-p {missing[0]}=…" if missing else "--answer JSON"
-        raise UsageError(
-            f"'{asked.prompt or asked.key}' asks for {shape or asked.schema.get('type', 'an answer')}", hint=f"give it with {how}"
-        )
+        raise UsageError(f"'{asked.prompt or asked.key}' asks for {shape or type_in_words(asked.schema)}", hint=f"give it with {how}")
     return fitting(asked.schema, value, asked.prompt or asked.key)
 
 

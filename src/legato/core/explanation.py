@@ -41,7 +41,7 @@ class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a reason may be read from: the flow run, and the task run if it is that which is explained. What is not known is left out.
 
-    `journal` is of the run that is explained. `tasks`: those of the flow run that have not ended; `reused`: how many were taken from an
+    `journal` is of the run that is explained. `tasks`: those of the flow run that have not ended; `reused`: how many of this attempt's were taken from an
     earlier attempt. `usual_s`: by flow name, how long its runs take in the middle. `holders`: the runs in the slots of the queue in the way;
     `before`: how many runs that queue hands out first. `upstream`: what a task run depends on.
     `has_namesakes`: whether other flow runs have the same name.
@@ -141,6 +141,23 @@ def listed(words: Sequence[str], limit: int = 3) -> str:
     if len(words) > limit:
         shown.append(f"{len(words) - limit} more")
     return f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else "".join(shown)
+
+
+def type_in_words(schema: Mapping[str, Any]) -> str:
+    """What a JSON Schema asks for: "integer", "array of string", "a, b or c", a model's name."""
+    if choices := schema.get("enum"):
+        return alternatives([str(one) for one in choices])
+    kind = schema.get("title") or schema.get("type")
+    if kind == "array" and (items := schema.get("items")):
+        return f"array of {type_in_words(items)}"
+    if options := schema.get("anyOf"):
+        return alternatives([type_in_words(one) for one in options])
+    return str(kind or "JSON")
+
+
+def alternatives(words: Sequence[str]) -> str:
+    """A list of which one is meant."""
+    return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else "".join(words)
 
 
 def plural(n: int, noun: str) -> str:

@@ -221,6 +221,12 @@ class Again(msgspec.Struct, frozen=True):
     is_same: bool = False
 
     @property
+    def goes_on(self) -> Past | None:
+        """The earlier run of a flow that goes on as a new attempt of itself; one that had completed does not: its value is not good any more."""
+        is_flow = self.past is not None and self.past.key.startswith("flow ")
+        return self.past if is_flow and self.past is not None and self.past.state is not COMPLETED else None
+
+    @property
     def taints_inside(self) -> bool:
         """Whether what it calls itself comes after a change."""
         return self.changed and not self.is_same
@@ -331,7 +337,7 @@ class Memory:
             return Again("what it depends on gave something else", changed=True, past=found)
         if not found.is_stored:
             return Again(_why_not_stored(found), changed=found.state is FAILED, past=found, is_same=True)
-        if found.result is not None and (beside := _beside_its_value(found.result)):
+        if found.result is not None and (beside := beside_its_value(found.result)):
             return Again(beside, changed=False, past=found)
         return None
 
@@ -371,7 +377,7 @@ _CHANGED_ITS_ARGUMENTS = "it changed its arguments: what it did to them cannot b
 LIVES_ON = "what it gave lives on elsewhere too: a copy would not be the same"
 
 
-def _beside_its_value(result: Result) -> str:
+def beside_its_value(result: Result) -> str:
     """What a call did beside giving its value, in words: without it the value is not enough."""
     return result.beside or (_CHANGED_ITS_ARGUMENTS if result.changed else "")
 

@@ -21,13 +21,15 @@ class Today(msgspec.Struct, frozen=True):
     """What a plan is told of the code and the storage as they are now.
 
     `code(key)`: the functions that a task or flow is made of, None: it is not known. `is_gone(key)`: it is not defined any more.
-    `makes_items(key)`: it is a generator. `lost(result)`: why a stored value cannot be had any more, "" when it can.
+    `makes_items(key)`: it is a generator. `lost(result)`: why a stored value cannot be had any more, "" when it can. `behind_edit(body)`: the place that all calls come after which were made
+    in that body of the flow, "" when not all do.
     """
 
     code: Callable[[str], Mapping[str, str] | None]
     is_gone: Callable[[str], bool] = lambda _: False
     makes_items: Callable[[str], bool] = lambda _: False
     lost: Callable[[Result], str] = lambda _: ""
+    behind_edit: Callable[[str], str] = lambda _: ""
 
 
 def plan(pasts: Sequence[Past], today: Today, *, flow_changed: bool = False) -> list[PlanLine]:
@@ -90,7 +92,8 @@ class _Play:
     def _asked(self, past: Past, below: str) -> Reuse | Again:
         unknown = "what it was called with cannot be compared" if past.call.is_unknown else ""
         code, inputs = self._today.code(past.key), past.result.inputs if past.result is not None else ""
-        answer = self._memory.recall(past.call, past.key, code=code, below=below, inputs=inputs, unknown=unknown)
+        behind = self._today.behind_edit
+        answer = self._memory.recall(past.call, past.key, code=code, below=below, inputs=inputs, unknown=unknown, behind_edit=behind)
         if isinstance(answer, Again):
             return answer
         if not past.call.submitted and self._today.makes_items(past.key):

@@ -24,6 +24,7 @@ from legato.core.explanation import (
     seconds_since,
     since_text,
     took_s,
+    type_in_words,
     why_again,
 )
 from legato.core.names import typed
@@ -311,8 +312,7 @@ def _paused(f: Facts) -> Reason:
     else:
         reason.add(f"{word} for {since}: waits for a person")
     if asked is not None and asked.schema:
-        wanted = asked.schema.get("title") or asked.schema.get("type") or "JSON"
-        reason.add(f"The answer is to be of type {wanted}", schema=asked.schema)
+        reason.add(f"The answer is to be of type {type_in_words(asked.schema)}", schema=asked.schema)
     if word == "Suspended":
         reason.add("No process holds it; when it goes on, finished tasks whose values are stored are not run again")
     elif f.run.state.message and one_line(f.run.state.message) != prompt:

@@ -25,6 +25,7 @@ from legato.core.explanation import (
 )
 from legato.core.names import typed
 from legato.core.records import FlowRun, TaskRun
+from legato.core.resume import beside_its_value
 from legato.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, PAUSED, PENDING, RUNNING, SCHEDULED, StateType
 
 
@@ -147,6 +148,8 @@ def _completed(f: Facts, task: TaskRun) -> Reason:
     if task.result is not None:
         reason.add(f"Its value was not stored: {task.result.unavailable}" if task.result.unavailable else "")
         reason.add(f"Result: {one_line(task.result.preview)}" if task.result.preview else "")
+        beside = beside_its_value(task.result)
+        reason.add(f"Its value is not reused{' and not cached' if task.cache_key else ''}: {beside}" if beside else "")
     return reason
 
 

@@ -96,22 +96,33 @@ def edits_for(code: Mapping[str, str] | None, now: Body) -> Callable[[], Callabl
 
     `code` is what the run recorded when it began. Asked at each call; the answer is asked with the hash of the body the earlier call was made in.
     """
-    first = (code or {}).get(BODY, "").partition(" ")[0]
     edit = edited_since(code, now)
+    all_behind = edit_before_all(code, now)
 
     def at_this_call() -> Callable[[str], str] | None:
         place = _place_in(now.code)
 
         def behind(body: str) -> str:
-            if not body or body == now.hash:
+            if whole := all_behind(body):
+                return whole
+            if not body or body == now.hash or edit is None:
                 return ""
-            if body != first or edit is None:
-                return str(Edit(0, 0))
             return str(edit) if place is None or place >= edit.offset else ""
 
         return behind
 
     return at_this_call
+
+
+def edit_before_all(code: Mapping[str, str] | None, now: Body) -> Callable[[str], str]:
+    """What tells of the calls made in a body whether all of them stand behind an edit: nobody knows where that body differs from today's."""
+    first = (code or {}).get(BODY, "").partition(" ")[0]
+    is_compared = edited_since(code, now) is not None
+
+    def behind(body: str) -> str:
+        return str(Edit(0, 0)) if body and body != now.hash and (body != first or not is_compared) else ""
+
+    return behind
 
 
 def recorded(body: Body) -> str:

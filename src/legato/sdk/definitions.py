@@ -346,8 +346,8 @@ def _is_delay(value: Any) -> bool:
     return callable(value) or all(map(_is_number, value if isinstance(value, (list, tuple)) else (value,)))
 
 
-def _is_number_or_none(value: Any) -> bool:
-    return value is None or _is_number(value)
+def _is_time_or_none(value: Any) -> bool:
+    return value is None or (_is_number(value) and bool(value > 0))
 
 
 def _are_tags(value: Any) -> bool:
@@ -393,7 +393,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "retry_delay_seconds": _is_delay,
     "retry_jitter_factor": _is_number,
     "retry_condition_fn": _is_callable_or_none,
-    "timeout_seconds": _is_number_or_none,
+    "timeout_seconds": _is_time_or_none,
     "cache_key_fn": _is_callable_or_none,
     "cache_expiration": _is_duration,
     "task_run_name": _is_template,

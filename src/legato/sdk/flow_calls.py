@@ -290,7 +290,7 @@ def _child_shell(flow: Definition[Any, Any], parent: Shell, run: FlowRun, parame
     lane = lane_of(parent)
     found = ledger.recall(run.name, call, compiled.key, code=run.code, below=lane.taint, unknown=unknown, behind_edit=_behind_edit(parent))
     run = msgspec.structs.replace(run, call=str(call))
-    taken = _taken_up(parent.engine, found.past) if isinstance(found, Again) and found.past is not None else None
+    taken = _taken_up(parent.engine, found.goes_on) if isinstance(found, Again) and found.goes_on is not None else None
     shell = flow_shell(flow, parent.engine, taken or run, parameters, new=taken is None, policy=policy, parent=parent.flow)
     shell.call_id, shell.lane, shell.below, shell.seal, shell.code = call, lane, lane.taint, seal, run.code
     if shell.knows_calls:
@@ -311,10 +311,8 @@ def _behind_edit(parent: Shell) -> Callable[[str], str] | None:
     return flow.edits() if parent is flow and flow.edits is not None else None
 
 
-def _taken_up(engine: Engine, past: Past) -> FlowRun | None:
-    """The earlier run of a flow inside this one, to go on as a new attempt; None for one that completed: its value is not good any more."""
-    if past.state is StateType.COMPLETED:
-        return None
+def _taken_up(engine: Engine, past: Past) -> FlowRun:
+    """The earlier run of a flow inside this one, to go on as a new attempt."""
     store: Any = engine.store
     taken: FlowRun = store.take_flow_run(
         past.run_id, host=engine.host, pid=engine.pid, lease_s=LEASE_S, why="the flow around it runs again"

@@ -43,7 +43,7 @@ _WANTED = {
     "retry_delay_seconds": "a number of seconds, a list of them (one for each retry), or a function of the failed attempt",
     "retry_jitter_factor": "a number, such as 0.5 for half more or less",
     "retry_condition_fn": "a function of the exception that says whether to try again",
-    "timeout_seconds": "a number of seconds, such as 1.5",
+    "timeout_seconds": "a number of seconds above 0, such as 1.5",
     "cache_key_fn": "a function (context, parameters) -> str | None",
     "cache_expiration": "a timedelta, such as timedelta(hours=6)",
     "task_run_name": "a template such as 'load-{month}', or a function",

@@ -150,6 +150,11 @@ def _typed(wanted: Any) -> tuple[dict[str, Any], Callable[[Any], Any]]:
         return {}, lambda answer: answer
     import pydantic  # start-up time: wanted by flows that ask for typed answers
 
+    if isinstance(wanted, str):
+        raise UsageError(
+            f"what is asked for is a type, not {wanted[:60]!r}",
+            hint=f"a text for people is the prompt: pause_flow_run(bool, prompt={wanted[:60]!r})",
+        )
     try:
         adapter = pydantic.TypeAdapter(wanted)
         return adapter.json_schema(), adapter.validate_python

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from legato import crashing
 from legato.core.errors import NotFound, ResultMissing, UsageError
 from legato.core.queues import LEASE_S
@@ -17,7 +19,7 @@ from legato.core.states import COMPLETED, RUNNING, State
 from legato.engine.process import Engine
 from legato.engine.shell import FlowShell
 from legato.logs import console
-from legato.sdk.bodies import edited_since
+from legato.sdk.bodies import edit_before_all, edited_since
 from legato.sdk.code import code_of
 from legato.sdk.definitions import Definition, Kind
 from legato.sdk.flow_calls import compiled_flow, flow_shell, kept_parameters, pasts_in, pasts_known_to, recorded_code, run_shell
@@ -108,8 +110,6 @@ def pasts_to_fork(engine: Engine, run: FlowRun, task: str | None) -> list[Past]:
 
 
 def _named(run: FlowRun, name: str) -> FlowRun:
-    import msgspec  # noqa: PLC0415 only here
-
     return msgspec.structs.replace(run, name=name)
 
 
@@ -131,7 +131,8 @@ def store_of(engine: Engine) -> Store:
 def planned(flow: Definition[Any, Any], run: FlowRun, pasts: Sequence[Past]) -> list[PlanLine]:
     """What becomes of what an earlier attempt of `run` has called, as the code and the storage are now."""
     changed = run.code is not None and bool(changed_names(run.code, compiled_flow(flow).code()))
-    return plan(pasts, today(), flow_changed=changed)
+    now = msgspec.structs.replace(today(), behind_edit=edit_before_all(run.code, compiled_flow(flow).body()))
+    return plan(pasts, now, flow_changed=changed)
 
 
 def today() -> Today:

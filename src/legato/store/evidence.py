@@ -72,12 +72,13 @@ def facts_of_flow_run(
     """What there is to know about a flow run. `tasks` and `counts` may be handed in by those who have read them."""
     counted = store.count_task_runs([run.id]).get(run.id, {}) if counts is None else counts
     listed = _tasks(store, run, counted) if tasks is None else tasks
+    latest = [task for task in listed if task.flow_attempt == run.attempt]
     usual = usual_s(store, run.flow_name, but=run.id)
     read: dict[str, Any] = {
         "counts": counted,
         "tasks": [task for task in listed if not task.state.is_final],
-        "failed_task": next((t for t in listed if t.state.type is FAILED and t.state.name != "UpstreamFailed"), None),
-        "reused": sum(1 for t in listed if t.state.name == "Cached" and t.state.message.startswith("reused from")),
+        "failed_task": next((t for t in latest if t.state.type is FAILED and t.state.name != "UpstreamFailed"), None),
+        "reused": sum(1 for t in latest if t.state.name == "Cached" and t.state.message.startswith("reused from")),
         "usual_s": {} if usual is None else {run.flow_name: usual},
         "journal": store.list_transitions(run.id),
     }

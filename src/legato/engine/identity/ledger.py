@@ -101,7 +101,8 @@ class Ledger:
             if not repeats and isinstance(answer, Reuse):
                 answer = Again(ITEM_BY_ITEM, past=answer.past)
             if isinstance(answer, Again):
-                self.outcomes.append(PlanLine(name, False, answer.why, key.startswith("flow ")))
+                called = answer.goes_on.name if answer.goes_on is not None else name
+                self.outcomes.append(PlanLine(called, False, answer.why, key.startswith("flow ")))
         return answer
 
     def value_of(self, name: str, found: Reuse, blobs: BlobStore) -> Recalled | Again:

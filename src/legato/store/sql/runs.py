@@ -95,7 +95,7 @@ class SqlRuns(SqlSubject):
         if run.state_type not in FINAL:
             session.run(self._sql["wish_cancel"], id=run_id, now=to_us(now))
             if not is_held(run.epoch):
-                cancelled = State(CANCELLED, "Cancelled", now, "cancelled before it started")
+                cancelled = State(CANCELLED, "Cancelled", now, f"cancelled {_when(run)}")
                 batch.decide(Transition(RunKind.FLOW, run_id, run.seq + 1, cancelled, run.attempt))
                 batch.write()
             else:
@@ -248,6 +248,13 @@ def runs_with(session: Session, text: str) -> list[int] | None:
     if set(low) <= set("0123456789abcdef-"):
         found |= {int(row[0]) for row in session.rows(sql["runs_with_id"], low=low, high=low + "g", limit=FEW_WITH_TEXT + 1)}
     return sorted(found) if len(found) <= FEW_WITH_TEXT else None
+
+
+def _when(run: Working) -> str:
+    """In words, what a run that nobody holds was about when it was cancelled."""
+    if run.state_type is PAUSED:
+        return "while it waited for a person"
+    return "before it started again" if run.attempt else "before it started"
 
 
 _TRIGRAM = 3
