@@ -211,7 +211,9 @@ def to_plain(record: Any) -> Any:
     """A record as the API would write it: snake_case, ISO 8601 UTC, fields equal to their default left out."""
     import msgspec
 
-    return msgspec.to_builtins(record)
+    from legato.core.json_times import in_full
+
+    return msgspec.json.decode(msgspec.json.encode(in_full(record)))
 
 
 def _picked(session: Session, record: Any) -> Any:

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from legato.core.json_times import in_full
 from legato.server.backend import Backend
 from legato.server.gate import Application, Receive, Scope, Send, read_body, send_json, send_problem
 from legato.server.problems import BadRequest
@@ -96,7 +97,7 @@ class Dispatcher:
             await send({"type": "http.response.start", "status": _NO_CONTENT, "headers": []})
             await send({"type": "http.response.body", "body": b""})
         else:
-            await send_json(_encode({"value": answer} if form.wraps else answer), send, status=form.verb.status)
+            await send_json(_encode({"value": in_full(answer)} if form.wraps else in_full(answer)), send, status=form.verb.status)
 
 
 async def _perform(backend: Backend, form: Shape, arguments: dict[str, Any]) -> Any:

@@ -16,6 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from legato.core.errors import LegatoError
+from legato.core.json_times import in_full
 from legato.core.records import JournalEntry
 from legato.store.port import Store
 
@@ -35,7 +36,7 @@ _T = TypeVar("_T")
 def frame(event: str, data: object, *, id_: int | None = None) -> bytes:
     """One event as it stands on the wire."""
     head = f"id: {id_}\n" if id_ is not None else ""
-    return f"{head}event: {event}\ndata: ".encode() + _encode(data) + b"\n\n"
+    return f"{head}event: {event}\ndata: ".encode() + _encode(in_full(data)) + b"\n\n"
 
 
 class Watcher:
