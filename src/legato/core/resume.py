@@ -198,6 +198,11 @@ class Past(msgspec.Struct, frozen=True):
     """The runs whose results it was given or waited for."""
 
     @property
+    def is_flow(self) -> bool:
+        """Whether it is a flow inside the flow."""
+        return self.key.startswith("flow ")
+
+    @property
     def is_stored(self) -> bool:
         """Whether its value can be had."""
         return self.state is COMPLETED and self.result is not None and not self.result.unavailable
@@ -223,8 +228,7 @@ class Again(msgspec.Struct, frozen=True):
     @property
     def goes_on(self) -> Past | None:
         """The earlier run of a flow that goes on as a new attempt of itself; one that had completed does not: its value is not good any more."""
-        is_flow = self.past is not None and self.past.key.startswith("flow ")
-        return self.past if is_flow and self.past is not None and self.past.state is not COMPLETED else None
+        return self.past if self.past is not None and self.past.is_flow and self.past.state is not COMPLETED else None
 
     @property
     def taints_inside(self) -> bool:

@@ -20,12 +20,12 @@ GONE = "its task is not in the code any more"
 class Today(msgspec.Struct, frozen=True):
     """What a plan is told of the code and the storage as they are now.
 
-    `code(key)`: the functions that a task or flow is made of, None: it is not known. `is_gone(key)`: it is not defined any more.
+    `code(past)`: the functions that what was called is made of, None: it is not known. `is_gone(key)`: it is not defined any more.
     `makes_items(key)`: it is a generator. `lost(result)`: why a stored value cannot be had any more, "" when it can. `behind_edit(body)`: the place that all calls come after which were made
     in that body of the flow, "" when not all do.
     """
 
-    code: Callable[[str], Mapping[str, str] | None]
+    code: Callable[[Past], Mapping[str, str] | None]
     is_gone: Callable[[str], bool] = lambda _: False
     makes_items: Callable[[str], bool] = lambda _: False
     lost: Callable[[Result], str] = lambda _: ""
@@ -73,9 +73,8 @@ class _Play:
         if past.inside in self._reused:
             self._reused.add(call.path)
             return []
-        is_flow = past.key.startswith("flow ")
         if self._today.is_gone(past.key):
-            return [PlanLine(past.name, False, GONE, is_flow)]
+            return [PlanLine(past.name, False, GONE, past.is_flow)]
         lane = self._lane_of(past)
         below = self._below[call.path] = lane.taint or self._after_what_it_is_given(past)
         answer = self._asked(past, below)
@@ -86,12 +85,12 @@ class _Play:
         if not call.submitted and past.state in FINAL:
             self._open.setdefault(past.inside, {})[call.lane] = past
         if isinstance(answer, Reuse):
-            return [PlanLine(past.name, True, "it finished, and its value is stored", is_flow)]
-        return [PlanLine(past.name, False, answer.why, is_flow)]
+            return [PlanLine(past.name, True, "it finished, and its value is stored", past.is_flow)]
+        return [PlanLine(past.name, False, answer.why, past.is_flow)]
 
     def _asked(self, past: Past, below: str) -> Reuse | Again:
         unknown = "what it was called with cannot be compared" if past.call.is_unknown else ""
-        code, inputs = self._today.code(past.key), past.result.inputs if past.result is not None else ""
+        code, inputs = self._today.code(past), past.result.inputs if past.result is not None else ""
         behind = self._today.behind_edit
         answer = self._memory.recall(past.call, past.key, code=code, below=below, inputs=inputs, unknown=unknown, behind_edit=behind)
         if isinstance(answer, Again):

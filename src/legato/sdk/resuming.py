@@ -137,12 +137,16 @@ def planned(flow: Definition[Any, Any], run: FlowRun, pasts: Sequence[Past]) -> 
 
 def today() -> Today:
     """The code and the storage as they are now. Code counts as gone when its module is loaded and does not define it any more."""
-    known = {f"flow {one.name}" if one.kind == "flow" else one.key: one for one in _definitions()}
+    known = {one.key: one for one in _definitions()}
     modules = {name for one in known.values() if (name := _module_in(one.key))}
 
-    def code(key: str) -> Mapping[str, str] | None:
-        found = known.get(key)
-        return None if found is None else compiled_flow(found).code() if found.kind == "flow" else code_of(found.fn)
+    def code(past: Past) -> Mapping[str, str] | None:
+        if not past.is_flow:
+            found = known.get(past.key)
+            return code_of(found.fn) if found is not None else None
+        of_that_name = [one for one in known.values() if one.kind == "flow" and f"flow {one.name}" == past.key]
+        same = [one for one in of_that_name if one.__qualname__ in (past.code or {})]
+        return compiled_flow(same[0]).code() if len(same) == 1 else None
 
     def is_gone(key: str) -> bool:
         return key not in known and "<" not in key and _module_in(key) in modules

@@ -17,6 +17,7 @@ from litestar import asgi
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
+from legato.core.json_times import in_full
 from legato.core.records import Claim, ClaimRequest
 from legato.server.backend import Backend
 from legato.server.gate import REQUEST_KEY, read_body, send_json, send_problem
@@ -117,13 +118,13 @@ def _wait_s(scope: Scope) -> float:
 async def _claim_or_hang_up(backend: Backend, request: ClaimRequest, wait_s: float, receive: Receive) -> bytes | None:
     """The claims as JSON; None when the client hung up meanwhile, and what was claimed for it is taken back."""
     if wait_s == 0:
-        return _encode(await _ask(backend, request))
+        return _encode(in_full(await _ask(backend, request)))
     asking = asyncio.ensure_future(_claim(backend, request, wait_s))
     gone = asyncio.ensure_future(_disconnected(receive))
     await asyncio.wait([asking, gone], return_when=asyncio.FIRST_COMPLETED)
     if asking.done():
         gone.cancel()
-        return _encode(asking.result())
+        return _encode(in_full(asking.result()))
     asking.cancel()
     return None
 

@@ -39,12 +39,13 @@ _INSIDE: _Statements = ("savepoint inside", "release inside", ("rollback to insi
 class _Transaction:
     """A change of the database. A class, because a generator would cost a third as much again as `begin` and `commit` do."""
 
-    __slots__ = ("_connection", "_database", "_end", "_lock", "_undo", "_workspace")
+    __slots__ = ("_connection", "_database", "_end", "_is_open", "_lock", "_undo", "_workspace")
 
     def __init__(self, database: SqliteDatabase, workspace: int) -> None:
         self._database = database
         self._workspace = workspace
         self._end, self._undo = _OUTERMOST[1:]
+        self._is_open = False
 
     def __enter__(self) -> SqliteSession:
         database = self._database
@@ -54,17 +55,23 @@ class _Transaction:
         lock.acquire()
         try:
             connection = self._connection = database._connect_writer()  # noqa: SLF001 a part of it
-            begin, self._end, self._undo = _INSIDE if connection.in_transaction else _OUTERMOST
+            is_inside = connection.in_transaction
+            begin, self._end, self._undo = _INSIDE if is_inside else _OUTERMOST
+            self._is_open = not is_inside  # Ctrl-C may come before the line that says so of a savepoint
             try:
                 connection.execute(begin)
             except sqlite3.OperationalError as error:
                 database._begin_in_turn(connection, begin, error)  # noqa: SLF001 a part of it
+            self._is_open = True
+            return SqliteSession(connection, self._workspace)
         except BaseException as error:
-            lock.release()
+            try:
+                self._take_back()
+            finally:
+                lock.release()
             if isinstance(error, sqlite3.DatabaseError):
                 raise _translated_error(error, database.location) from error
             raise
-        return SqliteSession(connection, self._workspace)
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
         try:
@@ -72,8 +79,13 @@ class _Transaction:
                 self._commit()
             else:
                 self._take_back()
-        except sqlite3.DatabaseError as failure:
-            raise _translated_error(failure, self._database.location) from failure
+        except (
+            BaseException
+        ) as failure:  # Ctrl-C, too: a transaction that stays open takes in all that is written later, and nobody else sees it
+            self._take_back()
+            if isinstance(failure, sqlite3.DatabaseError):
+                raise _translated_error(failure, self._database.location) from failure
+            raise
         finally:
             self._lock.release()
         if isinstance(error, sqlite3.DatabaseError):
@@ -83,18 +95,21 @@ class _Transaction:
         is_watched = crashing.armed is not None and self._end == _OUTERMOST[1]
         if is_watched:
             crashing.reached("store.committing")
-        try:
-            self._connection.execute(self._end)
-            if is_watched:
-                crashing.reached("store.committed")
-        except BaseException:
-            self._take_back()
-            raise
+        self._connection.execute(self._end)
+        self._is_open = False
+        if is_watched:
+            crashing.reached("store.committed")
 
     def _take_back(self) -> None:
-        if self._connection.in_transaction:  # a full disk has rolled back already; a commit that failed has not
-            for statement in self._undo:
-                self._connection.execute(statement)
+        """Undo what was begun. A full disk has rolled back already; a commit that failed has not."""
+        if self._is_open and self._connection.in_transaction:
+            try:
+                for statement in self._undo:
+                    self._connection.execute(statement)
+            except sqlite3.OperationalError:
+                if self._undo == _OUTERMOST[2]:
+                    raise  # a savepoint that is gone was released before Ctrl-C came: what is around it is taken back
+        self._is_open = False
 
 
 class SqliteDatabase:

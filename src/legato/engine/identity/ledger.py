@@ -113,7 +113,7 @@ class Ledger:
             value = results.load(result, blobs)
         except ResultMissing as error:
             return self.gone(name, found, f"its stored value is gone: {error.message}")
-        self.reuses(name, is_flow=found.past.key.startswith("flow "))
+        self.reuses(name, is_flow=found.past.is_flow)
         return Recalled(f"reused from '{found.past.name}' of an earlier attempt", result, value)
 
     def reuses(self, name: str, *, is_flow: bool = False) -> None:
@@ -122,7 +122,7 @@ class Ledger:
 
     def gone(self, name: str, found: Reuse, why: str) -> Again:
         """A value that was to be reused cannot be had: the call runs."""
-        self.outcomes.append(PlanLine(name, False, why, found.past.key.startswith("flow ")))
+        self.outcomes.append(PlanLine(name, False, why, found.past.is_flow))
         return Again(why, past=found.past)
 
     def was_not_asked(self, name: str, why: str) -> None:

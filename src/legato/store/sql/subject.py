@@ -13,6 +13,7 @@ import msgspec
 
 from legato.core.clock import Clock, to_us
 from legato.core.errors import NotFound, UsageError
+from legato.core.json_times import in_full
 from legato.core.records import ChangeKind, FlowRun, RunKind, Transition
 from legato.core.states import SCHEDULED, State
 from legato.store import rows
@@ -101,7 +102,7 @@ class SqlSubject:
             if answer == []:
                 session.run(self._sql["forget_key"], key=key)
             else:
-                session.run(self._sql["put_answer"], key=key, answer=rows.text_of(answer))
+                session.run(self._sql["put_answer"], key=key, answer=rows.text_of(in_full(answer)))
             return answer
 
         return self._database.transact(body, self.workspace)
