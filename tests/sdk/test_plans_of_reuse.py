@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
+from legato import flow, task
 from legato.core.resume import PlanLine
 from legato.core.reuse_plan import in_groups
 from legato.engine.identity.ledger import Ledger
@@ -240,11 +241,11 @@ def test_the_plan_is_what_comes(case: Case, h: Harness, module: Callable[[str], 
         for file in (h.home / "storage").rglob("*"):
             if file.is_file():
                 file.unlink()
-    flow = module(edited(case)).main
+    main = module(edited(case)).main
     flows = {one.name: one.flow_name for one in h.flow_runs()}
 
-    planned = short(resuming.planned(flow, run, pasts_known_to(h.engine, run)), flows)
-    shell = resuming.taken_up(flow, run, why="tested")
+    planned = short(resuming.planned(main, run, pasts_known_to(h.engine, run)), flows)
+    shell = resuming.taken_up(main, run, why="tested")
     run_shell(shell)
 
     came = outcomes(shell.ledger, {**flows, **{one.name: one.flow_name for one in h.flow_runs()}})
@@ -323,5 +324,15 @@ def test_the_plan_of_a_fork_is_what_comes(
     assert short(shell.ledger.outcomes, {}) == planned
 
 
-def test_a_plan_asks_no_code_of_what_is_defined_inside_a_function(h: Harness) -> None:
-    assert not resuming.today().is_gone("tests.x.<locals>.load")
+def test_a_task_that_is_defined_inside_a_function_is_not_taken_for_gone(h: Harness) -> None:
+    @task
+    def load(n: int) -> int:
+        return n
+
+    @flow
+    def main() -> None:
+        load(1)
+
+    main()
+
+    assert not resuming.today(main).is_gone(h.task_runs()[0].key)

@@ -131,12 +131,15 @@ def store_of(engine: Engine) -> Store:
 def planned(flow: Definition[Any, Any], run: FlowRun, pasts: Sequence[Past]) -> list[PlanLine]:
     """What becomes of what an earlier attempt of `run` has called, as the code and the storage are now."""
     changed = run.code is not None and bool(changed_names(run.code, compiled_flow(flow).code()))
-    now = msgspec.structs.replace(today(), behind_edit=edit_before_all(run.code, compiled_flow(flow).body()))
+    now = msgspec.structs.replace(today(flow), behind_edit=edit_before_all(run.code, compiled_flow(flow).body()))
     return plan(pasts, now, flow_changed=changed)
 
 
-def today() -> Today:
-    """The code and the storage as they are now. Code counts as gone when its module is loaded and does not define it any more."""
+def today(flow: Definition[Any, Any]) -> Today:
+    """The code and the storage as they are now. Code counts as gone when its module is loaded and does not define it any more.
+
+    A flow inside `flow` is recorded by its name only: of several with that name, it is the one of the same module.
+    """
     known = {one.key: one for one in _definitions()}
     modules = {name for one in known.values() if (name := _module_in(one.key))}
 
@@ -146,6 +149,7 @@ def today() -> Today:
             return code_of(found.fn) if found is not None else None
         of_that_name = [one for one in known.values() if one.kind == "flow" and f"flow {one.name}" == past.key]
         same = [one for one in of_that_name if one.__qualname__ in (past.code or {})]
+        same = [one for one in same if one.__module__ == flow.__module__] or same
         return compiled_flow(same[0]).code() if len(same) == 1 else None
 
     def is_gone(key: str) -> bool:
