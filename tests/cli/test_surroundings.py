@@ -17,6 +17,7 @@ from legato.cli.parameters import as_json_or_text
 from legato.cli.session import sentence
 from legato.cli.times import parse_duration, parse_since
 from legato.core.errors import UsageError
+from legato.logs.console import in_a_line
 
 from tests.cli.conftest import Command
 from tests.cli.test_tree import VERBS
@@ -147,3 +148,27 @@ def test_a_sentence_that_begins_with_a_name_keeps_it() -> None:
 @pytest.mark.parametrize("hours", ["nan", "inf", "1e300", "-1"])
 def test_hours_are_a_number_of_hours(hours: str, legato: Command) -> None:
     assert legato("work-queue", "preview", "default", "--hours", hours).code == 2
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[31mb", " a", "a ", "\udcff", "a\u202eb"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "work-queue create NAME",
+        "work-queue create q -t NAME",
+        "limit create NAME 1",
+        "agent start q --create --once --name NAME",
+        "profile create NAME",
+    ],
+)
+def test_a_name_that_could_not_be_typed_again_is_refused_where_it_is_given(name: str, line: str, legato: Command) -> None:
+    answer = legato(*(name if word == "NAME" else word for word in line.split()))
+
+    assert answer.code == 2, answer
+    assert "made a mistake" not in answer.err
+
+
+@given(st.text())
+def test_a_line_with_anybodys_name_in_it_stays_one_line_that_only_prints(name: str) -> None:
+    assert in_a_line(f"took '{name}'").isprintable()
+    assert in_a_line("took 'große 漢字'") == "took 'große 漢字'"

@@ -145,3 +145,8 @@ def test_an_empty_home_in_the_environment_says_nothing(tmp_path: Path, monkeypat
     (tmp_path / "profiles.toml").write_text("profiles = 5", encoding="utf-8")  # of nobody's home
 
     assert load({"LEGATO_HOME": ""}, folder=tmp_path).home == tmp_path / ".legato"
+
+
+def test_a_value_that_no_file_can_hold_is_refused() -> None:
+    with pytest.raises(UsageError, match="no text"):
+        check_value("home", "/tmp/\udcff")

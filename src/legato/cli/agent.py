@@ -157,7 +157,7 @@ def printer(session: Session) -> Callable[[str, Mapping[str, Any]], None]:
         if session.wants_json:
             print(json.dumps({"event": event, **fields}, default=str), flush=True)
         elif not session.quiet or _WORDS.get(event) in ("WARNING", "ERROR"):
-            console.line(_WORDS.get(event, "INFO"), "agent", sentence(event, fields))
+            console.line(_WORDS.get(event, "INFO"), "agent", console.in_a_line(sentence(event, fields)))
             sys.stderr.flush()
 
     return on_event

@@ -94,6 +94,11 @@ MAY_BE_EMPTY = frozenset({"description", "text", "body", "answer"})
 """Options for which no text at all is a value like others."""
 
 
+NAMES = frozenset({"name", "tag", "tags"})
+NAMING = frozenset({"create", "run", "start", "set"})
+"""Verbs that give something a name or a tag: it stands in lists and logs, and is typed again. Others may have to speak of what has an odd one."""
+
+
 def _was_typed(ctx: click.Context, param: click.Parameter) -> bool:
     return ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
 
@@ -115,6 +120,12 @@ class Verb(click.Command):
             is_empty = given == "" or (isinstance(given, tuple) and "" in given)
             if is_empty and isinstance(param, click.Option) and param.name not in MAY_BE_EMPTY and _was_typed(ctx, param):
                 raise click.BadParameter("it is empty. Give it a value, or leave it out", ctx=ctx, param=param)
+            if param.name in NAMES and self.name in NAMING:
+                for word in given if isinstance(given, tuple) else (given or "",):
+                    if isinstance(word, str) and (not word.isprintable() or word != word.strip()):
+                        raise click.BadParameter(
+                            f"{word!r} begins or ends with a space, or holds characters that cannot be printed", ctx=ctx, param=param
+                        )
         return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

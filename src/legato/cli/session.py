@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from legato.cli.failures import MISUSED, Failure
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from legato.settings import Settings
     from legato.store.port import Store
+    from legato.store.remote import RemoteStore
     from legato.system import SystemClock
 
 FORMATS = ("table", "wide", "json", "jsonl", "csv", "name")
@@ -107,6 +108,8 @@ class Session:
 
             self._store = open_store(self.settings.store_url, api_key=self.settings.api_key)
             if self.settings.api_url:
+                said = f"No answer yet from {self.settings.api_url}; it is waited for up to a minute. Ctrl-C ends this"
+                cast("RemoteStore", self._store).on_slow = lambda: self.hint(said)
                 self._send_what_was_kept(self._store)
             else:
                 self._reap(self._store)

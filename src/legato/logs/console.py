@@ -12,6 +12,7 @@ LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 
 def line(level: str, who: str, message: str) -> None:
     """Write one line, in colour on a terminal (NO_COLOR and FORCE_COLOR are honoured)."""
+    who = in_a_line(who)
     at = time.time()  # noqa: TID251 for people's eyes only, and never stored
     stamp = time.strftime("%H:%M:%S", time.localtime(at)) + f".{int(at * 1000) % 1000:03d}"
     text = f"{stamp} | {level:<7} | {who} - {message}"
@@ -22,6 +23,11 @@ def line(level: str, who: str, message: str) -> None:
         sys.stderr.write(text + "\n")
     except (ValueError, OSError):  # standard error is closed: the line is in the store all the same
         return
+
+
+def in_a_line(text: str) -> str:
+    """Text with names of runs in it, which may be anybody's: no character of it moves the cursor or colours what follows, and its line stays one."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def wants_colour() -> bool:

@@ -183,6 +183,8 @@ def check_name(name: str) -> str:
 
 def check_value(name: str, value: str) -> str:
     """The value, if this setting may have it. Raises `UsageError`."""
+    if value != value.encode("utf-8", "replace").decode():
+        raise UsageError(f"{value!r} is no text that can be written into a file", hint="a setting's value is UTF-8")
     load({f"LEGATO_{name.upper()}": value, "LEGATO_HOME": value if name == "home" else os.devnull}, folder=Path(os.devnull))
     return value
 

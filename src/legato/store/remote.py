@@ -8,9 +8,11 @@ The server's clock judges, so `now` is not sent. Errors come back as the classes
 # ruff: noqa: TID253 this module is imported only to speak to a server
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -37,6 +39,9 @@ SURELY_BEARABLE = 64 << 10
 NO_PATIENCE_S = 10.0
 """How long an answer is waited for once one has not come in time, until one comes again: whoever asks has others to ask for as well."""
 
+SLOW_S = 5.0
+"""After how long without an answer a person is told that it is waited for."""
+
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 60.0
 
@@ -62,6 +67,8 @@ class RemoteStore(Store):
         self._pid = 0
         self._is_silent = False
         """Whether the last answer did not come in time."""
+        self.on_slow: Callable[[], None] | None = None
+        """Called, on a thread of its own, when an answer has not come after SLOW_S: for people, who may think that nothing happens."""
 
     @property
     def address(self) -> str:
@@ -82,7 +89,9 @@ class RemoteStore(Store):
         body = form.body_of(arguments)
         sent = b"" if body is None else _json(body)
         key = "" if verb.repeat else new_id()
-        response = self._send(verb.method, target, sent, self._patience_s(verb) + arguments.get("wait_s", 0.0), key)
+        wait_s = arguments.get("wait_s", 0.0)
+        with self._telling(wait_s + SLOW_S):
+            response = self._send(verb.method, target, sent, self._patience_s(verb) + wait_s, key)
         if response.status == 413 and len(sent) < SURELY_BEARABLE:
             raise Unavailable(
                 f"{self._root} takes no body of {len(sent)} bytes (413)",
@@ -98,6 +107,19 @@ class RemoteStore(Store):
                 f"{self.url} gave {'a page, and not data' if is_page else f'an answer that cannot be read: {error}'} ({verb.method} {target})",
                 hint="is this a Legato server's API? Its address is that of the web UI and /api: http://127.0.0.1:4200/api",
             ) from error
+
+    @contextlib.contextmanager
+    def _telling(self, after_s: float) -> Iterator[None]:
+        if self.on_slow is None:
+            yield
+            return
+        timer = threading.Timer(after_s, self.on_slow)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _patience_s(self, verb: Verb) -> float:
         return min(verb.timeout_s, NO_PATIENCE_S) if self._is_silent else verb.timeout_s
