@@ -657,3 +657,33 @@ def test_what_a_kept_task_has_changed_is_an_input_of_cached_tasks_that_read_it(
             assert seen == look()
     finally:
         random.setstate(before)
+
+
+def key_as_given(context: object, parameters: dict[str, Any]) -> object:
+    return parameters["key"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("", " "),
+        ("a" * 599 + "b", "a" * 599 + "c"),
+        ("k" * 9_000 + "1", "k" * 9_000 + "2"),
+        ("a\0b", "a\\0b"),
+        ("\udcff", "\\udcff"),
+        ("ü" * 601, "ü" * 602),
+    ],
+    ids=["empty", "longest", "long", "NUL", "no Unicode", "wide"],
+)
+def test_whatever_text_a_key_function_gives_equal_keys_share_a_result_and_others_do_not(
+    h: Harness, calls: list[Any], one: str, other: str
+) -> None:
+    @task(cache_key_fn=key_as_given)
+    def work(key: str, value: int) -> int:
+        calls.append(value)
+        return value
+
+    main = caller(work)
+
+    assert [main(one, 1), main(other, 2), main(one, 3), main(other, 4)] == [1, 2, 1, 2]
+    assert calls == [1, 2]

@@ -209,6 +209,22 @@ def test_a_suspended_flow_lets_its_process_go_and_runs_again_with_the_answer(h: 
     assert (only(h).state.name, only(h).attempt) == ("Completed", 2)
 
 
+@pytest.mark.parametrize(("one", "other"), [("k" * 700 + "1", "k" * 700 + "2"), ("report-\udcff", "report-\\udcff"), ("a\0b", "a\\0b")])
+def test_each_question_gets_its_own_answer_however_alike_their_keys_are(h: Harness, one: str, other: str) -> None:
+    @flow
+    def main() -> tuple[int, int]:
+        return suspend_flow_run(int, key=one), suspend_flow_run(int, key=other)
+
+    with pytest.raises(RunSuspended):
+        main()
+    answer(h, 1)
+    with pytest.raises(RunSuspended):
+        main.resume(only(h).id)
+    answer(h, 2)
+
+    assert main.resume(only(h).id) == (1, 2)
+
+
 def test_a_flow_resumed_without_an_answer_is_suspended_again(h: Harness) -> None:
     @flow
     def main() -> Any:

@@ -383,3 +383,19 @@ def test_an_async_hook_of_a_sync_block_is_run_to_its_end(h: Harness) -> None:
 
     main()
     assert lines == ["commit"]
+
+
+@pytest.mark.parametrize(("one", "other"), [("", " "), ("k" * 700 + "1", "k" * 700 + "2"), ("report-\udcff", "report-\\udcff")])
+def test_a_block_is_done_once_a_key_however_alike_the_keys_are(h: Harness, one: str, other: str) -> None:
+    done = []
+
+    @flow
+    def main() -> None:
+        for key in (one, other, one, other):
+            with transaction(key=key) as txn:
+                if not txn.is_committed():
+                    done.append(key)
+
+    main()
+
+    assert done == [one, other]

@@ -19,6 +19,7 @@ from legato.core.records import (
     Variable,
 )
 from legato.core.states import COMPLETED, RUNNING
+from legato.store.columns import token
 from legato.store.port import Store
 from legato.store.sql import SqlStore
 from legato.system import new_id
@@ -173,3 +174,60 @@ def test_a_thing_is_found_by_its_name_or_its_name_is_refused(store: Store, thing
                 wrong[what] = f"{type(error).__name__}: {str(error)[:100]}"
 
     assert wrong == {}
+
+
+ALIKE = {
+    "empty": ("", " "),
+    "cut": (_SAME := _long(600)) and (_SAME + "1", _SAME + "2"),
+    "cut far away": (_FAR := _long(5000)) and (_FAR + "1", _FAR + "2"),
+    "cut to the other": (_SAME + "1", _SAME[:599] + "…"),
+    "NUL": ("a\0b", "a\\0b"),
+    "no Unicode": ("report-\udcff", "report-\\udcff"),
+    "wide": ("ü" * 600 + "1", "ü" * 600 + "2"),
+    "upper": ("Key", "key"),
+    "composed": ("\u00e9", "e\u0301"),
+    "line": ("a", "a\n"),
+}
+"""Two names each, which are easily taken for one."""
+
+
+def sent(store: Store, kind: str) -> tuple[str, str]:
+    """What of two names comes to the store: no JSON holds a lone surrogate, so a program makes a token of it before it sends it."""
+    one, other = ALIKE[kind]
+    return (one, other) if isinstance(store, SqlStore) else (token(one), token(other))
+
+
+def value_under(store: Store, key: str, value: bytes) -> bytes:
+    """What a task gets whose result is kept under this key: that of an earlier one, or the one that it makes now."""
+    made = msgspec.structs.replace(task_of(begin(store), 0, RUNNING), cache=CacheAsk(key=key, task_key="t"))
+    (verdict,) = store.apply([made], now=at(1))
+    if verdict.result is not None:
+        return verdict.result.inline or b""
+    assert verdict.kind == "accepted"
+    store.apply([step(made, COMPLETED, 2, result=Result(inline=value))], now=at(2))
+    return value
+
+
+@pytest.mark.parametrize("kind", ALIKE)
+def test_two_cache_keys_are_two_however_alike_they_are(store: Store, kind: str) -> None:
+    one, other = sent(store, kind)
+
+    assert [value_under(store, key, value) for key, value in ((one, b"1"), (other, b"2"), (one, b"3"), (other, b"4"))] == [
+        b"1",
+        b"2",
+        b"1",
+        b"2",
+    ]
+
+
+@pytest.mark.parametrize("kind", ALIKE)
+def test_two_questions_of_a_run_get_an_answer_each_however_alike_their_keys_are(store: Store, kind: str) -> None:
+    one, other = sent(store, kind)
+    asking = begin(store)
+    for key in (one, other):
+        store.ask_input(RunInput(flow_run_id=asking.id, key=key, prompt="", schema={}, asked_at=NOON))
+
+    answers = [store.answer_input(asking.id, key, answer, now=at(1)).answer for key, answer in ((one, "yes"), (other, "no"))]
+
+    assert answers == ["yes", "no"]
+    assert sorted(str(question.answer) for question in store.list_inputs(asking.id)) == ["no", "yes"]

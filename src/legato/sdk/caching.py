@@ -16,6 +16,7 @@ from legato.engine.shell import FlowShell, Shell, TaskShell
 from legato.sdk.code import changed_states, closure_of, code_of, known_by
 from legato.sdk.definitions import Definition
 from legato.sdk.identifying import called_on, context_of
+from legato.store.columns import token
 
 
 class CacheContext:
@@ -71,7 +72,7 @@ class Caching:
             shell.start_message = "not cached: the key function returned None"
             return
         is_users = not self._policy.names and len(self._policy.fns) == 1
-        key = next(iter(parts.values())) if is_users else key_of(self._key, parts)
+        key = token(next(iter(parts.values()))) if is_users else key_of(self._key, parts)
         shell.cache_key, shell.cache_expires_s = key, self._expires_s
         shell.cache = CacheAsk(
             key=key,

@@ -21,6 +21,7 @@ from legato.engine.shell import FlowShell, Shell
 from legato.engine.signals import interruptible
 from legato.engine.stops import Region
 from legato.logs import console
+from legato.store.columns import token
 from legato.system import new_id, now
 
 T = TypeVar("T")
@@ -102,7 +103,7 @@ class Pause:
         console.line("ERROR", f"flow run '{self.flow.name}'", text)
         self.wanted = RunInput(
             flow_run_id=self.wanted.flow_run_id,
-            key=f"{self.wanted.key}+",
+            key=token(f"{self.wanted.key}+"),
             asked_at=now(),
             prompt=f"{self.wanted.prompt} ({text})",
             schema=self.wanted.schema,
@@ -140,7 +141,7 @@ def held(flow: FlowShell) -> Pause:
 
 def pause_for(flow: FlowShell, wanted: Any, prompt: str, key: str) -> Pause:
     schema, check = _typed(wanted)
-    asked = RunInput(flow_run_id=flow.run_id, key=f"{key}/{flow.number_of(f'?{key}')}", asked_at=now(), prompt=prompt, schema=schema)
+    asked = RunInput(flow_run_id=flow.run_id, key=token(f"{key}/{flow.number_of(f'?{key}')}"), asked_at=now(), prompt=prompt, schema=schema)
     return Pause(flow, asked, check)
 
 

@@ -27,6 +27,7 @@ from legato.engine.shell import CURRENT, FlowShell, TaskShell
 from legato.logs import console
 from legato.sdk.caching import enclosing, would_hold_up_a_loop
 from legato.sdk.definitions import Definition
+from legato.store.columns import token
 from legato.system import new_id, now
 
 TransactionHook: TypeAlias = Callable[["Transaction"], Any]
@@ -145,7 +146,7 @@ class Transaction:
             self._flow, new_id(), f"transaction {self.key}", _POLICY, _nothing, (), {}, key="legato.transaction", caller=current
         )
         shell.parent_task_id = current.run_id if current is not self._flow else None
-        key = f"transaction/{self.key}"
+        key = token(f"transaction/{self.key}")
         shell.cache_key = key
         shell.cache = CacheAsk(key=key, policy="transaction", patient=not would_hold_up_a_loop(), within=enclosing(shell))
         self._shell = shell

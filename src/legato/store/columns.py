@@ -8,6 +8,7 @@ cannot be kept, by a `UsageError` that names the column.
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
@@ -27,6 +28,7 @@ _RESULT = msgspec.json.Decoder(Result).decode
 _ERROR = msgspec.json.Decoder(ErrorDetail).decode
 LONGEST_INDEXED = 600
 """Characters of what stands in an index: PostgreSQL refuses rows of more than some 2,700 bytes there, four bytes a character at worst."""
+_SHOWN_OF_A_TOKEN = 200
 
 
 # ---------------------------------------------------------------------- values
@@ -43,6 +45,17 @@ def name(text: str) -> str:
     """Text that stands in an index: storable, and cut where an index would refuse it."""
     text = storable(text)
     return text if len(text) <= LONGEST_INDEXED else text[: LONGEST_INDEXED - 1] + "…"
+
+
+def token(text: str) -> str:
+    """Text that tells one thing from another, such as a cache key: where it cannot be kept as it is, a digest of the whole keeps two apart.
+
+    What was made so stays as it is when it is given again.
+    """
+    kept = storable(text)
+    if kept == text and len(text) <= LONGEST_INDEXED:
+        return text
+    return f"{kept[:_SHOWN_OF_A_TOKEN]}…{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def key(text: str, what: str, longest: int = LONGEST_INDEXED) -> str:
@@ -122,6 +135,7 @@ def maybe(kind: Kind) -> Kind:
 _PLAIN = "v if v.isascii() and '\\0' not in v else storable(v)"
 TEXT = Kind("text", _PLAIN, "v", {"storable": storable})
 NAME = Kind("text", "v if len(v) < 600 and v.isascii() and '\\0' not in v else name(v)", "v", {"name": name})
+TOKEN = Kind("text", "v if len(v) < 600 and v.isascii() and '\\0' not in v else token(v)", "v", {"token": token})
 ID = Kind("text", "v if len(v) == 36 and v.isascii() and '\\0' not in v else ident(v)", "v", {"ident": ident})
 INT = Kind("bigint", "v if v.__class__ is int and -9223372036854775808 <= v < 9223372036854775808 else int64(v)", "v", {"int64": int64})
 REAL = Kind("double precision", "real(v)", "v", {"real": real})

@@ -197,9 +197,9 @@ def ask_of(t: Transition, key: str | None, expires_s: float | None) -> CacheAsk 
     """What a transition asks of the cache: a task's start does, by itself or by the key that its run was created with."""
     if t.kind is not RunKind.TASK or t.state.type is not RUNNING:
         return None
-    ask = t.cache or (CacheAsk(key=key, expires_s=expires_s) if key else None)
+    ask = t.cache or (CacheAsk(key=key, expires_s=expires_s) if key is not None else None)
     if ask is not None and not (_is_plain(ask.key) and _is_plain(ask.task_key)):
-        ask = msgspec.structs.replace(ask, key=columns.name(ask.key), task_key=columns.name(ask.task_key))  # as they are stored
+        ask = msgspec.structs.replace(ask, key=columns.token(ask.key), task_key=columns.token(ask.task_key))  # as they are stored
     return ask
 
 

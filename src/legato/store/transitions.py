@@ -152,7 +152,7 @@ class Batch:
         run.seq, run.attempt, run.changed = t.seq, t.attempt, True
         due_at = to_us(state.due_at or state.at) if type_ is SCHEDULED else None
         if t.cache is not None:
-            run.cache_key, run.cache_expires_s = columns.name(t.cache.key), finite(t.cache.expires_s)
+            run.cache_key, run.cache_expires_s = columns.token(t.cache.key), finite(t.cache.expires_s)
         if type_ is RUNNING:
             run.started_at = run.started_at or at
             run.unstarted = 0
@@ -160,7 +160,7 @@ class Batch:
             run.ended_at = at
             run.result = text_of(result) if result is not None else None
             run.error = text_of(t.error) if t.error is not None else None
-            if run.cache_key and run.kind is _TASK and state.name != "Cached":
+            if run.cache_key is not None and run.kind is _TASK and state.name != "Cached":
                 is_reusable = state.name == "Completed" and not (result is not None and result.changed)
                 made = run.result if is_reusable else None
                 self._reuse.ended(run.id, run.name, run.cache_key, expires_s=run.cache_expires_s, result=made, at=at)

@@ -113,7 +113,7 @@ def created(t: Transition) -> Working:
         task = t.task_run
         return Working(
             t.state.type, t.state.name, t.seq, t.attempt, task.name, task.flow_run_id,
-            id=task.id, record=task, cache_key=columns.name(task.cache_key) if task.cache_key else task.cache_key,
+            id=task.id, record=task, cache_key=None if task.cache_key is None else columns.token(task.cache_key),
             cache_expires_s=None if task.cache_expires_s is None else finite(task.cache_expires_s),
         )  # fmt: skip
     run = t.flow_run

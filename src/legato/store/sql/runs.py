@@ -150,17 +150,17 @@ class SqlRuns(SqlSubject):
         session.run(
             self._sql["ask_input"],
             id=wanted.flow_run_id,
-            key=columns.name(wanted.key),
+            key=columns.token(wanted.key),
             now=to_us(wanted.asked_at),
             prompt=rows.storable(wanted.prompt),
             schema=rows.text_of(wanted.schema),
         )
-        return next(i for i in _inputs(session, wanted.flow_run_id) if i.key == columns.name(wanted.key))
+        return next(i for i in _inputs(session, wanted.flow_run_id) if i.key == columns.token(wanted.key))
 
     @changes
     def answer_input(self, session: Session, run_id: str, key: str, answer: object, *, now: datetime | None = None) -> RunInput:
         now = self._now(now)
-        found = next((i for i in _inputs(session, run_id) if i.key == columns.name(key)), None)
+        found = next((i for i in _inputs(session, run_id) if i.key == columns.token(key)), None)
         if found is None:
             raise NotFound("input", key, hint=f"legato run show {typed(run_id)} tells what the run asked for")
         if found.answered_at is None:
