@@ -26,30 +26,34 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 def wait_for(session: Session, run: FlowRun, *, timeout_s: float | None = None, watch: bool = False) -> int:
     """Wait until the run has ended, printing its changes of state with `watch`; returns the exit code that tells its fate."""
     store, deadline = session.store, _deadline(session, timeout_s)
-    position = store.journal_position()
     names = {run.id: run.name}
     seen: list[JournalEntry] = []
     whole = watch and session.output == "json"
     tell = seen.append if whole else lambda entry: _print_entry(session, entry, run, names)
-    if watch:
-        for entry in store.list_transitions(run.id):
-            tell(entry)
+    position = store.journal_position() if watch else 0
+    told = set()
+    for entry in store.list_transitions(run.id) if watch else ():
+        tell(entry)
+        told.add(entry.pos)  # what happened since the position was asked for is among the news, too
     while True:
         run = store.get_flow_run(run.id)
-        for entry in _news(session, position):
-            position = entry.pos
-            if watch and entry.flow_run_id == run.id:
-                tell(entry)
-        if run.state.is_final and store.journal_position() == position:
+        if watch:
+            until = store.journal_position()  # asked for after the run: its end stands before it
+            for entry in _news(session, position, until):
+                if entry.flow_run_id == run.id and entry.pos not in told:
+                    tell(entry)
+            position = until
+        if run.state.is_final:
             if whole:
                 show_json(session, [to_plain(entry) for entry in seen])
             return exit_code_of_fate(run.state.type)
         _pause(session, deadline, run)
 
 
-def _news(session: Session, position: int) -> Iterator[JournalEntry]:
-    while entries := session.store.read_journal(position):
-        yield from entries
+def _news(session: Session, position: int, until: int) -> Iterator[JournalEntry]:
+    """What was recorded after the one position, up to the other: on a busy server something follows always."""
+    while position < until and (entries := session.store.read_journal(position)):
+        yield from (entry for entry in entries if entry.pos <= until)
         position = entries[-1].pos
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from legato.cli.failures import CANCELLED, CRASHED, FAILED, INTERRUPTED, Failure
 from legato.cli.output import show_one
-from legato.cli.parameters import check_names, parse_parameters
+from legato.cli.parameters import check_names, parse_parameters, types_of
 from legato.cli.session import Session, path_typed
 from legato.core.errors import LegatoError, ParameterError, RunCancelled, RunCrashed, RunSuspended
 from legato.core.names import typed
@@ -58,8 +58,7 @@ def _parameters(flow: Flow[Any, Any], given: Sequence[str]) -> dict[str, Any]:
         signature = inspect.signature(flow.fn).parameters
     except (TypeError, ValueError):
         return parse_parameters(given)
-    text = frozenset(name for name, one in signature.items() if one.annotation in (str, "str"))
-    values = parse_parameters(given, as_text=text)
+    values = parse_parameters(given, types_of(flow))
     if not any(one.kind is one.VAR_KEYWORD for one in signature.values()):
         check_names(values, tuple(signature), f"flow '{flow.name}'")
     missing = [

@@ -2,25 +2,80 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 from legato.core.errors import ParameterError, UsageError
-from legato.core.fitting import check_parameters
+from legato.core.fitting import check_parameters, fits
 from legato.core.spelling import did_you_mean
 
+if TYPE_CHECKING:
+    from legato.sdk.flows import Flow
 
-def parse_parameters(given: Sequence[str], *, as_text: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """Values by name. Those named in `as_text` are text as they stand: for a parameter that is a string, 42 is "42"."""
+
+def parse_parameters(given: Sequence[str], type_of: Callable[[str], Mapping[str, Any]] = lambda _: {}) -> dict[str, Any]:
+    """Values by name. `type_of`: the JSON schema of a parameter, as far as there is one."""
     values = {}
     for one in given:
         name, equals, text = one.partition("=")
         if not equals or not name.isidentifier():
             raise UsageError(f"'{one}' is no parameter", hint="write -p name=value, such as -p month=3 or -p 'years=[2024, 2025]'")
-        values[name] = text if name in as_text else as_json_or_text(text)
+        values[name] = as_typed(text, type_of(name))
     return values
+
+
+def as_typed(text: str, schema: Mapping[str, Any]) -> Any:
+    """The value that the text is as JSON, or the text itself: where only that fits the type (42 is "42" for a string, also for one that may
+    be left out), and where the type can tell more digits of a number than a float holds.
+    """
+    if schema.get("type") == "string":
+        return text
+    try:
+        value = as_json_or_text(text)
+    except UsageError:
+        if _takes_text(schema):
+            return text
+        raise
+    defs = schema.get("$defs", {})
+    if not fits(value, schema, defs) and fits(text, schema, defs):
+        return text
+    is_exact = not isinstance(value, float) or Decimal(text) == Decimal(repr(value))
+    return value if is_exact or not _takes_text(schema) else text.strip()
+
+
+def types_of(flow: Flow[Any, Any]) -> Callable[[str], Mapping[str, Any]]:
+    """The JSON schema of each of a flow's parameters, worked out (by pydantic) for those alone that are given and not of a plain type."""
+    try:
+        parameters = inspect.signature(flow.fn).parameters
+    except (TypeError, ValueError):
+        return lambda _: {}
+
+    def type_of(name: str) -> Mapping[str, Any]:
+        annotation = parameters[name].annotation if name in parameters else Any
+        plain = _PLAIN.get(annotation) if isinstance(annotation, (type, str)) or annotation is Any else None
+        if plain is not None:
+            return plain
+        from legato.sdk.flow_calls import compiled_flow
+
+        known: Mapping[str, Mapping[str, Any]] = compiled_flow(flow).signature.json_schema()["properties"]
+        return known.get(name, {})
+
+    return type_of
+
+
+_TEXT: Mapping[str, Any] = {"type": "string"}
+_READ_RIGHTLY: tuple[Any, ...] = (int, float, bool, Any, inspect.Parameter.empty, "int", "float", "bool", "Any")
+_PLAIN: dict[Any, Mapping[str, Any]] = {str: _TEXT, "str": _TEXT, **{each: {} for each in _READ_RIGHTLY}}
+"""Types for which no schema has to be made."""
+
+
+def _takes_text(schema: Mapping[str, Any]) -> bool:
+    """Whether a value may be given as text too: an optional string, and a Decimal."""
+    return any(one.get("type") == "string" for one in schema.get("anyOf", ()))
 
 
 def as_json_or_text(text: str) -> Any:
@@ -64,8 +119,7 @@ def for_schema(given: Sequence[str], schema: Mapping[str, Any], owner: str, *, p
     Only what JSON can tell is checked here (names, missing ones, plain types); the flow checks the rest when it starts.
     """
     properties: Mapping[str, Any] = schema.get("properties", {})
-    text = frozenset(name for name, one in properties.items() if one.get("type") == "string")
-    values = parse_parameters(given, as_text=text)
+    values = parse_parameters(given, lambda name: properties.get(name, {}))
     if not schema:
         return values
     check_names(values, tuple(properties), owner)

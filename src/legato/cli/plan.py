@@ -32,12 +32,12 @@ def command(session: Session, file: str, parameters: tuple[str, ...], mermaid: b
     from pathlib import Path
 
     from legato.cli.output import Column, show_json, show_list
-    from legato.cli.parameters import parse_parameters
+    from legato.cli.parameters import parse_parameters, types_of
     from legato.sdk.loading import load_flow
 
     path, colon, name = file.partition(":")
     flow = load_flow(f"{path_typed(path).absolute()}{colon}{name}", Path.cwd())
-    plan = flow.plan(**parse_parameters(parameters))
+    plan = flow.plan(**parse_parameters(parameters, types_of(flow)))
     if after_failure is not None:
         outcomes = [{"call": call, "outcome": outcome} for call, outcome in plan.after_failure(after_failure).items()]
         columns = [Column("CALL", lambda row: row["call"]), Column("OUTCOME", lambda row: row["outcome"])]

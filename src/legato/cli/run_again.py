@@ -6,13 +6,13 @@ A run of a deployment is handed to agents again; any other runs here, in this pr
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from legato.cli.failures import Failure
 from legato.cli.output import changed
-from legato.cli.parameters import as_json_or_text, parse_parameters
+from legato.cli.parameters import as_json_or_text, parse_parameters, types_of
 from legato.core.errors import Conflict, LegatoError, NotFound, UsageError
 from legato.core.names import typed
 from legato.core.rules import completed_already
@@ -99,7 +99,7 @@ def _value_of(asked: RunInput, answer: str | None, given: Sequence[str]) -> Any:
     fields = asked.schema.get("properties", {})
     value: Any = None
     if given:
-        value = parse_parameters(given, as_text=frozenset(name for name, one in fields.items() if one.get("type") == "string"))
+        value = parse_parameters(given, lambda name: fields.get(name, {}))
     elif answer is not None:
         value = as_json_or_text(answer)
         if misfit(asked.schema, value) is not None and misfit(asked.schema, answer) is None:
@@ -132,7 +132,7 @@ def _go_on(session: Session, run: FlowRun, *, only_plan: bool, why: str) -> int:
 
 def fork(session: Session, run: FlowRun, *, task: str, given: Sequence[str], only_plan: bool) -> int:
     """Run a new run that reuses what this one stored, but for one task and what depended on it."""
-    changes = parse_parameters(given)
+    changes = parse_parameters(given, _types_for(session, run)) if given else {}
     if only_plan:
         others = [name for name, value in changes.items() if name not in run.parameters or run.parameters[name] != value]
         return _print_plan(session, run, task=task, others=others)
@@ -143,6 +143,17 @@ def fork(session: Session, run: FlowRun, *, task: str, given: Sequence[str], onl
 
     flow = flow_of(run)
     return local_run.drive(session, flow, lambda: resuming.forked(flow, run, task=task, changes=changes))
+
+
+def _types_for(session: Session, run: FlowRun) -> Callable[[str], Mapping[str, Any]]:
+    """The types of a run's parameters, as its deployment or its flow says."""
+    if run.deployment_id is None:
+        return types_of(flow_of(run))
+    try:
+        schema = session.store.get_deployment(run.deployment_id).parameter_schema
+    except NotFound:  # deleted since; the run's own bundle still says what it is given
+        schema = {}
+    return lambda name: schema.get("properties", {}).get(name, {})
 
 
 def _fork_deployed(session: Session, run: FlowRun, task: str, changes: dict[str, Any]) -> int:

@@ -30,7 +30,7 @@ def check_parameters(values: Mapping[str, Any], schema: Mapping[str, Any], owner
     for name, value in values.items():
         wanted = properties.get(name, {})
         if not fits(value, wanted, schema.get("$defs", {})):
-            raise ParameterError(f"{owner}: parameter '{name}' should be {in_words(wanted)}, and {_short(value)} is not")
+            raise ParameterError(f"{owner}: parameter '{name}' should be {in_words(wanted)}, and {short(value)} is not")
 
 
 def fits(value: Any, schema: Any, defs: Mapping[str, Any], depth: int = DEPTH) -> bool:
@@ -124,6 +124,7 @@ def in_words(schema: Any) -> str:
     return ", ".join([name, *bounds])
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value, for a sentence."""
     text = repr(value)
     return text if len(text) <= 60 else text[:59] + "…"

@@ -20,6 +20,7 @@ import msgspec
 from legato.core import records
 from legato.core.clock import Clock
 from legato.core.errors import UsageError
+from legato.core.fitting import short
 from legato.core.foreign_words import DEPLOYMENT_OPTIONS
 from legato.core.records import Catchup, DeploymentSchedule, OnLost
 from legato.core.schedules import CronSchedule, IntervalSchedule, RRuleSchedule, Schedule
@@ -114,7 +115,13 @@ class Deployment:
                 f"deployment '{flow.name}/{self.name}': flow '{flow.name}' has no parameter '{min(unknown)}'",
                 hint=f"its parameters are {', '.join(known['properties']) or 'none'}",
             )
-        compiled.signature.validate(self.parameters)
+        checked = compiled.signature.validate(self.parameters)
+        for name, recorded in compiled.signature.changed_by_recording(self.parameters, checked).items():
+            raise UsageError(
+                f"deployment '{flow.name}/{self.name}': parameter '{name}' is a {type(self.parameters[name]).__name__} "
+                f"that its runs would be given as {short(recorded)}",
+                hint="give what JSON holds, or annotate the parameter; of large data give the path",
+            )
         return records.Deployment(
             id=new_id(),
             flow_name=flow.name,

@@ -136,6 +136,16 @@ class Signature:
         lost = {name: value for name, value in open_.items() if not self._comes_back(name, value, recorded[name], validated)}
         return {name: "default" if self._is_default(name, value) else type(value).__qualname__ for name, value in lost.items()}
 
+    def changed_by_recording(self, parameters: Mapping[str, Any], checked: Mapping[str, Any]) -> dict[str, Any]:
+        """Those that a flow would be given as others than what was meant, with what it would be given.
+
+        `checked`: the same, as their annotations make them; a dict for a model is the model.
+        """
+        open_ = {name: value for name, value in parameters.items() if not _comes_back_as_json(value)}
+        recorded = self.plain(open_)
+        lost = [name for name in open_ if not self._comes_back(name, checked[name], recorded[name], validated=True)]
+        return {name: msgspec.json.decode(text_of(recorded[name])) for name in lost}
+
     def _is_default(self, name: str, value: Any) -> bool:
         return name in self._signature.parameters and self._signature.parameters[name].default is value
 
@@ -208,14 +218,19 @@ def _comes_back_as_json(value: Any, depth: int = 6) -> bool:
     if kind in (type(None), bool, int):
         return kind is not int or -(2**53) <= value <= 2**53
     if kind is str:
-        return len(value) < LARGEST_BYTES // 8
+        return len(value) < LARGEST_BYTES // 8 and _is_unicode(value)
     if kind is float:
         return math.isfinite(value)
     if not depth or (kind is not list and kind is not dict) or len(value) > _MOST_ITEMS:
         return False
     if kind is list:
         return all(_comes_back_as_json(item, depth - 1) for item in value)
-    return all(type(key) is str and _comes_back_as_json(item, depth - 1) for key, item in value.items())
+    return all(type(key) is str and _is_unicode(key) and _comes_back_as_json(item, depth - 1) for key, item in value.items())
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it holds no half of a pair, as names of files may that are no UTF-8."""
+    return text.isascii() or text.encode("utf-8", "replace").decode() == text
 
 
 _MOST_ITEMS = 50
