@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from legato.core.errors import ScheduleError
-from legato.core.schedules import RRuleSchedule, fires_between, next_fires
+from legato.core.schedules import CronSchedule, RRuleSchedule, fires_between, next_fires
 from legato.core.schedules.rule_texts import read_recurrence
 
 STARTS = st.datetimes(datetime(2020, 1, 1), datetime(2024, 12, 31)).map(lambda start: start.replace(microsecond=0))
@@ -327,3 +327,43 @@ def test_no_text_breaks_the_reader(text: str) -> None:
         except ScheduleError:
             continue
         assert len(list(islice(next_fires(schedule, datetime(2026, 1, 1, tzinfo=UTC), 3), 3))) <= 3
+
+
+def is_taken(make: Callable[[], object]) -> bool:
+    try:
+        make()
+    except ScheduleError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("month", range(1, 13))
+def test_a_day_of_the_year_is_taken_or_refused_however_it_is_written(month: int) -> None:
+    """29 February comes every fourth year until 2096, and is a schedule; a fifth Friday in February is silent for 28 years, and is none."""
+    of_days = {
+        day: (
+            f"0 0 {day} {month} *",
+            f"FREQ=YEARLY;BYMONTH={month};BYMONTHDAY={day}",
+            f"FREQ=MONTHLY;BYMONTH={month};BYMONTHDAY={day}",
+            f"FREQ=DAILY;BYMONTH={month};BYMONTHDAY={day}",
+            f"DTSTART:2016{month:02}{day:02}T000000\nRRULE:FREQ=YEARLY",
+            f"DTSTART:2016{month:02}{day:02}T000000\nRRULE:FREQ=YEARLY;INTERVAL=4",
+        )
+        for day in range(1, 32)
+    }
+    of_weekdays = {
+        f"{day}{n}": (
+            f"0 0 * {month} {day}#{n}",
+            f"FREQ=YEARLY;BYMONTH={month};BYDAY={n}{day[:2]}",
+            f"FREQ=MONTHLY;BYMONTH={month};BYDAY={n}{day[:2]}",
+        )
+        for day in ("SUN", "FRI")
+        for n in range(1, 6)
+    }
+
+    for said in [*of_days.values(), *of_weekdays.values()]:
+        taken = [
+            is_taken(lambda text=text: CronSchedule(cron=text) if text.startswith("0 0") else RRuleSchedule(rrule=text))  # type: ignore[misc]
+            for text in said
+        ]
+        assert len(set(taken)) == 1, dict(zip(said, taken, strict=True))

@@ -283,8 +283,11 @@ def _by_day(text: str, value: str, frequency: Frequency) -> tuple[frozenset[int]
     return frozenset(plain), frozenset(numbered)
 
 
+_LAST_LEAP_YEAR = 2096
+
+
 def _prove_it_fires(rule: Rule, budget: int) -> int:
-    """Look for one occurrence a year for 28 years; the steps that took. Raises `ScheduleError` where five years are silent.
+    """Look for one occurrence a year for 28 years, but not beyond 2096; the steps that took. Raises `ScheduleError` where five years are silent.
 
     After `budget` steps it looks no further: a sparse rule is looked at for fewer years, the last of many only for its first occurrence.
     """
@@ -292,8 +295,9 @@ def _prove_it_fires(rule: Rule, budget: int) -> int:
     found = next(rule_walls(rule, _BEGIN, patience), None)
     if found is None:
         raise ScheduleError(f"rrule '{rule.text}' never fires", hint="It ends before its first occurrence: move UNTIL or DTSTART.")
+    last = min(found.year + len(GREGORIAN_SAMPLE), _LAST_LEAP_YEAR)  # the eight years after that are the century's, and not the rule's
     for _ in GREGORIAN_SAMPLE:
-        if found is None or patience.spent > budget:
+        if found is None or found.year >= last or patience.spent > budget:
             break
         found = next(rule_walls(rule, found.replace(month=12, day=31, hour=23, minute=59, second=59), patience), None)
     return patience.spent
