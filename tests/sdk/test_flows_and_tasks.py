@@ -1,6 +1,8 @@
 """What flows and tasks do, seen from user code and from what is recorded of them."""
 
 import asyncio
+import io
+import logging
 import os
 import subprocess
 import sys
@@ -648,6 +650,59 @@ def test_logs_and_prints_go_to_the_runs_log(h: Harness) -> None:
     lines = h.logs()
     assert [(line.level, line.message) for line in lines] == [(20, "hello 3"), (30, "careful now")]
     assert lines[1].task_run_id == h.task_runs()[0].id
+
+
+class Unspeakable:
+    """Cannot be shown, as objects of some libraries cannot when they are half made."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("not yet")
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (("%s and %s", "one"), "%s and %s ('one',) (it could not be formatted: TypeError)"),
+        (("%d rows", "many"), "%d rows ('many',) (it could not be formatted: TypeError)"),
+        (("done", 1, 2), "done (1, 2) (it could not be formatted: TypeError)"),
+        (("100%",), "100%"),
+        (("100% of %s", "all"), "100% of %s ('all',) (it could not be formatted: TypeError)"),
+        (("%s", Unspeakable()), "%s <tuple> (it could not be formatted: RuntimeError)"),
+        ((Unspeakable(),), "<Unspeakable> () (it could not be formatted: RuntimeError)"),
+        ((5,), "5"),
+        (("%(a)s", {"b": 1}), "%(a)s {'b': 1} (it could not be formatted: KeyError)"),
+    ],
+    ids=lambda said: str(said[0])[:12] if isinstance(said, tuple) and isinstance(said[0], str) else None,
+)
+def test_a_line_that_cannot_be_put_together_is_kept_all_the_same(
+    h: Harness, said: tuple[Any, ...], kept: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("legato.run"), "propagate", False)  # to pytest's handler, which raises what cannot be formatted
+
+    @flow
+    def main() -> None:
+        get_run_logger().info(*said)
+        get_run_logger().info("after")
+
+    main()
+
+    assert [line.message for line in h.logs()] == [kept, "after"]
+    assert ("--- Logging error ---" in capsys.readouterr().err) == ("could not be formatted" in kept)
+
+
+@pytest.mark.parametrize("end", ["\n", "", "!", "!\n", " ", None, "\n\n"])
+@pytest.mark.parametrize("sep", [" ", "", "-", None])
+def test_a_line_of_the_log_is_what_print_would_have_written(h: Harness, sep: str | None, end: str | None) -> None:
+    @flow(log_prints=True)
+    def main() -> str:
+        print("a", 2, sep=sep, end=end)
+        written = io.StringIO()
+        print("a", 2, sep=sep, end=end, file=written)
+        return written.getvalue()
+
+    written = main()
+
+    assert [line.message for line in h.logs()] == [written.removesuffix("\n")]
 
 
 def test_failures_and_retries_stand_in_the_runs_log(h: Harness) -> None:

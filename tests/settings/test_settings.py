@@ -88,6 +88,11 @@ def test_a_setting_is_known_by_other_spellings(typed: str) -> None:
         ("persist_results", "maybe"),
         ("tracebacks", "long"),
         ("api_url", "localhost:4200"),
+        ("api_url", "http://"),
+        ("api_url", "http://:4200/api"),
+        ("api_url", "http://127.0.0.1:70000/api"),
+        ("api_url", "http://flows example/api"),
+        ("api_url", "http://[::1/api"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused(name: str, value: str) -> None:

@@ -111,9 +111,23 @@ def ignored_as_a_whole(folder: Path) -> None:
     write(folder, "a.py")
 
 
+def compiled(folder: Path) -> None:
+    """Modules that are shipped without their source, beside caches of some that are not."""
+    write(folder, "a.py", "a.pyc", "ml/__init__.pyc", "ml/train.pyc", "ml/__pycache__/train.cpython-311.pyc")
+
+
+def compiled_in_a_repository(folder: Path) -> None:
+    compiled(folder)
+    (folder / ".gitignore").write_text("*.pyc\n")
+    git(folder, "init", "-q")
+    git(folder, "add", "-f", "ml/__init__.pyc")
+
+
 @pytest.mark.parametrize(
     ("make", "files", "left_out"),
     [
+        (compiled, {"a.py", "ml/__init__.pyc", "ml/train.pyc"}, set()),
+        (compiled_in_a_repository, {".gitignore", "a.py", "ml/__init__.pyc"}, {"ml/train.pyc"}),
         (plain, {"a.py", "pkg/b.py", "dist/__init__.py", "dist/c.py"}, {"build/", ".env", "id_rsa", ".hidden/", "x.db"}),
         (odd_names, ODD_SOURCE, {"sub/build/", "sub/dist/"}),
         (

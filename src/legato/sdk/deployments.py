@@ -238,7 +238,8 @@ def _try(entrypoint: str, place: Path, left_out: Sequence[bundles.LeftOut]) -> N
     notes = "; ".join(bundles.words_about(list(left_out), 3))
     raise UsageError(
         f"{entrypoint} cannot be loaded from its bundle, as a run would do it: {said.removeprefix(_SAID)}",
-        hint=notes or "all that it imports has to be installed, or lie in the folder that is packed",
+        hint=notes
+        or "all that it imports has to be installed, or lie in the folder that is packed: Deployment(…, path='..') packs another one",
     )
 
 

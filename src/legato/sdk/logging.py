@@ -40,12 +40,20 @@ class RunHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            message = self.format(record)
+            message = self._message_of(record)
             shell = CURRENT.get()
             at = datetime.fromtimestamp(record.created, UTC)
             write_line(shell, record.levelno, record.name, message, at=at, on_console=self.is_on_console())
         except Exception:  # noqa: BLE001 the logging module's own rule: report to stderr, never break the caller
             self.handleError(record)
+
+    def _message_of(self, record: logging.LogRecord) -> str:
+        """What was said; where it cannot be put together, what it was to be made of: a line is not lost for a wrong `%s`."""
+        try:
+            return self.format(record)
+        except Exception as error:  # noqa: BLE001 too few arguments, an object whose __str__ raises: what is the user's may raise anything
+            self.handleError(record)
+            return f"{_as_it_is(record.msg)} {_as_it_is(record.args)} (it could not be formatted: {type(error).__name__})"
 
     def is_on_console(self) -> bool:
         """Whether its lines are printed as well."""
@@ -63,6 +71,13 @@ class ExtraHandler(RunHandler):
 
     def is_on_console(self) -> bool:
         return not logging.getLogger().handlers
+
+
+def _as_it_is(value: object) -> str:
+    try:
+        return value if isinstance(value, str) else repr(value)
+    except Exception:  # noqa: BLE001 as above
+        return f"<{type(value).__name__}>"
 
 
 def attach_extra_loggers(names: Iterable[str]) -> None:
@@ -138,7 +153,8 @@ def _print_or_log(*values: Any, sep: str | None = " ", end: str | None = "\n", f
     is_caught = sys.stdout is not sys.__stdout__
     if is_caught:  # redirect_stdout, pytest's capsys, a notebook: whoever asked for what is printed gets it, too
         _before.real(*values, sep=sep, end=end, flush=flush)
-    write_line(shell, logging.INFO, "print", (" " if sep is None else sep).join(str(value) for value in values), on_console=not is_caught)
+    text = (" " if sep is None else sep).join(str(value) for value in values) + ("" if end is None else end.removesuffix("\n"))
+    write_line(shell, logging.INFO, "print", text, on_console=not is_caught)
 
 
 def _print_as_before(*values: Any, **how: Any) -> None:

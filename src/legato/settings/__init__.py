@@ -267,8 +267,18 @@ def _list(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
+def _names_a_host(url: str) -> bool:
+    from urllib.parse import urlsplit  # noqa: PLC0415 start-up time: few processes have a server
+
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and not any(map(str.isspace, url)) and parts.port != 0
+    except ValueError:  # a port that is no number, or beyond 65,535
+        return False
+
+
 def _http(url: str, name: str = "api_url") -> str:
-    if url and not url.startswith(("http://", "https://")):
+    if url and not (url.startswith(("http://", "https://")) and _names_a_host(url)):
         raise UsageError(f"setting {name} is '{url}'", hint="use an address such as http://127.0.0.1:4200/api")
     return url.rstrip("/")
 

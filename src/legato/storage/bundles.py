@@ -196,7 +196,7 @@ def _add_listed(found: Contents, folder: Path, prefix: str, root: Path) -> None:
         elif path.is_file():
             found.files[inside] = path
     for name in _git(folder, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory") or []:
-        if not (_is_cache(name) or _is_environment(folder / name)):
+        if not (_is_cache(folder / name, name) or _is_environment(folder / name)):
             found.left_out.append(LeftOut(f"{prefix}{name}", "git ignores it"))
 
 
@@ -215,7 +215,7 @@ def _add_walked(found: Contents, folder: Path, prefix: str, root: Path, above: f
                 found.left_out.append(LeftOut(f"{inside}/", why))
             else:
                 _add_walked(found, path, f"{inside}/", root, above | {folder.resolve()})
-        elif path.is_file() and not path.name.endswith(".pyc"):
+        elif path.is_file() and not _is_compiled_from(path):
             if why := _why_no_source(path):
                 found.left_out.append(LeftOut(inside, why))
             else:
@@ -265,9 +265,14 @@ def _is_secret(name: str) -> bool:
     return name.endswith(_SECRET) or name.startswith(".env.") or _SECRET_DATA.fullmatch(name.lower()) is not None
 
 
-def _is_cache(name: str) -> bool:
+def _is_cache(path: Path, name: str) -> bool:
     parts = name.rstrip("/").split("/")
-    return any(part in _CACHES or part.endswith((".egg-info", ".pyc")) for part in parts)
+    return any(part in _CACHES or part.endswith(".egg-info") for part in parts) or _is_compiled_from(path)
+
+
+def _is_compiled_from(path: Path) -> bool:
+    """Whether a file is bytecode of a source that lies beside it. Without one it is the module: that is how some ship theirs."""
+    return path.suffix == ".pyc" and path.with_suffix(".py").exists()
 
 
 def words_about(left_out: list[LeftOut], most: int = 8) -> Iterator[str]:

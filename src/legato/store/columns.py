@@ -8,7 +8,6 @@ cannot be kept, by a `UsageError` that names the column.
 from __future__ import annotations
 
 import functools
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
@@ -55,6 +54,8 @@ def token(text: str) -> str:
     kept = storable(text)
     if kept == text and len(text) <= LONGEST_INDEXED:
         return text
+    import hashlib  # noqa: PLC0415 start-up time: few keys are so odd
+
     return f"{kept[:_SHOWN_OF_A_TOKEN]}…{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
