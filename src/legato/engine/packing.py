@@ -285,7 +285,7 @@ def _travelling(exc: BaseException) -> bytes | None:
     try:
         data = pack(exc)
         return data if type(unpack(data)) is type(exc) else None
-    except Exception:  # noqa: BLE001 a user's class may raise anything
+    except (Exception, SystemExit):  # noqa: BLE001 a user's class may raise anything, and must not end the worker with it
         return None
 
 
@@ -294,7 +294,7 @@ def _unpacked(packed: dict[str, Any]) -> BaseException:
     if packed["data"] is not None:
         try:
             exc = unpack(packed["data"])
-        except Exception:  # noqa: BLE001 it could be read there and cannot be read here: say what it said
+        except (Exception, SystemExit):  # noqa: BLE001 it could be read there and cannot be read here: say what it said
             exc = None
     if exc is None:
         exc = RunFailure(
