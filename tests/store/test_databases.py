@@ -71,6 +71,47 @@ def test_a_file_that_is_no_database_is_told_so(tmp_path: Path) -> None:
         open_sql_store(f"sqlite:///{tmp_path}/legato.db")
 
 
+@pytest.mark.parametrize("version", [0, 1, LATEST, LATEST + 1])
+@pytest.mark.parametrize("made", ["create table flow (x)", "create table users (x)", "create view v as select 1"])
+def test_the_database_of_another_program_is_told_so_and_left_alone(made: str, version: int, tmp_path: Path) -> None:
+    file = tmp_path / "legato.db"
+    connection = sqlite3.connect(file)
+    connection.executescript(f"{made}; pragma user_version = {version}")
+    connection.close()
+    before = file.read_bytes()
+
+    with pytest.raises(UsageError, match=r"legato.db is the database of another program\npoint LEGATO_DATABASE_URL"):
+        open_sql_store(f"sqlite:///{file}")
+
+    assert file.read_bytes() == before
+
+
+def test_a_file_that_only_its_copier_has_written_into_is_as_good_as_new(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "legato.db") as connection:
+        connection.execute("create table _litestream_seq (id integer primary key, seq integer)")
+    connection.close()
+
+    store = open_sql_store(f"sqlite:///{tmp_path}/legato.db")
+    begin(store)
+    store.close()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("made", ["create table flow (x int)", "create table variable (x int)", "create index flow_run_due on other (x)"])
+def test_a_postgresql_with_another_programs_tables_is_told_so_and_left_alone(made: str, postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("create table other (x int)")
+        connection.execute(made)  # type: ignore[arg-type]
+
+        with pytest.raises(
+            UsageError, match=r"the database holds what another program has made: .* already exists\ngive Legato a database"
+        ):
+            open_sql_store(postgres_url)
+
+        tables = connection.execute("select count(*) from information_schema.tables where table_schema = 'public'").fetchone()
+    assert tables in ((1,), (2,))
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written_is_told_so(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)

@@ -342,5 +342,13 @@ def _migrate(connection: psycopg.Connection[Any]) -> None:
                 hint="upgrade Legato, or point LEGATO_DATABASE_URL at another database; nothing was changed",
             )
         for number, script in migrations("postgres", after=version):
-            connection.execute(script.encode(), prepare=False)
+            try:
+                connection.execute(script.encode(), prepare=False)
+            except (errors.DuplicateTable, errors.DuplicateObject) as error:
+                if version:
+                    raise
+                raise UsageError(
+                    f"the database holds what another program has made: {str(error).splitlines()[0]}",
+                    hint="give Legato a database of its own, or a schema (…?options=-csearch_path=legato); nothing was changed",
+                ) from None
             connection.execute("insert into legato_schema (version) values (%s)", [number])

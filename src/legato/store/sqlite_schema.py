@@ -13,10 +13,15 @@ from legato.store.database import LATEST, migrations
 
 def migrate(connection: sqlite3.Connection, path: Path | None) -> None:
     """Bring the schema up to date. Creation and the switch to WAL happen under a file lock: the busy timeout does not cover that switch."""
-    if connection.execute("pragma user_version").fetchone()[0] == LATEST:
+    if connection.execute("pragma user_version").fetchone()[0] == LATEST and _is_ours(connection):
         return
     with file_lock(path):
         version = connection.execute("pragma user_version").fetchone()[0]
+        if not (_is_ours(connection) if version else _is_empty(connection)):
+            raise UsageError(
+                f"{path} is the database of another program",
+                hint="point LEGATO_DATABASE_URL at a file of Legato's own; nothing was changed",
+            )
         if version > LATEST:
             raise UsageError(
                 f"the database is at schema version {version}, this Legato knows up to {LATEST}",
@@ -26,7 +31,7 @@ def migrate(connection: sqlite3.Connection, path: Path | None) -> None:
             connection.execute("pragma journal_mode = wal")
         connection.execute("pragma foreign_keys = off")  # a table made anew is dropped first, and would take with it what refers to it
         try:
-            if version == 0 and _is_empty(connection):
+            if version == 0:
                 connection.executescript(f"begin immediate;\n{schema()}\npragma user_version = {LATEST}; commit;")
                 version = LATEST
             for number, script in migrations("sqlite", after=version):
@@ -42,8 +47,15 @@ def migrate(connection: sqlite3.Connection, path: Path | None) -> None:
             connection.execute("pragma foreign_keys = on")
 
 
+def _is_ours(connection: sqlite3.Connection) -> bool:
+    """Other programs number their schemas in the same place."""
+    return connection.execute("select 1 from sqlite_master where type = 'table' and name = 'flow_run'").fetchone() is not None
+
+
 def _is_empty(connection: sqlite3.Connection) -> bool:
-    return connection.execute("select 1 from sqlite_master limit 1").fetchone() is None
+    """But for what tools that copy databases keep in them, under names with an underscore before, and SQLite itself."""
+    found = connection.execute("select name from sqlite_master").fetchall()
+    return all(name.startswith(("_", "sqlite_")) for (name,) in found)
 
 
 def schema() -> str:
