@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from legato import Flow, flow, task
+from legato import Flow, flow, runtime, task
 from legato.core.errors import Conflict, NotFound, UsageError
 from legato.engine.identity import ledger
 from legato.sdk import resuming
@@ -389,3 +389,29 @@ def test_a_run_that_was_taken_up_does_not_begin_before_the_store_has_heard_of_it
     assert again(h, pipeline) == 10
     assert seen[:4] == [("Retrying", 0)] * 4 or seen[:4] == [("Running", 0)] * 4
     assert ran["total"] == 1
+
+
+def test_a_call_is_known_by_whatever_text_its_key_is(h: Harness) -> None:
+    """Names of files are keys, and need be no Unicode; they may be long, and alike."""
+    keys = ["", " ", "a", "a\0", "a\\0", "k" * 700 + "1", "k" * 700 + "2", "report-\udcff", "report-\\udcff", "é", "e\u0301"]
+    drawn: list[str] = []
+    runs: list[str] = []
+
+    @task(persist_result=True)
+    def draw(value: int) -> int:
+        drawn.append(keys[value])
+        return len(drawn)
+
+    @flow
+    def main() -> list[int]:
+        runs.append(runtime.flow_run.id if runtime.flow_run else "")
+        values = [draw.with_options(key=key)(n) for n, key in enumerate(keys)]
+        if len(runs) == 1:
+            raise ValueError("not yet")
+        return values
+
+    with pytest.raises(ValueError, match="not yet"):
+        main()
+
+    assert main.resume(runs[0]) == list(range(1, len(keys) + 1))
+    assert drawn == keys

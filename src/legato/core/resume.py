@@ -39,7 +39,7 @@ NOT_KEPT = "<not kept>"
 
 def place_in(path: str, key: str) -> str:
     """Where calls of a function stand: what contains them, "" for a flow's own code, and the function."""
-    return hex_digest(f"{path}/{key}".encode(), 12)
+    return hex_digest(f"{path}/{key}".encode("utf-8", "surrogatepass"), 12)
 
 
 class CallId(msgspec.Struct, frozen=True, gc=False):

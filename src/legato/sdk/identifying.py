@@ -88,7 +88,7 @@ def identify(shell: TaskShell, parent: Shell, compiled: Called, arguments: Argum
     args, kwargs = arguments.args, arguments.kwargs
     plain = plain_bytes(args, kwargs) if arguments.plain and on is NOTHING else None
     if compiled.explicit_key is not None:
-        group = group_of(place, b"key" + str(compiled.explicit_key).encode())
+        group = group_of(place, b"key" + str(compiled.explicit_key).encode("utf-8", "surrogatepass"))
     elif plain is not None:
         group = f"{place}-{plain.hex()}" if len(plain) <= SHORT else group_of(place, plain)
     else:
