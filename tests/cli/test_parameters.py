@@ -17,6 +17,9 @@ from legato import flow
 from legato.cli.parameters import as_json_or_text, as_typed, parse_parameters, types_of
 from legato.core.errors import LegatoError, UsageError
 from legato.sdk.flow_calls import compiled_flow
+from legato.store.port import Store
+
+from tests.cli.conftest import Command, add_deployment, add_run
 
 
 class Colour(Enum):
@@ -112,6 +115,22 @@ def test_what_is_typed_is_json_that_can_be_sent_or_the_text(text: str) -> None:
         return
 
     assert value == text or json.loads(json.dumps(value, allow_nan=False)) == value
+
+
+@pytest.mark.parametrize("odd", ["report-\udcff", '"\\ud800"', '["\\ud800"]', '{"\\ud800": 1}'])
+@pytest.mark.parametrize(
+    "line",
+    [("deployment", "run", "etl/prod", "-p"), ("variable", "set", "v"), ("run", "fork", "amber-heron", "-p")],
+    ids=lambda line: line[0],
+)
+def test_what_is_sent_to_others_is_unicode_or_refused(line: tuple[str, ...], odd: str, legato: Command, store: Store) -> None:
+    deployment = add_deployment(store, parameters={}, parameter_schema={})
+    add_run(store, "amber-heron", deployment_id=deployment.id)
+
+    refused = legato(*line, f"a={odd}" if "-p" in line else odd)
+
+    assert refused.code == 2
+    assert "is no Unicode" in refused.err
 
 
 CANNOT_BE_SENT: dict[str, Any] = {

@@ -113,6 +113,16 @@ def check_names(given: Mapping[str, Any], known: Sequence[str], owner: str) -> N
             raise ParameterError(f"{owner} has no parameter '{name}'", hint=hint)
 
 
+def check_unicode(name: str, value: Any) -> None:
+    """Raises `ParameterError` for what no JSON holds, and a store or another process would be given as other text."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ParameterError(
+            f"'{name}' is no Unicode: it is {value!r}", hint="what is sent to others has to be; give another name to the file that is meant"
+        ) from None
+
+
 def for_schema(given: Sequence[str], schema: Mapping[str, Any], owner: str, *, preset: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of a deployment's run, held against its recorded schema. Raises `ParameterError` before anything is created.
 
@@ -120,6 +130,8 @@ def for_schema(given: Sequence[str], schema: Mapping[str, Any], owner: str, *, p
     """
     properties: Mapping[str, Any] = schema.get("properties", {})
     values = parse_parameters(given, lambda name: properties.get(name, {}))
+    for name, value in values.items():
+        check_unicode(name, value)
     if not schema:
         return values
     check_names(values, tuple(properties), owner)

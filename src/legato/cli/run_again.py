@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from legato.cli.failures import Failure
 from legato.cli.output import changed
-from legato.cli.parameters import as_json_or_text, parse_parameters, types_of
+from legato.cli.parameters import as_json_or_text, check_unicode, parse_parameters, types_of
 from legato.core.errors import Conflict, LegatoError, NotFound, UsageError
 from legato.core.names import typed
 from legato.core.rules import completed_already
@@ -137,6 +137,8 @@ def fork(session: Session, run: FlowRun, *, task: str, given: Sequence[str], onl
         others = [name for name, value in changes.items() if name not in run.parameters or run.parameters[name] != value]
         return _print_plan(session, run, task=task, others=others)
     if run.deployment_id is not None:
+        for name, value in changes.items():
+            check_unicode(name, value)
         return _fork_deployed(session, run, task, changes)
     from legato.cli import local_run
     from legato.sdk import resuming

@@ -25,10 +25,12 @@ command = Noun("variable", help="Named values that flows read when they run.")
 def set_(session: Session, name: str, value: str, overwrite: bool, text: bool, tags: tuple[str, ...]) -> None:
     """Give a variable a value: JSON if it reads as such, text otherwise."""
     from legato.cli.output import changed
-    from legato.cli.parameters import as_json_or_text
+    from legato.cli.parameters import as_json_or_text, check_unicode
     from legato.core.records import Variable
 
-    wanted = Variable(name=name, value=value if text else as_json_or_text(value), tags=tags, updated_at=session.now())
+    given = value if text else as_json_or_text(value)
+    check_unicode(name, given)
+    wanted = Variable(name=name, value=given, tags=tags, updated_at=session.now())
     saved = session.store.set_variable(wanted, overwrite=overwrite)
     changed(session, saved, f"Variable '{saved.name}' is {_short(saved.value)}", name=saved.name)
     session.hint(f'Read it in a flow: Variable.get("{saved.name}")')
