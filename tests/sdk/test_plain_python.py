@@ -342,7 +342,7 @@ def test_what_is_printed_in_a_task_reaches_whoever_redirects_it(h: Harness, caps
 
     assert report() == "42 rows;"
     assert capsys.readouterr().out == "to the console\n"
-    assert [line.message for line in h.logs()] == ["42 rows", "to the console"]
+    assert [line.message for line in h.logs()] == ["42 rows;", "to the console"]
 
 
 @pytest.fixture
