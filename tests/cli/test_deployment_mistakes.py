@@ -114,7 +114,7 @@ def test_a_deployment_without_schedules_is_not_said_to_have_fired_its_last(legat
     assert "any more" not in answer.out + answer.err
 
 
-@pytest.mark.parametrize("schedule", ["0 0 29 2 *", "1826d", "FREQ=YEARLY;BYMONTH=3;BYMONTHDAY=1"])
+@pytest.mark.parametrize("schedule", ["0 0 29 2 *", "1826d", "FREQ=YEARLY;BYMONTH=3;BYMONTHDAY=1", "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29"])
 def test_a_schedule_that_fires_seldom_is_previewed_as_far_as_was_asked(schedule: str, legato: Command) -> None:
     answer = legato("schedule", "preview", schedule, "--count", "4", "--timezone", "Europe/Rome", "-o", "name")
 
