@@ -13,6 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import types
 import uuid
 import zoneinfo
 from collections import namedtuple
@@ -465,3 +466,29 @@ def test_only_what_nobody_can_change_is_frozen() -> None:
         map(is_frozen, [1, "a", (1, ("a",)), JULY, Path("a"), decimal.Decimal(1), uuid.UUID(int=1), Colour.RED, frozenset({1}), range(3)])
     )
     assert not any(map(is_frozen, [[], {}, set(), ([],), Row(1), np.zeros(1), bytearray(), Named("a"), slice([]) and [[]], Pair([], 1)]))
+
+
+def test_what_a_dispatching_function_remembers_is_no_part_of_it() -> None:
+    @functools.singledispatch
+    def shown(_: object) -> str:
+        return "any"
+
+    class Box:
+        @functools.singledispatchmethod
+        def shown(self, _: object) -> str:
+            return "any"
+
+    for held, call in ((shown, shown), ([shown], shown), (vars(Box)["shown"], Box().shown)):
+        before = form_of(held, by_place)
+        call(1.5)
+        assert form_of(held, by_place) == before
+
+    shown.register(int)(lambda _: "int")
+    assert form_of(shown, by_place) != form_of(vars(Box)["shown"].dispatcher, by_place)
+    before = form_of(shown, by_place)
+    shown.register(str)(lambda _: "str")
+    assert form_of(shown, by_place) != before
+
+
+def by_place(value: Any) -> Any:
+    return ["at", id(value)] if isinstance(value, (types.FunctionType, type)) else None

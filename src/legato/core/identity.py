@@ -260,7 +260,11 @@ class Form:
         return "function", name if is_named else [name, self._held(fn)]
 
     def _held(self, fn: Any) -> list[Encodable]:
-        """The values a function holds: those it closes over, its defaults, its attributes."""
+        """The values a function holds: those it closes over, its defaults, its attributes. Of one that is called by the type of its argument
+        (`functools.singledispatch`), what is registered, and not what it remembers of the types that it has met.
+        """
+        if hasattr(fn, "registry") and hasattr(fn, "_clear_cache"):
+            return [self.pairs_of(dict(fn.registry))]
         cells = [self.of(cell_of(cell)) for cell in fn.__closure__ or ()]
         own = {name: value for name, value in vars(fn).items() if name != "__wrapped__"}
         return [cells, self.of(fn.__defaults__), self.of(fn.__kwdefaults__), self.fields_of(own)]
