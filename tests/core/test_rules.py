@@ -12,6 +12,7 @@ from legato.core.rules import FLOW_RUN_RULES, TASK_RUN_RULES, Facts, RunFacts, d
 from legato.core.states import (
     COMPLETED,
     CRASHED,
+    FAILED,
     FINAL,
     INITIAL,
     NAMES,
@@ -152,3 +153,54 @@ def test_what_was_cancelled_before_its_first_start_is_not_said_to_start_again(ru
 
     assert verdict.state is not None
     assert verdict.state.message == message
+
+
+@pytest.mark.parametrize("proposed", StateType)
+@pytest.mark.parametrize("current", StateType)
+def test_whoever_lets_go_of_a_run_leaves_it_where_somebody_can_go_on(current: StateType, proposed: StateType) -> None:
+    for fence, cancel, happened in product((None, 3), (False, True), (False, True)):
+        run = facts_of(current, cancel_requested=cancel)
+        released = msgspec.structs.replace(proposal(FLOW, proposed, fence=fence), release=True, happened=happened)
+        verdict = decide(Facts(released, NOON, run))
+
+        left_in = verdict.state.type if verdict.state is not None else proposed
+        if verdict.kind in (VerdictKind.ACCEPTED, VerdictKind.INSTEAD):
+            assert left_in not in (PENDING, RUNNING), "nobody holds it any more"
+            assert not cancel or left_in in FINAL, "nobody would hear of the wish"
+
+
+@pytest.mark.parametrize("kind", [FLOW, TASK])
+def test_only_the_store_hands_a_run_over(kind: RunKind) -> None:
+    for current, proposed, epoch in product(StateType, (PENDING, RUNNING), (2, 3)):
+        facts = Facts(proposal(kind, proposed, fence=None), NOON, facts_of(current, epoch=epoch), facts_of(RUNNING))
+
+        if kind is FLOW:
+            assert decide(facts).kind is VerdictKind.REFUSED, (current, proposed, epoch)
+            facts.hands_over = True
+        assert (decide(facts).kind is VerdictKind.ACCEPTED) == may_follow(current, proposed), (current, proposed, epoch)
+
+
+def test_a_token_re_opens_nothing() -> None:
+    for final, fence in product(FINAL, (1, 2, 3, 4)):
+        assert decide(Facts(proposal(FLOW, SCHEDULED, fence=fence, reopen=True), NOON, facts_of(final))).kind is VerdictKind.REFUSED
+
+
+@pytest.mark.parametrize("what", ["another id", "the other kind's record", "the other kind's run", "another flow run"])
+def test_a_transition_speaks_of_the_run_that_it_carries(what: str) -> None:
+    run, task = scheduled(attempt=2, epoch=3), task_of(scheduled(attempt=2, epoch=3))
+    other = msgspec.structs.replace(task.task_run, flow_run_id=run.id)
+    begun = facts_of(RUNNING, kind=TASK, flow_run_id="another", seq=1)
+    first = Transition(FLOW, run.id, 1, run.state, 0, flow_run=run)
+    wrong = {
+        "another id": [(msgspec.structs.replace(first, run_id="x"), None), (msgspec.structs.replace(task, run_id="x"), None)],
+        "the other kind's record": [(msgspec.structs.replace(first, kind=TASK), None), (msgspec.structs.replace(task, kind=FLOW), None)],
+        "the other kind's run": [
+            (proposal(TASK, FAILED), facts_of(RUNNING, kind=FLOW)),
+            (proposal(FLOW, FAILED), facts_of(RUNNING, kind=TASK)),
+        ],
+        "another flow run": [(msgspec.structs.replace(task, seq=2, state=State(FAILED, "Failed", NOON), task_run=other), begun)],
+    }[what]
+
+    for transition, facts in wrong:
+        assert not is_plain(transition, facts, facts_of(RUNNING)), transition
+        assert decide(Facts(transition, NOON, facts, facts_of(RUNNING))).code == "illegal_transition", transition

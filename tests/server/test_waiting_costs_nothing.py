@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from datetime import timedelta
 
 import psutil
 
@@ -61,3 +62,32 @@ def test_a_claim_asked_again_is_given_the_first_answer_though_nothing_is_due_any
     assert len(first) == 1
     assert second == first
     assert other == []
+
+
+def test_a_key_stands_for_one_request_and_another_under_it_is_told_so(server: ServerProcess, remote: RemoteStore) -> None:
+    at = now()
+    made = Deployment(id=new_id(), flow_name="keyed", name="d", entrypoint="f.py:f", created_at=at, updated_at=at)
+    remote.save_deployment(made)
+    deployment = remote.get_deployment(made.full_name)
+    first, second = (
+        remote.create_flow_run(run_of(deployment, id=new_id(), due_at=at + timedelta(days=1), now=at, trigger="test")) for _ in range(2)
+    )
+    headers = {"content-type": "application/json", "idempotency-key": "mine"}
+
+    def ask(method: str, path: str, body: str | None = None) -> int:
+        return server.request(method, path, body=body, headers=headers).status
+
+    assert ask("POST", f"/api/flow-runs/{first.id}/cancel") == 200
+    assert ask("POST", f"/api/flow-runs/{first.id}/cancel") == 200
+    for method, path, body in (
+        ("POST", f"/api/flow-runs/{second.id}/cancel", None),
+        ("DELETE", f"/api/flow-runs/{first.id}", None),
+        ("POST", f"/api/flow-runs/{first.id}/schedule", '{"why": "x"}'),
+        ("POST", f"/api/deployments/{deployment.id}/pause", None),
+    ):
+        assert ask(method, path, body) == 409, path
+    assert remote.get_flow_run(second.id).state.name == "Scheduled"
+    assert remote.get_flow_run(first.id).state.name == "Cancelled"
+    key = {**headers, "idempotency-key": "other"}
+    claims = [json.dumps({"agent_id": "a", "queues": [queue], "limit": 1, "lease_s": 30}) for queue in ("once", "twice")]
+    assert {server.request("POST", "/api/claims?wait=0", body=one, headers=key).status for one in claims} == {200}  # empty: no key is left

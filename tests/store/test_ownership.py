@@ -16,7 +16,7 @@ from legato.core.clock import ManualClock
 from legato.core.errors import LegatoError
 from legato.core.ownership import begun, ended, is_held, is_the_last_holder
 from legato.core.records import Beat, ClaimRequest, Deployment, OnLost, RunKind, Transition, WorkQueue
-from legato.core.states import COMPLETED, CRASHED, FAILED, PAUSED, RUNNING, SCHEDULED, State, StateType
+from legato.core.states import COMPLETED, CRASHED, FAILED, PAUSED, PENDING, RUNNING, SCHEDULED, State, StateType
 from legato.store.sql import SqlStore
 from legato.store.sqlite import SqliteDatabase
 
@@ -126,7 +126,7 @@ class Walk:
         verbs = [
             *(self.create, self.claim, self.claim, self.start, self.start, self.task, self.end_task, self.end, self.fail, self.pause),
             *(self.suspend, self.beat, self.lose, self.expire, self.cancel, self.again, self.take, self.advance, self.limit, self.wait),
-            self.delete,
+            *(self.delete, self.intrude),
         ]
         for _ in range(steps):
             with contextlib.suppress(LegatoError):  # many of them are refused: that is the point
@@ -192,6 +192,18 @@ class Walk:
     def suspend(self) -> None:
         self.move(PAUSED, "Suspended", release=True)
 
+    def intrude(self) -> None:
+        """Whoever holds nothing, or lets go of what must be held, gets nothing by it."""
+        if (id_ := self.some_run()) is None:
+            return
+        run = self.store.get_flow_run(id_)
+        type_ = self.chance.choice([PENDING, RUNNING])
+        release = self.chance.random() < 0.5
+        state = State(type_, type_.capitalize(), self.clock.now())
+        attempt = run.attempt + (type_ is PENDING)
+        token = run.epoch if release else None
+        self.store.apply([Transition(RunKind.FLOW, id_, run.seq + 1, state, attempt, token, release=release)])
+
     def task(self) -> None:
         if self.holders:
             holder = self.chance.choice(self.holders)
@@ -245,6 +257,7 @@ class Walk:
     def check(self) -> None:
         with self.store._database.read() as session:
             runs = {r[0]: r for r in session.rows("select id, state_type, seq, epoch, lease_expires_at, work_queue from flow_run")}
+            wished = {r[0] for r in session.rows("select id from flow_run where cancel_requested_at is not null")}
             slots = [r[0] for r in session.rows("select holder from slot")]
             journal = {
                 r[0]: r
@@ -266,6 +279,8 @@ class Walk:
         for id_, state, seq, epoch, lease, queue in runs.values():
             assert tuple(journal[id_][1:]) == (seq, seq), "a run's numbers have gaps"
             assert lease is None or epoch % 2 == 1, "a lease that nobody holds"
+            assert state not in ("pending", "running") or epoch % 2 == 1, "a run that goes on, and nobody holds it"
+            assert id_ not in wished or state in ENDED or epoch % 2 == 1, "a wish to cancel that nobody will hear"
             assert state not in ENDED or (lease is None and id_ not in slots), "a run that has ended holds a place"
             held[queue] += queue is not None and lease is not None
         assert all(id_ in runs and runs[id_][4] is not None for id_ in slots), "a place without a lease"

@@ -2,15 +2,16 @@
 
 import random
 
+import msgspec
 import pytest
 
 from legato.core.errors import Conflict, NotFound, UsageError
 from legato.core.records import FlowRun, FlowRunFilter
-from legato.core.states import COMPLETED, FAILED, RUNNING, SCHEDULED
+from legato.core.states import COMPLETED, FAILED, RUNNING, SCHEDULED, StateType
 from legato.store.port import Store
 from legato.system import new_id
 
-from tests.store.make import add_deployment, apply, at, begin, claimed, move, scheduled, step, task_of
+from tests.store.make import NOON, add_deployment, apply, at, begin, claimed, move, scheduled, state, step, task_of
 
 
 def every_page(store: Store, filter_: FlowRunFilter, *, limit: int, oldest_first: bool = False) -> list[FlowRun]:
@@ -227,3 +228,26 @@ def test_the_store_says_what_it_is(store: Store) -> None:
 def test_closing_twice_is_harmless(store: Store) -> None:
     store.close()
     store.close()
+
+
+@pytest.mark.parametrize("type_", [each for each in StateType if each is not SCHEDULED])
+def test_a_run_that_nobody_would_hold_is_not_created(store: Store, type_: StateType) -> None:
+    run = msgspec.structs.replace(scheduled(), state=state(type_))
+
+    with pytest.raises(UsageError, match="nobody would hold it"):
+        store.create_flow_run(run, now=NOON)
+
+    assert store.list_flow_runs().items == []
+
+
+@pytest.mark.parametrize("makers_clock_is_off_by_s", [0, -3600, 3600, 50 * 365 * 86_400])
+def test_a_new_runs_lease_is_by_the_stores_clock_whatever_its_makers_clock_says(store: Store, makers_clock_is_off_by_s: int) -> None:
+    run = begin(store, host="elsewhere~1", pid=7, lease_expires_at=at(makers_clock_is_off_by_s + 30))
+
+    assert store.expired_leases(now=at(29)) == []
+    assert [each.id for each in store.expired_leases(now=at(31))] == [run.id]
+
+
+def test_a_list_of_runs_with_too_many_tags_is_refused(store: Store) -> None:
+    with pytest.raises(UsageError, match="at once"):
+        store.list_flow_runs(FlowRunFilter(tags=tuple(f"t{i}" for i in range(2000))))

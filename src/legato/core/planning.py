@@ -53,11 +53,12 @@ def run_of(
     )
 
 
-def as_the_deployment_is(run: FlowRun, deployment: Deployment) -> FlowRun:
+def as_the_deployment_is(run: FlowRun, deployment: Deployment, before: Deployment | None = None) -> FlowRun:
     """A run that waits to be taken for the first time, as it would be made from the deployment now. Its schedule's tags are the
-    deployment's; one that somebody made by hand keeps its own on top.
+    deployment's; one that somebody made by hand keeps its own on top: what it has beyond those of the deployment as it was `before`.
     """
-    own = () if run.schedule_id is not None else run.tags
+    was = before.tags if before is not None else ()
+    own = () if run.schedule_id is not None else tuple(tag for tag in run.tags if tag not in was)
     return msgspec.structs.replace(
         run,
         flow_name=deployment.flow_name,
@@ -68,6 +69,11 @@ def as_the_deployment_is(run: FlowRun, deployment: Deployment) -> FlowRun:
         retries=deployment.retries,
         on_lost=deployment.on_lost,
     )
+
+
+def follows_its_deployment(run: FlowRun) -> bool:
+    """Whether a run of a deployment is a promise to run it as it is when the run is taken: it waits to be taken for the first time."""
+    return run.state.type is SCHEDULED and run.attempt == 0 and (run.schedule_id is not None or run.overrides is not None)
 
 
 def has_generated_name(run: FlowRun) -> bool:

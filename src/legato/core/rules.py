@@ -38,7 +38,7 @@ from legato.core.states import (
 class RunFacts(msgspec.Struct):
     """What the store knows of a run before a decision. Not frozen: within one batch, each decision is projected onto it for the next.
 
-    `epoch` is a flow run's (see `core.ownership`). `claimed`: it has a lease.
+    `epoch` is a flow run's (see `core.ownership`). `claimed`: it has a lease. `kind` None: not said, the one that is asked for.
     """
 
     state_type: StateType
@@ -54,6 +54,7 @@ class RunFacts(msgspec.Struct):
     retry_when_lost: bool = False
     lost: int = 0
     unstarted: int = 0
+    kind: RunKind | None = None
 
 
 class Facts(msgspec.Struct):
@@ -62,6 +63,7 @@ class Facts(msgspec.Struct):
 
     For a proposal whose number is taken, `recorded` is the state under that number, `latest` the time of the run's present one and `cached`
     its result. For a task that starts, `entry` is the stored result it may take, and `holder` who else is making one under its key.
+    `hands_over`: the store itself gives the run to a holder with this.
     """
 
     proposed: Transition
@@ -74,9 +76,24 @@ class Facts(msgspec.Struct):
     cached: Result | None = None
     entry: CacheEntry | None = None
     holder: CacheHolder | None = None
+    hands_over: bool = False
 
 
 Rule: TypeAlias = Callable[[Facts], Verdict | None]
+
+
+def speak_of_one_run(f: Facts) -> Verdict | None:
+    """A transition names the run that it carries, and a run of its own kind: else it would be judged as one run's, and written as another's."""
+    t, run = f.proposed, f.run
+    of_flow, of_task = t.flow_run, t.task_run
+    is_flow = t.kind is RunKind.FLOW
+    if (of_task if is_flow else of_flow) is not None or any(one is not None and one.id != t.run_id for one in (of_flow, of_task)):
+        return _refuse(f, "illegal_transition", f"a {t.kind} run's transition carries that run's own record")
+    if run is not None and run.kind not in (None, t.kind):
+        return _refuse(f, "illegal_transition", f"'{t.run_id}' is no {t.kind} run")
+    if run is not None and of_task is not None and of_task.flow_run_id != run.flow_run_id:
+        return _refuse(f, "illegal_transition", f"task run '{run.name}' belongs to another flow run")
+    return None
 
 
 def answer_repeats(f: Facts) -> Verdict | None:
@@ -120,8 +137,14 @@ def require_a_holder(f: Facts) -> Verdict | None:
     """Nobody starts a run that they have not claimed or taken; and nothing starts inside a run whose holder has lost it."""
     if f.proposed.kind is not RunKind.FLOW:
         return None
-    if f.run is not None and f.proposed.fence is None and f.proposed.state.type is RUNNING and not is_held(f.run.epoch):
-        return _refuse(f, "fenced", f"run '{f.run.name}' is held by nobody: claim it, or take it, before it is started")
+    starts = f.proposed.state.type in (PENDING, RUNNING)
+    if f.run is not None and f.proposed.fence is None and starts and not f.hands_over:
+        held = "by another" if is_held(f.run.epoch) else "by nobody"
+        return _refuse(f, "fenced", f"run '{f.run.name}' is held {held}: claim it, or take it, before it is started")
+    if starts and f.proposed.release:
+        return _refuse(
+            f, "illegal_transition", f"a run that is {f.proposed.state.type.upper()} is held by somebody, and cannot be let go of"
+        )
     token, around = f.proposed.parent_epoch, f.around
     if f.run is not None or token is None or around is None or (token == around.epoch and is_held(token)):
         return None
@@ -155,7 +178,7 @@ def keep_final_states(f: Facts) -> Verdict | None:
     """Final means final; only an explicit reopen makes a new attempt."""
     if f.run is None or f.run.state_type not in FINAL:
         return None
-    if f.proposed.reopen and f.proposed.state.type is SCHEDULED:
+    if f.proposed.reopen and f.proposed.state.type is SCHEDULED and f.proposed.fence is None:
         return None
     return _refuse(
         f,
@@ -184,8 +207,12 @@ def follow_the_table(f: Facts) -> Verdict | None:
 
 
 def carry_out_cancellation(f: Facts) -> Verdict | None:
-    """Once a cancel was asked for, the run starts no more attempts, and nothing new starts under it."""
+    """Once a cancel was asked for, the run starts no more attempts, and nothing new starts under it; and whoever lets go of it lets it end:
+    nobody would hear of the wish any more.
+    """
     wished = f.parent if f.proposed.kind is RunKind.TASK else f.run
+    if f.proposed.release and wished is not None and wished.cancel_requested and f.proposed.state.type not in FINAL:
+        return Verdict(VerdictKind.INSTEAD, state=State(CANCELLED, "Cancelled", f.now, "cancelled when its process let go of it"))
     if f.proposed.happened or wished is None or not wished.cancel_requested or f.run is None or f.proposed.reopen:
         return None
     starting = f.proposed.state.type in (PENDING, RUNNING, SCHEDULED) and f.run.state_type is not RUNNING
@@ -217,6 +244,7 @@ _SOONEST, _LATEST = timedelta(milliseconds=20), timedelta(seconds=1)
 
 
 FLOW_RUN_RULES: Sequence[Rule] = (
+    speak_of_one_run,
     answer_repeats,
     require_the_record,
     fence_stale_attempts,
@@ -229,6 +257,7 @@ FLOW_RUN_RULES: Sequence[Rule] = (
 )
 
 TASK_RUN_RULES: Sequence[Rule] = (
+    speak_of_one_run,
     answer_repeats,
     require_the_record,
     fence_stale_attempts,
@@ -254,8 +283,9 @@ def is_plain(t: Transition, run: RunFacts | None, parent: RunFacts) -> bool:
     if t.fence is not None and (t.fence != parent.epoch or not t.fence % 2):
         return False
     if run is None:
-        return t.task_run is not None and t.seq == 1 and t.state.type in INITIAL
-    return t.seq == run.seq + 1 and not parent.cancel_requested and t.state.type in TRANSITIONS[run.state_type]
+        return t.task_run is not None and t.task_run.id == t.run_id and t.seq == 1 and t.state.type in INITIAL
+    is_one = t.seq == run.seq + 1 and t.task_run is None and run.kind is not RunKind.FLOW
+    return is_one and not parent.cancel_requested and t.state.type in TRANSITIONS[run.state_type]
 
 
 def decide(facts: Facts) -> Verdict:

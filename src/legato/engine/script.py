@@ -468,7 +468,9 @@ def _broken(exc: BaseException, policy: Policy, kind: str, attempt: int) -> Gene
     if not isinstance(exc, Suspend):
         yield _broken_off(exc, gate=is_flow)
     elif is_flow:
-        yield Propose(PAUSED, "Suspended", "no process holds it; resume it with: legato run resume", gate=True, release=True)
+        verdict = yield Propose(PAUSED, "Suspended", "no process holds it; resume it with: legato run resume", gate=True, release=True)
+        if verdict is not None and verdict.kind is VerdictKind.INSTEAD:
+            raise RunCancelled("the flow was cancelled") from None
     else:
         yield Propose(CANCELLED, "Cancelled", "its flow was suspended")
     raise exc

@@ -20,7 +20,7 @@ from litestar.types import Receive, Scope, Send
 from legato.core.json_times import in_full
 from legato.core.records import Claim, ClaimRequest
 from legato.server.backend import Backend
-from legato.server.gate import REQUEST_KEY, read_body, send_json, send_problem
+from legato.server.gate import REQUEST_KEY, read_body, send_json, send_problem, what_was_asked
 from legato.server.problems import BadRequest
 from legato.server.waiting_claims import Need
 from legato.store.port import Store
@@ -162,8 +162,8 @@ async def _claim(backend: Backend, request: ClaimRequest, wait_s: float) -> list
 async def _ask(backend: Backend, request: ClaimRequest) -> list[Claim]:
     """One claim. When the client goes while it is under way, the runs are taken back at once and handed to somebody else."""
     # A claim that stirred would wake the next one in line, which would stir: agents that wait would keep a processor busy.
-    key = REQUEST_KEY.get()
-    asking = asyncio.ensure_future(backend.writer.call(partial(_claim_what_is_due, backend, request, key), stirs=False))
+    key, asked = REQUEST_KEY.get(), what_was_asked()
+    asking = asyncio.ensure_future(backend.writer.call(partial(_claim_what_is_due, backend, request, key, asked), stirs=False))
     try:
         return await asyncio.shield(asking)
     except asyncio.CancelledError:
@@ -171,7 +171,7 @@ async def _ask(backend: Backend, request: ClaimRequest) -> list[Claim]:
         raise
 
 
-def _claim_what_is_due(backend: Backend, request: ClaimRequest, key: str) -> list[Claim]:
+def _claim_what_is_due(backend: Backend, request: ClaimRequest, key: str, asked: str) -> list[Claim]:
     """The claims, once under a key. Where nothing is due nothing is written, not even the key: most claims are of this kind, for every
     stir has an agent that waits look again. Looked at in this order no answer is missed: what another request claims meanwhile is no
     longer due, and its answer is there.
@@ -182,7 +182,7 @@ def _claim_what_is_due(backend: Backend, request: ClaimRequest, key: str) -> lis
         return []
     if not key:
         return backend.store.claim_runs(request, now=now)
-    answer = backend.store.once(key, lambda: backend.store.claim_runs(request, now=now), now=now)
+    answer = backend.store.once(key, lambda: backend.store.claim_runs(request, now=now), asked=asked, now=now)
     return cast("list[Claim]", answer)  # or the same as JSON, where it was asked before
 
 

@@ -12,7 +12,7 @@ from legato.core.clock import Clock
 from legato.core.errors import Unavailable
 from legato.engine.results import BlobStore
 from legato.server.event_feed import EventFeed
-from legato.server.gate import REQUEST_KEY
+from legato.server.gate import REQUEST_KEY, what_was_asked
 from legato.server.waiting_claims import WaitingClaims
 from legato.server.writer import Writer, Written
 from legato.services.loop import ServiceLoop
@@ -58,7 +58,7 @@ class Backend:
 
     async def write(self, verb: Callable[[], _T], *, changed: str = "") -> _T:
         """What a verb that writes returns, once it is committed; `changed` is told to those who watch."""
-        result = await self.writer.call(verb, key=REQUEST_KEY.get())
+        result = await self.writer.call(verb, key=REQUEST_KEY.get(), asked=what_was_asked())
         if changed:
             self.feed.changed(changed)
         return result

@@ -7,6 +7,7 @@ where one is asked for, and that its body is JSON of a bearable size, unpacked. 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import logging
 import secrets
 import time
@@ -111,6 +112,8 @@ class Gate:
             receive = _measured(scope, headers, receive)
             if b"content-encoding" in headers:
                 receive = await _unpacked(scope, headers, receive)
+            if REQUEST_KEY.get():
+                receive = _noted(scope, receive)
         except BadRequest as error:
             await send_problem(error, request_id, send_with_headers)
             return
@@ -181,6 +184,28 @@ class Gate:
 
 REQUEST_KEY: ContextVar[str] = ContextVar("request_key", default="")
 """The `Idempotency-Key` of the request that is being answered: asked again under it, the same answer is given, and nothing done twice."""
+
+
+_ASKED: ContextVar[Any] = ContextVar("asked", default=None)
+
+
+def what_was_asked() -> str:
+    """A hash of the request that carries a key, as far as it was read: method, path, query and body. Empty for one that carries none."""
+    return _ASKED.get().hexdigest() if REQUEST_KEY.get() else ""
+
+
+def _noted(scope: Scope, receive: Receive) -> Receive:
+    """The same body, for `what_was_asked`."""
+    asked = hashlib.blake2b(digest_size=16)
+    asked.update(b"%b %b?%b\n" % (scope["method"].encode(), scope["path"].encode(errors="surrogateescape"), scope["query_string"]))
+    _ASKED.set(asked)
+
+    async def receive_noted() -> Message:
+        message = await receive()
+        asked.update(message.get("body", b""))
+        return message
+
+    return receive_noted
 
 
 def _key_of(headers: dict[bytes, str]) -> str:

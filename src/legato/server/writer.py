@@ -49,6 +49,7 @@ class Job(msgspec.Struct):
     id: str = ""
     call: Callable[[], object] | None = None
     key: str = ""
+    asked: str = ""
     stirs: bool = True
     answer: object = None
 
@@ -99,12 +100,12 @@ class Writer:
         verdicts: list[Verdict] = await job.future
         return verdicts
 
-    async def call(self, function: Callable[[], _T], *, stirs: bool = True, key: str = "") -> _T:
+    async def call(self, function: Callable[[], _T], *, stirs: bool = True, key: str = "", asked: str = "") -> _T:
         """What a verb of the store returns, once it is committed. Not `stirs`: it can make no run due and free no slot.
 
         Asked again under the same `key`, it is not done again: what is returned is the same answer, as JSON (`msgspec.Raw`).
         """
-        job = Job(self._loop.create_future(), call=function, stirs=stirs, key=key)
+        job = Job(self._loop.create_future(), call=function, stirs=stirs, key=key, asked=asked)
         self._put(job, self._gates)
         result: _T = await job.future
         return result
@@ -144,7 +145,11 @@ class Writer:
                 self._apply([job for job in group if job.call is None])
                 for job in group:
                     if job.call is not None:
-                        call = job.call if not job.key else partial(self._store.once, job.key, job.call, now=self._clock.now())
+                        call = (
+                            job.call
+                            if not job.key
+                            else partial(self._store.once, job.key, job.call, asked=job.asked, now=self._clock.now())
+                        )
                         job.answer = _outcome(call)
         except Exception as error:  # noqa: BLE001 whatever it is, those who wait are told
             _log.exception("group_not_committed", extra={"jobs": len(group)})

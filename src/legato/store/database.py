@@ -98,7 +98,7 @@ class Database(Protocol):
     def close(self) -> None: ...
 
 
-LATEST = 8
+LATEST = 9
 """The schema version this code works with: the number of the last file in `migrations/`."""
 
 

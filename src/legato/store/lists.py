@@ -17,6 +17,9 @@ from legato.store import columns, rows, streams
 COUNT_CAP = 10_000
 """Counts stop here: COUNT_CAP + 1 means "more". Exact counts grow with the table (30-70 ms at a million rows)."""
 
+MOST_TAGS = 32
+"""That one list may ask for: each is a stream of its own, and what merges them is planned in the square of their number."""
+
 COLUMNS = ", ".join(f"r.{name}" for name in rows.FLOW_RUN)
 
 
@@ -45,6 +48,8 @@ class FlowRunQuery:
     """The queries of one list of flow runs: SQL and parameters each. `by_join`: see `streams.merged`."""
 
     def __init__(self, filter_: FlowRunFilter, tags: tuple[str, ...], *, cursor: str | None, oldest_first: bool, by_join: bool) -> None:
+        if len(tags) > MOST_TAGS:
+            raise UsageError(f"a list cannot be of runs with {len(tags)} tags at once", hint=f"name at most {MOST_TAGS}")
         self._order = "asc" if oldest_first else "desc"
         self._by_join = by_join
         self._bounds, self._text = _bounds(filter_, cursor, oldest_first=oldest_first), _with_text(filter_)
@@ -135,8 +140,8 @@ def select_due(
     where = _due(filter_)
     if but_deployments:
         where.add("not r.deployment_id in :but_deployments*", but_deployments=list(but_deployments))
-    for i, tag in enumerate(but_tags):
-        where.add(_has_tag(f"b{i}", "r.n", f"but_tag{i}", negated=True), **{f"but_tag{i}": tag})
+    if but_tags:
+        where.add(f"not exists (select 1 {_tags_of_run('but_tags')})", but_tags=list(but_tags))
     tail = " for update of r skip locked" if lock else ""
     sql = f"select r.id from flow_run r where {where.text} order by r.due_at, r.n limit :limit{tail}"  # noqa: S608 built from names of ours
     return sql, where.parameters
@@ -158,18 +163,14 @@ def _due(filter_: QueueFilter) -> Where:
         where.add("r.deployment_name in :deployments*", deployments=[columns.name(each) for each in filter_.deployments])
     if filter_.flow_runners:
         where.add("r.flow_runner in :flow_runners*", flow_runners=[columns.name(each) for each in filter_.flow_runners])
-    for i, tag in enumerate(filter_.tags):
-        _require_tag(where, i, tag, "r.n")
+    if tags := sorted({columns.name(tag) for tag in filter_.tags}):  # in one question, however many there are
+        where.add(f"(select count(*) {_tags_of_run('tags')}) = :all_tags", tags=tags, all_tags=len(tags))
     return where
 
 
-def _require_tag(where: Where, i: int, tag: str, run: str) -> None:
-    where.add(_has_tag(str(i), run, f"tag{i}"), **{f"tag{i}": columns.name(tag)})
-
-
-def _has_tag(i: str, run: str, name: str, *, negated: bool = False) -> str:
-    tagged = f"select 1 from run_tag y{i} join tag g{i} on g{i}.n = y{i}.tag where y{i}.run = {run} and g{i}.workspace = :workspace"  # noqa: S608 names of ours
-    return f"{'not ' if negated else ''}exists ({tagged} and g{i}.name = :{name})"
+def _tags_of_run(names: str) -> str:
+    """Those of these tags that a run `r` has. index: run_tag_run"""
+    return f"from run_tag y join tag g on g.n = y.tag where y.run = r.n and g.workspace = :workspace and g.name in :{names}*"
 
 
 def select_artifacts(filter_: ArtifactFilter, *, after: int, oldest_first: bool, longest: int | None) -> tuple[str, dict[str, Any]]:

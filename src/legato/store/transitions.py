@@ -7,12 +7,13 @@ journal rows. The writes need no reading back: SQL sees each run once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
 from legato.core.clock import from_us, to_us
 from legato.core.ownership import begun, ended
+from legato.core.queues import LEASE_S
 from legato.core.records import CacheAsk, FlowRun, Result, RunKind, Transition, Verdict, VerdictKind
 from legato.core.rules import Facts, decide, is_plain
 from legato.core.states import CANCELLED, CRASHED, FINAL, RUNNING, SCHEDULED, TYPE_OF, State, StateType
@@ -85,8 +86,8 @@ class Batch:
         for row in self._session.rows(self._sql["flow_run_facts"], ids=sorted(ids)):
             self._runs[row[0]] = working_flow(row)
 
-    def decide(self, t: Transition) -> Verdict:
-        """The verdict on one transition; an accepted or replaced one is projected onto the facts."""
+    def decide(self, t: Transition, *, hands_over: bool = False) -> Verdict:
+        """The verdict on one transition; an accepted or replaced one is projected onto the facts. `hands_over`: `lease` follows."""
         run, record, parent = self._runs.get(t.run_id), t.task_run, None
         if record is not None:
             parent = self._runs.get(record.flow_run_id)
@@ -96,7 +97,7 @@ class Batch:
         if parent is not None and is_plain(t, run, parent) and (t.state.type is not RUNNING or self._ask_of(t, run) is None):
             self._project(t, t.state, t.result, run)
             return Verdict(_ACCEPTED, t.seq, t.attempt)
-        facts, ask = Facts(t, self._now, run, parent, around), None
+        facts, ask = Facts(t, self._now, run, parent, around, hands_over=hands_over), None
         if run is not None and t.seq <= run.seq:
             facts.recorded = self._recorded(run, t.seq)
             facts.latest = from_us(run.state_at)
@@ -177,9 +178,11 @@ class Batch:
     def _begin(self, t: Transition) -> Working:
         """The working form of a run whose first transition was accepted, with its number."""
         run = created(t)
-        run.n = next(self._numbers[run.kind])
+        run.n = next(self._numbers[t.kind])
         if t.task_run is not None:
             run.flow_run = self._runs[t.task_run.flow_run_id].n
+        elif run.epoch and t.flow_run is not None and t.flow_run.lease_expires_at is not None:
+            run.lease_expires_at = to_us(self._now + timedelta(seconds=LEASE_S))  # its maker's clock judges no lease, this one does
         return run
 
     def _after_flow_run(self, t: Transition, run: Working, state: State, came_from: StateType) -> None:

@@ -129,9 +129,6 @@ def created(t: Transition) -> Working:
         kind=_FLOW,
         record=run,
         due_at=rows.us(run.due_at),
-        work_queue=run.work_queue and columns.name(run.work_queue),
-        agent_id=run.agent_id and columns.ident(run.agent_id),
-        lease_expires_at=rows.us(run.lease_expires_at),
         lost=run.lost,
         epoch=0 if t.state.type is SCHEDULED else begun(0),  # whoever makes a run that is under way holds it
         retries=run.retries,

@@ -142,8 +142,6 @@ CREATE INDEX flow_run_held on flow_run (host, expected_start_at, n) where agent_
 
 CREATE INDEX flow_run_ended on flow_run (workspace, ended_at) where ended_at is not null;
 
-CREATE INDEX flow_run_plan on flow_run (deployment_id) where state_type = 'scheduled' and attempt = 0 and schedule_id is not null;
-
 CREATE TABLE change (
     pos integer primary key,
     workspace bigint not null default 1,
@@ -279,7 +277,7 @@ CREATE TABLE answered (
     key text primary key,
     at bigint not null,
     answer text
-) without rowid;
+, asked text not null default '') without rowid;
 
 CREATE INDEX answered_at on answered (at);
 
@@ -351,3 +349,5 @@ CREATE INDEX flow_run_schedule on flow_run (workspace, schedule_id, expected_sta
 CREATE INDEX flow_run_top on flow_run (workspace, expected_start_at desc, n desc) where parent_run_id is null;
 
 CREATE INDEX flow_run_named on flow_run (workspace, state_name, expected_start_at desc, n desc) where lower(state_name) <> state_type;
+
+CREATE INDEX flow_run_plan on flow_run (deployment_id) where state_type = 'scheduled' and attempt = 0;

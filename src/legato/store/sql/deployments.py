@@ -27,7 +27,7 @@ from legato.store import columns, rows
 from legato.store.database import Session
 from legato.store.sql.limits import forget_deployment, limit_deployment
 from legato.store.sql.reports import record
-from legato.store.sql.subject import SqlSubject, changes, creation, delete_runs, note, statements
+from legato.store.sql.subject import SqlSubject, changes, creation, delete_runs, flow_runs, note, statements
 from legato.store.transitions import Batch, tag_runs
 from legato.system import new_id
 
@@ -61,7 +61,7 @@ class SqlDeployments(SqlSubject):
         _write_deployment(session, deployment)
         limit_deployment(session, deployment)
         _save_schedules(session, deployment, now, resumed=bool(old is not None and old.paused and not deployment.paused))
-        _rewrite_what_is_planned(session, deployment)
+        _rewrite_what_waits(session, deployment, old)
         note(session, ChangeKind.DEPLOYMENT, deployment.id, "saved", now, body={"name": deployment.full_name, "paused": deployment.paused})
         return deployment_named(session, deployment.id)
 
@@ -260,7 +260,11 @@ def _replan(session: Session, schedule: DeploymentSchedule, deployment: Deployme
         cursor_at=to_us(now),
         record=rows.text_of(saved),
     )
-    return _unstarted(session, "unstarted_of_schedule", now, schedule_id=saved.id)
+    gone = _unstarted(session, "unstarted_of_schedule", now, schedule_id=saved.id)
+    before = to_us(now - timedelta(days=1))
+    session.run(statements()["forget_ticks"], schedule_id=saved.id, version=saved.version - 1, gone=gone, before=before)
+    session.run(statements()["keep_ticks"], schedule_id=saved.id, version=saved.version)
+    return gone
 
 
 def _unstarted(session: Session, statement: str, now: datetime, **parameters: str) -> list[str]:
@@ -275,22 +279,40 @@ def _delete_schedule(session: Session, id_: str) -> None:
 _LONG_AGO = to_us(datetime.fromisoformat("0001-01-01T00:00:00+00:00"))
 
 
-def _rewrite_what_is_planned(session: Session, deployment: Deployment) -> None:
-    """Runs that a schedule has planned and nobody has taken show, and are found by, what the deployment is now."""
+def _rewrite_what_waits(session: Session, deployment: Deployment, before: Deployment | None) -> None:
+    """Runs that nobody has taken yet show, and are found by, what the deployment is now."""
     from legato.core.planning import as_the_deployment_is  # noqa: PLC0415 start-up time: whoever runs a flow deploys nothing
 
-    sql = statements()
-    planned = [rows.flow_run_of(row) for row in session.rows(sql["planned_of_deployment"], deployment_id=deployment.id)]
-    changed = [(run, after) for run in planned if (after := as_the_deployment_is(run, deployment)) != run]
+    waiting = [rows.flow_run_of(row) for row in session.rows(statements()["followers_of_deployment"], deployment_id=deployment.id)]
+    _rewrite(session, [(run, as_the_deployment_is(run, deployment, before)) for run in waiting])
+
+
+def have_follow(session: Session, ids: Sequence[str]) -> bool:
+    """Have those of these runs that follow their deployment be as it is now; whether any was not. The runs are locked by the caller.
+
+    Whoever saves a deployment has done so already: this is for runs that were made by an older Legato.
+    """
+    from legato.core.planning import as_the_deployment_is, follows_its_deployment  # noqa: PLC0415 as above
+
+    waiting = [run for run in flow_runs(session, ids) if follows_its_deployment(run)] if ids else []
+    deployments = deployments_by_id(session, {run.deployment_id or "" for run in waiting})
+    made_anew = [(run, deployments.get(run.deployment_id or "")) for run in sorted(waiting, key=lambda run: run.id)]
+    return _rewrite(session, [(run, as_the_deployment_is(run, deployment)) for run, deployment in made_anew if deployment is not None])
+
+
+def _rewrite(session: Session, waiting: Sequence[tuple[FlowRun, FlowRun]]) -> bool:
+    """Write what has changed of waiting runs, given as they are and as they are to be: their rows, and the tags that they are found by."""
+    changed = [(run, after) for run, after in waiting if after != run]
     for _, after in changed:
-        write_plan(session, after)
-    retagged = sorted(after.id for run, after in changed if after.tags != run.tags)
-    for id_ in retagged:
-        session.run(sql["delete_run_tags"], id=id_)
-    tag_runs(session, sql, [(tag, id_) for id_ in retagged for tag in deployment.tags])
+        _write_plan(session, after)
+    retagged = [after for run, after in changed if after.tags != run.tags]
+    for run in retagged:
+        session.run(statements()["delete_run_tags"], id=run.id)
+    tag_runs(session, statements(), [(tag, run.id) for run in retagged for tag in run.tags])
+    return bool(changed)
 
 
-def write_plan(session: Session, run: FlowRun) -> None:
+def _write_plan(session: Session, run: FlowRun) -> None:
     """What a run takes from its deployment, written into its row (its tags lie in a table of their own besides)."""
     session.run(
         statements()["follow_deployment"],

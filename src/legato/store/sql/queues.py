@@ -28,7 +28,7 @@ from legato.core.records import (
 from legato.core.states import PENDING, State
 from legato.store import columns, rows
 from legato.store.database import Session
-from legato.store.sql.deployments import deployments_by_id, write_plan
+from legato.store.sql.deployments import deployments_by_id, have_follow
 from legato.store.sql.limits import Limits, adopt
 from legato.store.sql.subject import SqlSubject, changes, flow_runs, note, statements
 from legato.store.transitions import Batch
@@ -71,6 +71,8 @@ class SqlQueues(SqlSubject):
     def save_queue(self, session: Session, queue: WorkQueue) -> WorkQueue:
         if queue.concurrency_limit is not None and queue.concurrency_limit < 0:
             raise UsageError(f"a queue's limit cannot be {queue.concurrency_limit}", hint="give a number from 0 up, or none for no limit")
+        if not queue.name:
+            raise UsageError("a work queue needs a name", hint="agents name the queues that they take runs from")
         queue = msgspec.structs.replace(queue, name=columns.key(queue.name, "the work queue"))
         session.rows(self._sql["lock_queue"], id=queue.id)
         named = session.row(self._sql["queue_by_name"], name=queue.name)
@@ -88,10 +90,11 @@ class SqlQueues(SqlSubject):
             else rows.int64(queue.concurrency_limit, "work_queue.concurrency_limit"),
             record=rows.text_of(queue),
         )
-        if before is None:
-            adopt(session, queue.id, session.rows(self._sql["held_of_queue"], name=queue.name))
-        elif (old := _queue_of(before[0]).name) != queue.name:
+        old = "" if before is None else _queue_of(before[0]).name
+        if old and old != queue.name:
             session.run(self._sql["rename_queue_of_runs"], name=queue.name, old=old)
+        if old != queue.name:
+            adopt(session, queue.id, session.rows(self._sql["held_of_queue"], name=queue.name))
         note(session, ChangeKind.QUEUE, queue.id, "saved", self._now(None), body={"name": queue.name, "paused": queue.paused})
         return queue
 
@@ -181,6 +184,8 @@ def _of_queue(
         )
         due = [row[0] for row in session.rows(sql, **parameters, until=to_us(now), limit=room + len(taken))]
         fresh = [id_ for id_ in due if id_ not in taken]
+        if have_follow(session, fresh):
+            continue  # what they are now, another queue may take, or a limit hold back
         needed = limits.over(fresh)
         held_back = False
         for id_ in fresh:
@@ -215,12 +220,11 @@ def _hand_over(session: Session, picked: Sequence[Picked], request: ClaimRequest
         if run is None:
             continue
         pending = State(PENDING, "Pending", now, f"claimed from queue {queue.name}")
-        verdict = batch.decide(Transition(RunKind.FLOW, id_, run.seq + 1, pending, run.attempt + 1))
+        verdict = batch.decide(Transition(RunKind.FLOW, id_, run.seq + 1, pending, run.attempt + 1), hands_over=True)
         if verdict.kind is VerdictKind.ACCEPTED:
             batch.lease(id_, queue=queue.name, agent_id=request.agent_id, until=until)
             claimed.append(id_)
             places += [(limit_id, id_) for limit_id in (queue.id, *limits)]
-    _take_from_deployments(session, claimed)
     for limit_id, holder in sorted(places):
         session.run(statements()["take_slot"], limit_id=limit_id, holder=holder)
     batch.write()
@@ -228,19 +232,6 @@ def _hand_over(session: Session, picked: Sequence[Picked], request: ClaimRequest
 
 
 _LONGEST_LEASE_S = 86_400.0
-
-
-def _take_from_deployments(session: Session, claimed: Sequence[str]) -> None:
-    """A first attempt runs the deployment as it is now: what was planned was a promise, and no copy. From here on the row is history."""
-    from legato.core.planning import as_the_deployment_is  # noqa: PLC0415 start-up time: whoever runs a flow claims nothing
-
-    first = [run for run in flow_runs(session, claimed) if run.attempt == 0 and run.overrides is not None] if claimed else []
-    deployments = deployments_by_id(session, {run.deployment_id or "" for run in first})
-    for run in sorted(first, key=lambda run: run.id):
-        deployment = deployments.get(run.deployment_id or "")
-        merged = as_the_deployment_is(run, deployment) if deployment is not None else run
-        if merged != run:
-            write_plan(session, merged)
 
 
 # ---------------------------------------------------------------------- queues and agents, read

@@ -13,12 +13,12 @@ from legato.core.errors import Conflict, NotFound, UsageError
 from legato.core.ids import is_id
 from legato.core.names import typed
 from legato.core.ownership import is_held
-from legato.core.records import ChangeKind, FlowRun, FlowRunFilter, FlowRunPage, RunInput, RunKind, Transition, VerdictKind
+from legato.core.records import ChangeKind, Deployment, FlowRun, FlowRunFilter, FlowRunPage, RunInput, RunKind, Transition, VerdictKind
 from legato.core.rules import completed_already
 from legato.core.states import CANCELLED, COMPLETED, FINAL, PAUSED, PENDING, RUNNING, SCHEDULED, State, StateType
 from legato.store import columns, rows
 from legato.store.database import Session
-from legato.store.sql.deployments import check_parameters, deployments_by_id
+from legato.store.sql.deployments import check_parameters, deployments_by_id, have_follow
 from legato.store.sql.reports import deployment_that_is_gone, record
 from legato.store.sql.subject import SqlSubject, changes, creation, delete_runs, flow_runs, hold, note, statements
 from legato.store.transitions import Batch
@@ -37,12 +37,18 @@ class SqlRuns(SqlSubject):
     def create_flow_run(self, session: Session, run: FlowRun, *, now: datetime | None = None) -> FlowRun:
         if not is_id(run.id):
             raise UsageError(f"'{run.id[:80]}' is no id", hint="give a UUID in its canonical form")
+        if run.state.type is not SCHEDULED:
+            raise UsageError(
+                f"run '{run.name}' cannot be created as {run.state.name}: nobody would hold it",
+                hint="create it SCHEDULED; whoever claims it starts it",
+            )
         if run.deployment_id is not None:
             stays = session.row(self._sql["deployment_stays"], id=columns.ident(run.deployment_id))
             deployment = deployments_by_id(session, {run.deployment_id}).get(run.deployment_id)
             if stays is None or deployment is None:
                 raise NotFound("deployment", run.deployment_name or run.deployment_id, hint="legato deployment ls lists them")
             check_parameters(deployment, run.overrides or ())
+            run = _as_made_now(run, deployment)
         verdict = record(session, [creation(run)], (), (), self._now(now))[0]
         if verdict.kind not in (VerdictKind.ACCEPTED, VerdictKind.ALREADY):
             raise Conflict(f"run {run.id} could not be created: {verdict.reason}")
@@ -122,6 +128,7 @@ class SqlRuns(SqlSubject):
             raise Conflict(f"run '{run.name}' cannot be scheduled again: {gone}, and agents take only what belongs to one")
         _let_go_on(session, batch, run, why, now)
         batch.write()
+        have_follow(session, [run_id])  # it may never have been taken, and its deployment have changed while it was out of line
         return flow_runs(session, [run_id])[0]
 
     @changes
@@ -137,7 +144,7 @@ class SqlRuns(SqlSubject):
         elif is_held(run.epoch):
             raise _still_held(run)
         pending = State(PENDING, "Pending", now, why)
-        verdict = batch.decide(Transition(RunKind.FLOW, run_id, run.seq + 1, pending, run.attempt + 1))
+        verdict = batch.decide(Transition(RunKind.FLOW, run_id, run.seq + 1, pending, run.attempt + 1), hands_over=True)
         if verdict.kind is not VerdictKind.ACCEPTED:
             raise Conflict(f"run '{run.name}' cannot be taken up: {verdict.reason or verdict.kind}")
         batch.lease(run_id, queue=None, agent_id=None, until=now + timedelta(seconds=lease_s))
@@ -186,6 +193,13 @@ class SqlRuns(SqlSubject):
                 f"run '{run.name}' is {run.state_name}, so it cannot be deleted", hint=f"cancel it first: legato run cancel {typed(run_id)}"
             )
         delete_runs(session, [run_id], now, f"run '{run.name}' was deleted")
+
+
+def _as_made_now(run: FlowRun, deployment: Deployment) -> FlowRun:
+    """A new run of a deployment, which its maker had read some time before."""
+    from legato.core.planning import as_the_deployment_is, follows_its_deployment  # noqa: PLC0415 start-up time: few runs have one
+
+    return as_the_deployment_is(run, deployment) if follows_its_deployment(run) else run
 
 
 FEW, FEW_WITH_TEXT = 500, 2_000

@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 import msgspec
 
 from legato.core.clock import Clock, to_us
-from legato.core.errors import NotFound, UsageError
+from legato.core.errors import Conflict, NotFound, UsageError
 from legato.core.json_times import in_full
 from legato.core.records import ChangeKind, FlowRun, RunKind, Transition
 from legato.core.states import SCHEDULED, State
@@ -85,18 +85,24 @@ class SqlSubject:
     def close(self) -> None:
         self._database.close()
 
-    def once(self, key: str, work: Callable[[], _T], *, now: datetime | None = None) -> _T | msgspec.Raw:
+    def once(self, key: str, work: Callable[[], _T], *, asked: str = "", now: datetime | None = None) -> _T | msgspec.Raw:
         """What `work` answers, done once under this key, in one transaction with it: asked again, the same answer as JSON.
 
         The key is taken first and the answer written last, so whoever comes second waits and reads it. An error leaves no key: asked again,
-        it is done again. An empty answer (no run to claim yet) is none.
+        it is done again. An empty answer (no run to claim yet) is none. `asked` stands for the whole request: `Conflict` where another was
+        made under this key.
         """
         at = to_us(self._now(now))
 
         def body(session: Session) -> _T | msgspec.Raw:
             session.run(self._sql["prune_answers"], before=at - ANSWERS_KEPT_US)
-            if not session.run(self._sql["take_key"], key=key, at=at):
+            if not session.run(self._sql["take_key"], key=key, at=at, asked=asked):
                 row = session.row(self._sql["answer_of"], key=key)
+                if row and asked and row[1] not in ("", asked):
+                    raise Conflict(
+                        "something else was asked under this Idempotency-Key",
+                        hint="take a new key for each change; the same one only to ask again",
+                    )
                 return msgspec.Raw((row[0] if row and row[0] else "null").encode())
             answer = work()
             if answer == []:

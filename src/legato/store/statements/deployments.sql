@@ -78,6 +78,13 @@ select id from flow_run where workspace = :workspace and deployment_id = :deploy
 -- prune_ticks: those of older versions, and ticks long behind the cursor; no scheduler that read the schedule that long ago is still at it.
 delete from tick where schedule_id = :schedule_id and (version < :version or at < :before);
 
+-- forget_ticks: those whose run was taken away again, before anybody had it; those of versions before the last; and those long past.
+delete from tick where schedule_id = :schedule_id
+and (version < :version or at < :before or run_id in :gone* or not exists (select 1 from flow_run r where r.id = run_id));
+
+-- keep_ticks: what became a run stays one, however often its schedule is edited or begun anew, and wherever the clock is set.
+update tick set version = :version where schedule_id = :schedule_id and version < :version;
+
 -- due_schedules: those that a scheduler should look at now. index: schedule_look
 select s.record, s.cursor_at, d.record from schedule s cross join deployment d
 where d.id = s.deployment_id and s.active = 1 and s.next_look_at <= :now and d.paused = 0 and d.workspace = :workspace order by s.next_look_at, s.id limit :limit;
@@ -88,9 +95,10 @@ update schedule set next_look_at = 0, cursor_at = case when cursor_at > :now the
 -- deployment_of_schedule:
 select deployment_id from schedule where id = :id;
 
--- planned_of_deployment: what its schedules have planned and nobody has taken, due or not. index: flow_run_plan
+-- followers_of_deployment: what waits to be taken for the first time, due or not: planned by its schedules, or made by hand. index: flow_run_plan
 select {flow_run} from flow_run
-where deployment_id = :deployment_id and state_type = 'scheduled' and attempt = 0 and schedule_id is not null order by id {lock};
+where deployment_id = :deployment_id and state_type = 'scheduled' and attempt = 0 and (schedule_id is not null or overrides is not null)
+order by id {lock};
 
 -- follow_deployment: what a run that nobody has taken takes from its deployment.
 update flow_run set parameters = :parameters, tags = :tags, flow_name = :flow_name, deployment_name = :deployment_name,

@@ -21,7 +21,7 @@ select limit_id, count(*) from slot where limit_id in :ids* group by limit_id;
 -- take_slot:
 insert into slot (limit_id, holder) values (:limit_id, :holder) on conflict do nothing;
 
--- held_of_queue: a queue made anew finds the runs that were taken under its name and go on: they count. index: flow_run_queue
+-- held_of_queue: a queue that gets a name finds the runs that were taken under it and go on: they count. index: flow_run_queue
 select id from flow_run where workspace = :workspace and work_queue = :name and lease_expires_at is not null order by id {lock};
 
 -- rename_queue_of_runs: those that are held. index: flow_run_queue

@@ -175,13 +175,13 @@ delete from batch where at < :before;
 update flow_run set lease_expires_at = :until where lease_expires_at is not null;
 
 -- take_key: whoever comes second waits here for the first, and takes none.
-insert into answered (key, at) values (:key, :at) on conflict do nothing;
+insert into answered (key, at, asked) values (:key, :at, :asked) on conflict do nothing;
 
 -- put_answer:
 update answered set answer = :answer where key = :key;
 
 -- answer_of:
-select answer from answered where key = :key;
+select answer, asked from answered where key = :key;
 
 -- forget_key:
 delete from answered where key = :key;
