@@ -225,6 +225,18 @@ def test_each_question_gets_its_own_answer_however_alike_their_keys_are(h: Harne
     assert main.resume(only(h).id) == (1, 2)
 
 
+def test_a_flow_that_is_to_be_cancelled_is_cancelled_when_it_suspends_itself(h: Harness) -> None:
+    @flow
+    def main() -> Any:
+        h.store.request_cancel(only(h).id)
+        return suspend_flow_run(prompt="?")
+
+    with pytest.raises(RunCancelled):
+        main()
+
+    assert only(h).state.name == "Cancelled"
+
+
 def test_a_flow_resumed_without_an_answer_is_suspended_again(h: Harness) -> None:
     @flow
     def main() -> Any:

@@ -1,12 +1,17 @@
 """The reaper: leases that ran out, processes that are gone, and processes that are only slow."""
 
+import contextlib
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from legato.core.clock import JumpWatch, ManualClock
+from legato.core.errors import Unavailable
 from legato.core.records import Beat, OnLost
 from legato.core.states import CRASHED, RUNNING, SCHEDULED
 from legato.services import reaper
@@ -138,3 +143,57 @@ def test_a_jump_is_seen_where_the_time_told_and_the_time_passed_part() -> None:
         clock.passed_s += 5
         assert watch.has_jumped()
         assert not watch.has_jumped()
+
+
+class Stalls:
+    """A store whose writes wait, or fail, while something holds up the database; and the clock that passes meanwhile."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.waits_s = 0.0
+        self.fails = False
+        self.clock = ManualClock(NOON)
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self.store, verb)
+
+    def heartbeat(self, *arguments: Any, **named: Any) -> Any:
+        self.clock.advance(self.waits_s)
+        if self.fails:
+            raise Unavailable("locked")
+        return self.store.heartbeat(*arguments, **named)
+
+
+LOOKS = 5
+
+
+@given(st.integers(0, 120), st.integers(0, 120), st.sampled_from(["stands still", "writes wait", "writes fail"]), st.integers(0, 4))
+@settings(max_examples=150, deadline=None)
+def test_no_run_is_given_up_for_signs_of_life_that_could_not_come_through(begins: int, lasts: int, how: str, phase: int) -> None:
+    """A server looks every 5 s, an agent beats every 3 s, and in between neither comes through for a while."""
+    store = open_sql_store("sqlite://")
+    run = claimed(store)
+    stalls = Stalls(store)
+    silences = reaper.Silences(stalls.clock)
+    for second in range(begins + lasts + 60):
+        stalled = begins <= second < begins + lasts
+        stalls.fails, stalls.waits_s = stalled and how == "writes fail", 9.0 if stalled and how == "writes wait" else 0.0
+        if second % LOOKS == phase and not (stalled and how == "stands still"):
+            with contextlib.suppress(Unavailable):
+                reaper.tick(stalls, at(second), host="here", is_alive=lambda _, __: False, silences=silences)
+        if second % 3 == 0 and not stalled:
+            assert store.heartbeat([Beat(run.id, run.epoch)], lease_s=30, now=at(second))[0].alive, second
+
+    assert store.get_flow_run(run.id).state.type is RUNNING
+    store.close()
+
+
+@pytest.mark.parametrize("phase", range(LOOKS))
+def test_a_run_whose_holder_is_gone_is_given_up_within_45_s(store: Store, phase: int) -> None:
+    run, silences = claimed(store), reaper.Silences(ManualClock(NOON))
+
+    for second in range(46):
+        if second % LOOKS == phase:
+            reaper.tick(store, at(second), host="here", is_alive=lambda _, __: False, silences=silences)
+
+    assert store.get_flow_run(run.id).state.type is CRASHED

@@ -1,14 +1,18 @@
 """What belongs into a bundle, what is named as left out, and what a run may do to it: nothing."""
 
+import contextlib
 import io
 import os
 import shutil
 import subprocess
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from legato.core.errors import Corrupt, UsageError
 from legato.storage import bundles
@@ -222,3 +226,44 @@ def test_what_may_be_executed_stays_so(tmp_path: Path) -> None:
 
     assert os.access(tmp_path / "q" / "run.sh", os.X_OK)
     assert not os.access(tmp_path / "q" / "a.py", os.X_OK)
+
+
+def test_links_that_lead_round_in_a_circle_or_to_a_secret_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "flow.py").write_text("x = 1")
+    (tmp_path / ".env").write_text("PASSWORD=x")
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    (tmp_path / "self").symlink_to("self")
+    (tmp_path / "settings.txt").symlink_to(".env")
+
+    found = contents(tmp_path)
+
+    assert set(found.files) == {"flow.py"}
+    why = {one.path: one.why for one in found.left_out}
+    assert {why[name] for name in ("a", "b", "self")} == {"a link that leads round in a circle"}
+    assert "secret" in why["settings.txt"]
+
+
+NAMES = st.sampled_from(["a", "a/b", "a/b/c", "", ".", "..", "../x", "/x", "a/../../x", "a\0b", "x" * 300, "a/", "\\x", "é"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(NAMES, st.binary(max_size=30), st.sampled_from([0o644, 0o120777, 0o104755, 0o40755, 0])), max_size=5), st.data())
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_whatever_a_bundle_is_it_is_unpacked_or_said_to_be_damaged(entries: list[tuple[str, bytes, int]], data: st.DataObject) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content, mode in entries:
+            info = zipfile.ZipInfo(name or "x")
+            info.filename, info.external_attr = name, mode << 16
+            archive.writestr(info, content)
+    packed_bytes = bytearray(buffer.getvalue())
+    for at in data.draw(st.lists(st.integers(0, max(0, len(packed_bytes) - 1)), max_size=3)):
+        packed_bytes[at : at + 1] = data.draw(st.binary(max_size=2))
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "in"
+        with contextlib.suppress(Corrupt):
+            unpack(bytes(packed_bytes), folder)
+
+        assert {path.name for path in Path(place).iterdir()} <= {"in"}
+        assert not any(path.is_symlink() for path in folder.rglob("*"))

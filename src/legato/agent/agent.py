@@ -35,6 +35,7 @@ from legato.flow_runners.options import SubprocessFlowRunner, from_record
 from legato.flow_runners.output import last_line
 from legato.flow_runners.process_tree import is_stopped, memory_of, tree_of
 from legato.flow_runners.subprocess import Process, SubprocessLauncher
+from legato.in_use import is_in_use
 from legato.storage.bundles import working_folder
 from legato.store.outbox import drain_spools
 from legato.store.port import Store
@@ -259,7 +260,9 @@ class Agent:
         return None
 
     def _clean_up(self) -> None:
-        """Folders and outputs of runs whose agent went away before they ended."""
+        """Folders and outputs of runs whose agent went away before they ended. What a process still works in, or prints into, is left alone:
+        it may be another agent's, and its run one that this store has never heard of.
+        """
         for entry in [*(self._home / "runs").glob("*"), *(self._home / "output").glob("*.log")]:
             run_id = entry.name[:ID_LENGTH]
             try:
@@ -268,9 +271,11 @@ class Agent:
                 is_over = not entry.name.startswith("parent-")
             except LegatoError:
                 return
-            if is_over and entry.is_dir():
+            if not is_over or is_in_use(entry):
+                continue
+            if entry.is_dir():
                 shutil.rmtree(entry, ignore_errors=True)
-            elif is_over:
+            else:
                 entry.unlink(missing_ok=True)
 
         for entry in (self._home / "ready").glob("*"):

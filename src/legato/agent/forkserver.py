@@ -36,6 +36,7 @@ import msgspec
 from legato.agent.program_end import end_program, forget_parents_end
 from legato.core.records import Claim
 from legato.flow_runners.process_tree import become_subreaper, children_of, group_is_running, kill_group, kill_process
+from legato.in_use import mark_in_use
 from legato.settings import RUN_TOKEN
 from legato.system import process_is_alive
 
@@ -371,6 +372,7 @@ def _print_into(path: str) -> None:
     if path:
         with contextlib.suppress(OSError):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            mark_in_use(descriptor)
             os.dup2(descriptor, 1)
             os.dup2(descriptor, 2)
             os.close(descriptor)

@@ -26,6 +26,7 @@ from legato.core.records import Claim
 from legato.flow_runners.options import SubprocessFlowRunner
 from legato.flow_runners.output import Output, last_line, to_stderr
 from legato.flow_runners.process_tree import group_is_running, kill_group, kill_process, started_by
+from legato.in_use import mark_in_use
 from legato.settings import RUN_TOKEN
 from legato.system import process_is_alive
 
@@ -190,6 +191,7 @@ def _printing_into(output: Output | None, options: SubprocessFlowRunner) -> Any:
         yield None if options.stream_output else subprocess.DEVNULL
         return
     descriptor = output.open()
+    mark_in_use(descriptor)
     try:
         yield descriptor
     finally:

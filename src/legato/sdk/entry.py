@@ -28,6 +28,7 @@ from legato.engine.process import Engine
 from legato.engine.script import CANCEL
 from legato.engine.shell import FlowShell
 from legato.engine.tracebacks import error_detail
+from legato.in_use import mark_in_use
 from legato.logs import console
 from legato.sdk.calls import collected
 from legato.sdk.definitions import Kind
@@ -126,12 +127,19 @@ def _working_folder(claim: Claim) -> Path:
     if ready is not None and not folder.exists():
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         ready.rename(folder)
+        _use(folder)
         carry(str(folder), f"deployment {deployment.full_name}")
     else:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _use(folder)
         unpack_source(deployment, folder, chosen)
     os.chdir(folder)
     return folder
+
+
+def _use(folder: Path) -> None:
+    """Keep others from tidying it away, until this process has ended."""
+    mark_in_use(os.open(folder, os.O_RDONLY | os.O_CLOEXEC))
 
 
 _ready: dict[str, Path] = {}

@@ -155,10 +155,11 @@ def _services(store: SqlStore, clock: Clock) -> ServiceLoop:
     host = host_name()
     patient_until = clock.now() + timedelta(seconds=LEASE_S)
     for_leases, for_schedules = JumpWatch(clock), JumpWatch(clock)
+    silences = reaper.Silences(clock)
 
     def reap(now: datetime) -> object:
         jumped = for_leases.has_jumped()
-        return reaper.tick(store, now, host=host, is_alive=process_is_alive, patient_until=patient_until, jumped=jumped)
+        return reaper.tick(store, now, host=host, is_alive=process_is_alive, patient_until=patient_until, jumped=jumped, silences=silences)
 
     def schedule(now: datetime) -> object:
         return scheduler.tick(store, now, jumped=for_schedules.has_jumped())

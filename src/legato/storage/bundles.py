@@ -8,6 +8,7 @@ to: a run works in a folder of its own.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -43,6 +44,10 @@ _SECRET_DATA = re.compile(
 )
 """Names of data files that say so themselves: credentials.json, service-account-prod.json, secrets.toml. A module secrets.py is source."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+_OF_ITS_NAMES = frozenset({errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ELOOP})
+"""What comes of a bundle's own names when it is unpacked, and of no disk."""
 
 
 class Blobs(Protocol):
@@ -148,9 +153,11 @@ def unpack(data: bytes, folder: Path) -> None:
                 target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 target.write_bytes(content)
                 target.chmod(info.external_attr >> 16 & 0o755 or 0o644)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, ValueError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
+    except Corrupt:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None and error.errno not in _OF_ITS_NAMES:
+            raise  # the disk's fault
         raise Corrupt(f"the bundle cannot be unpacked: {error}") from error
 
 
@@ -247,7 +254,11 @@ def _is_built(folder: Path) -> bool:
 
 def _add_link(found: Contents, path: Path, inside: str, root: Path, above: frozenset[Path] = frozenset()) -> None:
     """A link's target, as long as it lies within the project, and is not what the link is in."""
-    target = path.resolve()
+    try:
+        target = path.resolve()
+    except (OSError, RuntimeError):  # Python 3.13 says OSError where earlier ones say RuntimeError
+        found.left_out.append(LeftOut(inside, "a link that leads round in a circle"))
+        return
     if not target.is_relative_to(root):
         found.left_out.append(LeftOut(inside, f"a link that leads out of the project, to {path.readlink()}"))
     elif not target.exists():
@@ -257,6 +268,8 @@ def _add_link(found: Contents, path: Path, inside: str, root: Path, above: froze
             found.left_out.append(LeftOut(inside, "a link to a folder that it is in"))
         else:
             _add_walked(found, target, f"{inside}/", root, above | {target, path.parent.resolve()})
+    elif _is_secret(target.name):
+        found.left_out.append(LeftOut(inside, "a link to what looks like a secret"))
     else:
         found.files[inside] = target
 
