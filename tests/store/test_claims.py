@@ -8,7 +8,7 @@ import pytest
 from legato.core.queues import matches
 from legato.core.records import Beat, FlowRun, OnLost, QueueFilter
 from legato.core.retry import MAX_LOST
-from legato.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, PAUSED, PENDING, RUNNING, SCHEDULED
+from legato.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, PAUSED, PENDING, RUNNING, SCHEDULED, StateType
 from legato.store.port import Store
 
 from tests.store.make import add_deployment, add_queue, apply, at, begin, claim, claimed, move, scheduled, step, task_of
@@ -324,3 +324,20 @@ def test_a_paused_run_may_lose_its_holder_too(store: Store) -> None:
     apply(store, move(run, PAUSED, 1), 1)
 
     assert store.report_lost(run.id, run.epoch, "gone", now=at(40)).state.type is CRASHED
+
+
+@pytest.mark.parametrize("by_agent", [True, False])
+@pytest.mark.parametrize("end", [COMPLETED, FAILED, CANCELLED, CRASHED])
+def test_a_run_that_outlives_the_one_around_it_is_noticed_when_its_process_is_gone(store: Store, end: StateType, by_agent: bool) -> None:
+    around = claimed(store) if by_agent else begin(store, host="here", pid=7, lease_expires_at=at(30))
+    inside = begin(store, parent_run_id=around.id)
+    apply(store, move(around, end, 1), 1)
+    if end in (CANCELLED, CRASHED):
+        assert store.get_flow_run(inside.id).state.type is end
+        return
+
+    assert store.heartbeat([Beat(inside.id, inside.epoch)], lease_s=30, now=at(20))[0].alive
+    assert store.expired_leases(now=at(49)) == []
+    (lost,) = store.expired_leases(now=at(51))
+    assert (lost.id, lost.host, lost.pid, lost.agent_id) == (inside.id, *(("", 0, "agent-1") if by_agent else ("here", 7, None)))
+    assert store.report_lost(lost.id, lost.epoch, "gone", now=at(51)).state.type is CRASHED

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -311,3 +312,27 @@ def test_an_address_of_postgresql_that_its_driver_cannot_read_is_a_mistake_of_wh
         open_store(f"postgresql://me:geheim@127.0.0.1:1/x?{query}")
 
     assert "geheim" not in str(refused.value)
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced by another", "replaced by a copy"])
+def test_nothing_is_written_into_a_file_that_is_no_longer_there(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "legato.db"
+    store, other = open_sql_store(f"sqlite:///{path}"), open_sql_store(f"sqlite:///{tmp_path}/other.db")
+    begin(store)
+    other.close()
+    if how == "removed":
+        for file in tmp_path.glob("legato.db*"):
+            file.unlink()
+    elif how == "replaced by another":
+        (tmp_path / "other.db").replace(path)
+    else:
+        shutil.copy(path, tmp_path / "copy")
+        (tmp_path / "copy").replace(path)
+
+    with pytest.raises(Unavailable, match="removed or replaced"):
+        begin(store)
+
+    store.close()
+    again = open_sql_store(f"sqlite:///{path}")  # a new process, or the same one after a fork
+    begin(again)
+    again.close()

@@ -6,6 +6,7 @@ No connection crosses a fork: all are closed before it, and opened again, by par
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import weakref
@@ -56,6 +57,8 @@ class _Transaction:
         try:
             connection = self._connection = database._connect_writer()  # noqa: SLF001 a part of it
             is_inside = connection.in_transaction
+            if not is_inside:
+                database._see_that_it_is_there()  # noqa: SLF001 a part of it
             begin, self._end, self._undo = _INSIDE if is_inside else _OUTERMOST
             self._is_open = not is_inside  # Ctrl-C may come before the line that says so of a savepoint
             try:
@@ -136,6 +139,7 @@ class SqliteDatabase:
         self._writer: sqlite3.Connection | None = None
         _databases.add(self)
         self._seen_version = 0
+        self._file: tuple[int, int] | None = None
         if not self._memory:
             _make_folder(Path(path).parent)
         with self._lock, _explained(self.location):
@@ -154,11 +158,20 @@ class SqliteDatabase:
     def _connect_writer(self) -> sqlite3.Connection:
         if self._writer is None:
             self._writer = self._connect()
+            self._file = _file_at(self.location)
             self._writer.execute(f"pragma synchronous = {'full' if self._durable else 'normal'}")
             self._writer.execute("pragma foreign_keys = on")
             self._writer.execute("pragma wal_autocheckpoint = 4000")
             _patient(self._writer, _BEFORE_TURNS_S)
         return self._writer
+
+    def _see_that_it_is_there(self) -> None:
+        """Raise `Unavailable` when the file was removed, or another was put in its place: what is written into the old one is lost with it."""
+        if not self._memory and self._file != _file_at(self.location):
+            raise Unavailable(
+                f"the database {self.location} was removed or replaced while it was in use",
+                hint="start this process again, and it takes what is there now; until then it writes nothing, and what runs report is kept",
+            )
 
     def _begin_in_turn(self, connection: sqlite3.Connection, begin: str, error: sqlite3.OperationalError) -> None:
         """Open a transaction of the writer while other processes write as well; raise what has failed otherwise."""
@@ -321,6 +334,15 @@ def _make_folder(folder: Path) -> None:
         raise Unavailable(
             f"the folder {folder} cannot be used: {error.strerror}", hint="see that it is a writable folder, or set LEGATO_HOME to another"
         ) from None
+
+
+def _file_at(location: str) -> tuple[int, int] | None:
+    """Which file is there: its device and inode; None when there is none."""
+    try:
+        found = os.stat(location)  # noqa: PTH116 once a transaction: a path costs more than the question
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _patient(connection: sqlite3.Connection, for_s: float) -> None:

@@ -49,6 +49,7 @@ class Batch:
         self._freed: list[str] = []
         self._renamed: list[Working] = []
         self._swept: list[tuple[str, State]] = []
+        self._outlived: list[str] = []
 
     def load(self, transitions: Sequence[Transition], *, trusting: bool = False) -> None:
         """Read what the rules need to know of these transitions' runs.
@@ -194,6 +195,7 @@ class Batch:
             if run.lease_expires_at is not None or run.work_queue is not None:
                 self._freed.append(run.id)
             run.lease_expires_at = None
+            self._outlived.append(run.id)
             if t.release or t.fence is None:  # a holder's own end raises nothing: it may still tell of its tasks
                 run.epoch = ended(run.epoch)
         if state.type in (CRASHED, CANCELLED):
@@ -235,6 +237,8 @@ class Batch:
             session.update("flow_run", _CHANGING[_FLOW], old[_FLOW])
         if old[_TASK]:
             session.update("task_run", _CHANGING[_TASK], old[_TASK])
+        for id_ in sorted(self._outlived):
+            session.run(self._sql["outlive"], flow_run_id=id_, until=to_us(self._now + timedelta(seconds=LEASE_S)))
         for run in self._renamed:
             session.run(self._sql["rename_flow_run"], id=run.id, name=run.name)
         if self._freed:

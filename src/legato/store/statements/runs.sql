@@ -35,6 +35,12 @@ select id from task_run where flow_run = (select n from flow_run where id = :flo
 select id from flow_run where workspace = :workspace and parent_run_id = :flow_run_id and deployment_id is null
 and state_type in ('scheduled', 'pending', 'running', 'paused');
 
+-- outlive: flow runs that go on in the process of one that has ended have a lease of their own from now on. index: flow_run_parent
+update flow_run set lease_expires_at = :until, host = (select p.host from flow_run p where p.id = :flow_run_id),
+pid = (select p.pid from flow_run p where p.id = :flow_run_id), agent_id = (select p.agent_id from flow_run p where p.id = :flow_run_id)
+where workspace = :workspace and parent_run_id = :flow_run_id and deployment_id is null and lease_expires_at is null and epoch % 2 = 1
+and state_type in ('scheduled', 'pending', 'running', 'paused');
+
 -- flow_runs_by_id:
 select {flow_run} from flow_run where id in :ids* and workspace = :workspace;
 
