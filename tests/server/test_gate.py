@@ -2,8 +2,10 @@
 
 import gzip
 import json
+import socket
 import zlib
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -15,7 +17,9 @@ from tests.store.make import begin
 JSON = {"content-type": "application/json"}
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:4200", "127.0.0.1.evil.example", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:4200", "127.0.0.1.evil.example", "", "[::1]evil.example", "[::1].evil.example:80"]
+)
 def test_a_foreign_name_is_turned_away(server: ServerProcess, host: str) -> None:
     assert server.request("GET", "/api/health", headers={"host": host}).status in {400, 421}
 
@@ -23,6 +27,29 @@ def test_a_foreign_name_is_turned_away(server: ServerProcess, host: str) -> None
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1", "[::1]:4200"])
 def test_the_loopbacks_names_are_welcome(server: ServerProcess, host: str) -> None:
     assert server.request("GET", "/api/health", headers={"host": host}).status == 200
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["host: localhost", "origin: http://evil.example", "content-type: text/plain", "authorization: Bearer x", "idempotency-key: b"],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_header_that_is_judged_by_comes_once(server: ServerProcess, header: str, first: bool) -> None:
+    parts = urlsplit(server.url)
+    own = [
+        f"host: {parts.netloc}",
+        f"origin: {server.url}",
+        "content-type: application/json",
+        "authorization: Bearer y",
+        "idempotency-key: a",
+    ]
+    lines = [header, *own] if first else [*own, header]
+    request = "\r\n".join(["POST /api/transitions HTTP/1.1", *lines, "content-length: 2", "connection: close", "", "{}"])
+    with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
+        connection.sendall(request.encode())
+        answer = connection.makefile("rb").readline()
+
+    assert b" 400 " in answer
 
 
 def test_another_sites_page_cannot_change_things(server: ServerProcess) -> None:

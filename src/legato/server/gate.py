@@ -107,6 +107,7 @@ class Gate:
 
         try:
             headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+            _require_one_of_each(scope, headers)
             self._admit(scope, headers, is_api=is_api)
             REQUEST_KEY.set(_key_of(headers))
             receive = _measured(scope, headers, receive)
@@ -180,6 +181,18 @@ class Gate:
             code="wrong_key",
             hint="set LEGATO_API_KEY, or the api_key of your profile, to the server's key: legato config view says where yours comes from",
         )
+
+
+_ONCE = frozenset((b"host", b"origin", b"content-type", b"content-encoding", b"content-length", b"authorization", b"idempotency-key"))
+"""Headers that are judged by. Of two that differ, whoever stands in between may have looked at the other."""
+
+
+def _require_one_of_each(scope: Scope, headers: dict[bytes, str]) -> None:
+    if len(headers) == len(scope["headers"]):
+        return
+    names = [name for name, _ in scope["headers"]]
+    if twice := sorted(name.decode("latin-1") for name in _ONCE if names.count(name) > 1):
+        raise BadRequest(f"the request has more than one {', '.join(twice)}", hint="send each of them once")
 
 
 REQUEST_KEY: ContextVar[str] = ContextVar("request_key", default="")

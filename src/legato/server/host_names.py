@@ -58,7 +58,8 @@ def name_of(host: str) -> str:
     """The name in a Host header, without its port and brackets."""
     host = host.strip().lower()
     if host.startswith("["):
-        return host[1:].partition("]")[0]
+        name, _, port = host[1:].partition("]")
+        return name if not port or port.startswith(":") else host
     return host if host.count(":") > 1 else host.partition(":")[0]
 
 
