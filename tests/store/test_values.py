@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 
 from legato.core.clock import from_us, to_us
 from legato.core.errors import Conflict, NotFound, UsageError
-from legato.core.records import ErrorDetail, FlowRunFilter, LogLine, Result, RunKind, TaskRun, Transition, Variable, WorkQueue
-from legato.core.states import COMPLETED, RUNNING, SCHEDULED, State
+from legato.core.records import Beat, ErrorDetail, FlowRunFilter, LogLine, Result, RunKind, TaskRun, Transition, Variable, WorkQueue
+from legato.core.states import COMPLETED, PAUSED, RUNNING, SCHEDULED, State
 from legato.store import columns, rows
 from legato.store.columns import cleaned, storable
+from legato.store.port import Store
 from legato.store.sql import SqlStore
 from legato.system import new_id
 
-from tests.store.make import NOON, at, begin, scheduled
+from tests.store.make import NOON, apply, at, begin, claimed, move, scheduled, task_of
 
 hostile = st.text(st.characters(), max_size=60) | st.sampled_from(
     ["report-\udcff.txt", "a\0b", "\ud800", "\x1b[31m", "\u202eabc", "é" * 300, ""]
@@ -178,3 +179,19 @@ def test_a_value_that_cannot_be_stored_is_named(sql_store: SqlStore) -> None:
     with pytest.raises(UsageError, match=r"flow_run\.retries cannot hold"):
         sql_store.create_flow_run(run, now=NOON)
     assert SCHEDULED is run.state.type
+
+
+@pytest.mark.parametrize("number", [2**63, 2**70, -(2**63) - 1])
+@pytest.mark.parametrize("what", ["attempt", "attempt of a task", "beat"])
+def test_a_number_that_no_column_holds_is_its_senders_mistake(store: Store, what: str, number: int) -> None:
+    run = claimed(store)
+
+    with pytest.raises(UsageError):
+        if what == "attempt":
+            apply(store, move(run, PAUSED, 1, attempt=number), 1)
+        elif what == "beat":
+            store.heartbeat([Beat(run.id, number)], lease_s=30, now=at(1))
+        else:
+            apply(store, msgspec.structs.replace(task_of(run, 1), attempt=number), 1)
+
+    assert store.get_flow_run(run.id) == run

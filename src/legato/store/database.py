@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from legato.core.clock import Clock
-from legato.core.errors import Unavailable
+from legato.core.errors import Unavailable, UsageError
 
 Row: TypeAlias = Sequence[Any]
 T = TypeVar("T")
@@ -108,6 +108,11 @@ def outgrown(version: int) -> Unavailable:
         f"a newer Legato has brought the database to schema version {version}, and this process knows up to {LATEST}",
         hint="what it reports is kept, and sent by the next that starts; start what still runs the old one anew",
     )
+
+
+def too_large() -> UsageError:
+    """What whoever gives a number is told that no column holds, where the driver is the first to notice."""
+    return UsageError("a number is too large to be kept", hint="give whole numbers within 64 bits")
 
 
 _SECTION = re.compile(r"^-- (\w+):", re.MULTILINE)

@@ -23,7 +23,7 @@ from legato import crashing
 from legato.core.clock import Clock
 from legato.core.errors import Conflict, Unavailable, UsageError
 from legato.forking import at_fork
-from legato.store.database import LATEST, T, migrations, outgrown
+from legato.store.database import LATEST, T, migrations, outgrown, too_large
 from legato.store.postgres_session import JOURNAL_LOCK, PostgresSession
 from legato.system import randomness
 
@@ -216,6 +216,8 @@ class PostgresDatabase:
             if not isinstance(error, errors.IntegrityError):
                 raise
             raise Conflict(f"the database refused a change: {error}") from error
+        except errors.NumericValueOutOfRange as error:
+            raise too_large() from error
         except _AWAY as error:
             if isinstance(error, errors.ProgramLimitExceeded):
                 raise  # of what was to be written, and no better the next time

@@ -20,7 +20,7 @@ from legato import crashing
 from legato.core.clock import Clock
 from legato.core.errors import Conflict, Corrupt, Unavailable, UsageError
 from legato.forking import at_fork
-from legato.store.database import LATEST, T, outgrown
+from legato.store.database import LATEST, T, outgrown, too_large
 from legato.store.sqlite_schema import migrate
 from legato.store.sqlite_session import SqliteSession
 
@@ -93,6 +93,8 @@ class _Transaction:
             self._lock.release()
         if isinstance(error, sqlite3.DatabaseError):
             raise _translated_error(error, self._database.location, self._connection) from error
+        if isinstance(error, OverflowError):  # the driver's, of a parameter
+            raise too_large() from error
 
     def _commit(self) -> None:
         is_watched = crashing.armed is not None and self._end == _OUTERMOST[1]
