@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from legato.core.errors import Conflict, NotFound
+from legato.core.json_times import in_full
 from legato.core.records import Agent, Beat, ClaimRequest, LogLine, TagLimit, Transition, Variable, WorkQueue
 from legato.core.states import COMPLETED, RUNNING
 from legato.store.open import open_sql_store
@@ -143,7 +144,7 @@ def test_one_key_is_answered_once_however_many_ask_at_once(postgres_url: str) ->
         def asking() -> None:
             request = ClaimRequest(agent_id="a", queues=("main",), limit=1)
             given = store.once(key, lambda: store.claim_runs(request))
-            answers.append(bytes(given) if isinstance(given, msgspec.Raw) else msgspec.json.encode(given))
+            answers.append(bytes(given) if isinstance(given, msgspec.Raw) else msgspec.json.encode(in_full(given)))  # as a server sends it
 
         return asking
 
