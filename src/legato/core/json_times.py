@@ -5,7 +5,6 @@ msgspec leaves the digits out where they are all zero, and ":18Z" sorts behind "
 
 from __future__ import annotations
 
-import copy
 import functools
 import operator
 import typing
@@ -38,6 +37,8 @@ def _record_in_full(record: msgspec.Struct) -> msgspec.Struct:
             changed[name] = new
     if not changed:
         return record
+    import copy  # noqa: PLC0415 start-up time: servers and lists come here, a flow that runs does not
+
     made = copy.copy(record)  # without the checks of its making: what is written in full is no instant any more
     for name, new in changed.items():
         msgspec.structs.force_setattr(made, name, new)
