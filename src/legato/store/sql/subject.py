@@ -13,7 +13,6 @@ import msgspec
 
 from legato.core.clock import Clock, to_us
 from legato.core.errors import Conflict, NotFound, UsageError
-from legato.core.json_times import in_full
 from legato.core.records import ChangeKind, FlowRun, RunKind, Transition
 from legato.core.states import SCHEDULED, State
 from legato.store import rows
@@ -108,6 +107,8 @@ class SqlSubject:
             if answer == []:
                 session.run(self._sql["forget_key"], key=key)
             else:
+                from legato.core.json_times import in_full  # noqa: PLC0415 start-up time: only servers keep answers
+
                 session.run(self._sql["put_answer"], key=key, answer=rows.text_of(in_full(answer)))
             return answer
 
