@@ -31,7 +31,8 @@ FLOW, TASK = RunKind.FLOW, RunKind.TASK
 
 
 def facts_of(type_: StateType, **particulars: object) -> RunFacts:
-    return RunFacts(type_, NAMES[type_][0], **{"seq": 3, "attempt": 2, "epoch": 3, "name": "r", **particulars})  # type: ignore[arg-type]
+    known = {"state_name": NAMES[type_][0], "seq": 3, "attempt": 2, "epoch": 3, "name": "r", **particulars}
+    return RunFacts(type_, **known)  # type: ignore[arg-type]
 
 
 def proposal(kind: RunKind, type_: StateType, *, seq: int = 4, fence: int | None = 3, reopen: bool = False) -> Transition:
@@ -183,6 +184,14 @@ def test_only_the_store_hands_a_run_over(kind: RunKind) -> None:
 def test_a_token_re_opens_nothing() -> None:
     for final, fence in product(FINAL, (1, 2, 3, 4)):
         assert decide(Facts(proposal(FLOW, SCHEDULED, fence=fence, reopen=True), NOON, facts_of(final))).kind is VerdictKind.REFUSED
+
+
+def test_a_holder_begins_anew_a_task_whose_cached_value_is_gone_and_no_other() -> None:
+    for final, fence in product(FINAL, (1, 2, 3, 4)):
+        for name in NAMES[final]:
+            task = facts_of(final, kind=TASK, flow_run_id="f", state_name=name)
+            verdict = decide(Facts(proposal(TASK, SCHEDULED, fence=fence, reopen=True), NOON, task, facts_of(RUNNING)))
+            assert (verdict.kind is VerdictKind.ACCEPTED) == (name == "Cached" and fence == 3), (name, fence)
 
 
 @pytest.mark.parametrize("what", ["another id", "the other kind's record", "the other kind's run", "another flow run"])

@@ -175,10 +175,11 @@ def believe_the_holder(f: Facts) -> Verdict | None:
 
 
 def keep_final_states(f: Facts) -> Verdict | None:
-    """Final means final; only an explicit reopen makes a new attempt."""
+    """Final means final; only an explicit reopen makes a new attempt. A holder reopens nothing but a task whose cached value it could not have."""
     if f.run is None or f.run.state_type not in FINAL:
         return None
-    if f.proposed.reopen and f.proposed.state.type is SCHEDULED and f.proposed.fence is None:
+    is_lost_value = f.proposed.kind is RunKind.TASK and f.run.state_name == "Cached"
+    if f.proposed.reopen and f.proposed.state.type is SCHEDULED and (f.proposed.fence is None or is_lost_value):
         return None
     return _refuse(
         f,
