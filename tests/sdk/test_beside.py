@@ -14,6 +14,7 @@ import pytest
 from legato.core.resume import LIVES_ON
 from legato.engine.identity.elsewhere import lives_on
 from legato.sdk.code import known_by
+from legato.sdk.looks import Look
 from legato.sdk.updates import only_looks_up, reads
 from legato.testing import Harness, harness
 
@@ -279,3 +280,27 @@ def test_what_a_task_inside_gave_and_nobody_else_holds_is_reused_when_it_is_hand
     again = loaded(tmp_path, source)
     assert again.main.resume(h.flow_runs()[0].id) == loaded(tmp_path, source).main()
     assert again.RAN == []
+
+
+def numbers() -> Iterator[int]:
+    yield 1
+    yield 2
+
+
+@pytest.mark.parametrize("hold", [lambda held: [held], Box, lambda held: {"a": held}], ids=["list", "object", "dict"])
+def test_a_generator_is_as_it_was_until_it_is_read_and_when_it_is_over(hold: Callable[[Any], Any]) -> None:
+    generator = numbers()
+    holder = hold(generator)
+
+    def look() -> Look:
+        return Look(holder, is_object=isinstance(holder, Box))
+
+    untouched = look()
+    assert untouched.compared_with(look())[0] == ""
+    next(generator)
+    begun = look()
+    assert untouched.compared_with(begun)[0] == begun.compared_with(look())[0] == "changes"
+    list(generator)
+    over = look()
+    assert untouched.compared_with(over)[0] == "changes"
+    assert over.compared_with(look())[0] == ""

@@ -74,8 +74,6 @@ class Interrupts:
 
     def __init__(self, *at: int) -> None:
         self.at, self.lines = set(at), 0
-        self.places: list[str] = []
-        """The files of the lines that were run."""
         self.sent: list[str] = []
         """The lines that it was sent at."""
 
@@ -91,7 +89,6 @@ class Interrupts:
             return self._trace if event == "call" and frame.f_globals.get("__name__") == __name__ else None
         if event == "line" and not leaves_a_with(frame):
             self.lines += 1
-            self.places.append(frame.f_code.co_filename)
             if self.lines in self.at:
                 self.sent.append(f"{frame.f_code.co_filename.removeprefix(PACKAGE)}:{frame.f_lineno}")
                 signal.raise_signal(signal.SIGINT)
@@ -151,16 +148,6 @@ def lines_of(name: str) -> int:
     with Interrupts() as untouched:
         FLOWS[name]()
     return untouched.lines
-
-
-def test_ctrl_c_at_any_line_of_the_store_leaves_no_change_half_made(h: Harness) -> None:
-    """A transaction that is left open would take in all that is written later, and nobody else would see it."""
-    with Interrupts() as untouched:
-        FLOWS["around"]()
-    in_the_store = [n for n, place in enumerate(untouched.places, 1) if place.endswith("store/sqlite.py")]
-
-    for n in in_the_store[:: max(1, len(in_the_store) // 40)]:
-        interrupt(h, "around", n)
 
 
 @pytest.mark.parametrize("name", FLOWS)

@@ -266,7 +266,7 @@ POSTGRES_SAYS = {
     ),
     "23503": Conflict,
     "54000": psycopg.OperationalError,
-    "22003": psycopg.DataError,
+    "22003": UsageError,
     "42601": psycopg.ProgrammingError,
 }
 

@@ -165,6 +165,8 @@ def _opaque(value: Any) -> Any:
         return ["rows", id(value), value.total_changes]
     if type(value).__name__ == "SimpleQueue":
         return ["queue", id(value), value.qsize()]
+    if isinstance(value, types.GeneratorType) and not value.gi_running and not value.gi_suspended:
+        return ["not begun" if value.gi_frame is not None else "over", id(value)]
     return ["moves", next(_moves)] if is_moving(value) else ["at", id(value)]
 
 
