@@ -331,17 +331,13 @@ def run_stream(policy: Policy, kind: str, *, prepares: bool = False, recalls: bo
         return None
     if recalls:
         yield RECALL_ONLY
-    attempt, why = 1, ""
+    attempt = 1
     items: list[Any] = []
     is_flow = kind == "flow"
     while True:
-        verdict = yield from admitted(attempt, gated=policy.gated or is_flow, why=why)
+        verdict = yield from admitted(attempt, gated=policy.gated or is_flow)
         if verdict is not None and verdict.kind is not VerdictKind.ACCEPTED:
-            try:
-                return (yield from _answered(verdict))
-            except ResultMissing as error:
-                why = yield from _begun_anew(error)
-                continue
+            return (yield from _answered(verdict))
         n, following = 0, Next()
         try:
             while isinstance(got := (yield following), Item):

@@ -92,7 +92,7 @@ def forked(flow: Definition[Any, Any], run: FlowRun, *, task: str, changes: Mapp
         forked_from=run.id,
         fork_task=task or None,
     )
-    new = _named(new, compiled.run_name(parameters, new.id))
+    new = msgspec.structs.replace(new, name=compiled.run_name(parameters, new.id))
     others = [name for name in changes if new.parameters.get(name) != run.parameters.get(name)]
     say(new, planned(flow, run, pasts), edited=edited_line(flow, run), others=others)
     return flow_shell(flow, engine, new, parameters, new=True)
@@ -107,10 +107,6 @@ def pasts_to_fork(engine: Engine, run: FlowRun, task: str | None) -> list[Past]:
             "task run", f"{run.name}/{task}", hint=f"its task runs are {', '.join(names[:8]) or 'not known: nothing was stored'}"
         )
     return pasts
-
-
-def _named(run: FlowRun, name: str) -> FlowRun:
-    return msgspec.structs.replace(run, name=name)
 
 
 def _must_be_of(flow: Definition[Any, Any], run: FlowRun) -> None:

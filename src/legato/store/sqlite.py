@@ -82,10 +82,8 @@ class _Transaction:
                 self._commit()
             else:
                 self._take_back()
-        except (
-            BaseException
-        ) as failure:  # Ctrl-C, too: a transaction that stays open takes in all that is written later, and nobody else sees it
-            self._take_back()
+        except BaseException as failure:
+            self._take_back()  # after Ctrl-C, too: one that stays open takes in all that is written later, and nobody else sees it
             if isinstance(failure, sqlite3.DatabaseError):
                 raise _translated_error(failure, self._database.location) from failure
             raise
@@ -112,8 +110,8 @@ class _Transaction:
                 for statement in self._undo:
                     self._connection.execute(statement)
             except sqlite3.OperationalError:
-                if self._undo == _OUTERMOST[2]:
-                    raise  # a savepoint that is gone was released before Ctrl-C came: what is around it is taken back
+                if self._undo == _OUTERMOST[2]:  # a savepoint may have been released before Ctrl-C came: what is around it is taken back
+                    raise
         self._is_open = False
 
 
